@@ -1,0 +1,36 @@
+"""Names of the array axes, written once and used in every signature.
+
+`nx` counts spatial cells, `nvx nvy nvz` the points of the velocity axes, `...` any
+leading batch.  Shapes are checked under pytest only (jaxtyping and beartype), so they cost nothing
+at run time.
+"""
+
+from collections.abc import Callable
+
+from jaxtyping import Array, Float
+
+Scalar = Float[Array, ""]
+Profile = Float[Array, "nx"]
+VectorProfile = Float[Array, "nx 3"]
+Distribution = Float[Array, "nx nvx nvy nvz"]
+VelocityDistribution = Float[Array, "nvx nvy nvz"]
+VelocityVector = Float[Array, "3 nvx nvy nvz"]
+Tensor = Float[Array, "*batch 3 3"]
+Vector = Float[Array, "*batch 3"]
+
+RadialFunction = Callable[..., Array]
+"""A function of (speed, density, temperature), elementwise in speed."""
+
+__all__ = [
+    "Array",
+    "Distribution",
+    "Float",
+    "Profile",
+    "RadialFunction",
+    "Scalar",
+    "Tensor",
+    "Vector",
+    "VectorProfile",
+    "VelocityDistribution",
+    "VelocityVector",
+]

@@ -1,0 +1,34 @@
+"""The electric field: Poisson's equation and the residual of Gauss's law, on the periodic x grid."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from ddco_jax._types import Profile, Scalar
+from ddco_jax.grid import PhaseGrid
+from ddco_jax.units import Scales
+
+
+def _wavenumbers(grid: PhaseGrid, dtype):
+    """k of the real FFT, with the grid's Nyquist mode set to zero: its derivative is not representable."""
+    k = 2 * np.pi * np.fft.rfftfreq(grid.nx, grid.dx)
+    if grid.nx % 2 == 0:
+        k[-1] = 0.0
+    return jnp.asarray(k, dtype)
+
+
+def poisson_field(grid: PhaseGrid, density: Profile, scales: Scales) -> Profile:
+    """Solve dE/dx = (rho - mean rho)/lambda^2 spectrally; E has zero mean.
+
+    The spectral inverse derivative is antisymmetric, so sum_i E_i rho_i = 0: the total force vanishes exactly.
+    """
+    k = _wavenumbers(grid, density.dtype)
+    safe = jnp.where(k == 0, 1, k)
+    rho_hat = jnp.fft.rfft(density) / scales.debye_number**2
+    return jnp.fft.irfft(jnp.where(k == 0, 0, rho_hat / (1j * safe)), grid.nx)
+
+
+def gauss_residual(grid: PhaseGrid, electric_field: Profile, density: Profile, scales: Scales) -> Scalar:
+    """max |dE/dx - (rho - mean rho)/lambda^2|, E0/L0, with the spectral derivative."""
+    k = _wavenumbers(grid, density.dtype)
+    slope = jnp.fft.irfft(1j * k * jnp.fft.rfft(electric_field), grid.nx)
+    return jnp.max(jnp.abs(slope - (density - jnp.mean(density)) / scales.debye_number**2))

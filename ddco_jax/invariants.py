@@ -1,0 +1,82 @@
+"""Conserved quantities, entropy and the health of f (21): what the history of a run records."""
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from ddco_jax._types import Array, Distribution, Float, Scalar
+from ddco_jax.grid import PhaseGrid
+from ddco_jax.moments import power_moments
+from ddco_jax.state import State
+from ddco_jax.units import PAPER, Scales
+from ddco_jax.fields import gauss_residual
+
+
+class Invariants(eqx.Module):
+    """Totals over phase space at one time, or stacked over many; also read by name, `history["mass"]`."""
+
+    time: Float[Array, "*t"]
+    """t0."""
+    mass: Float[Array, "*t"]
+    """M, n0 L0."""
+    momentum: Float[Array, "*t 3"]
+    """P, n0 L0 V0."""
+    kinetic_energy: Float[Array, "*t"]
+    """E_K, n0 L0 V0^2."""
+    field_energy: Float[Array, "*t"]
+    """E_P, n0 L0 V0^2."""
+    total_energy: Float[Array, "*t"]
+    """E_K + E_P."""
+    entropy: Float[Array, "*t"]
+    """S = -sum over f > 0 of f log f, n0 L0."""
+    gauss_residual: Float[Array, "*t"]
+    """max |dE/dx - (rho - mean rho)/lambda^2|, E0/L0."""
+    negative_mass: Float[Array, "*t"]
+    """Mass of the cells with f < 0, n0 L0, as a positive number."""
+    velocity_nyquist: Float[Array, "*t 3"]
+    """Largest relative amplitude over x of the mode (-1)^j along each velocity axis (`velocity_nyquist`)."""
+
+    def __getitem__(self, name: str):
+        return getattr(self, name)
+
+
+def compute_invariants(grid: PhaseGrid, state: State, scales: Scales = PAPER) -> Invariants:
+    """Eq. (21) and the diagnostics of a state."""
+    m = power_moments(grid, state.f)
+    density = m[:, 0, 0, 0]
+    momentum = jnp.stack([jnp.sum(m[:, 1, 0, 0]), jnp.sum(m[:, 0, 1, 0]), jnp.sum(m[:, 0, 0, 1])]) * grid.dx
+    kinetic = jnp.sum(m[:, 2, 0, 0] + m[:, 0, 2, 0] + m[:, 0, 0, 2]) / 2 * grid.dx
+    field = scales.debye_number**2 / 2 * jnp.sum(state.electric_field**2) * grid.dx
+    volume = grid.dx * grid.dv3
+    return Invariants(
+        time=state.time,
+        mass=jnp.sum(density) * grid.dx,
+        momentum=momentum,
+        kinetic_energy=kinetic,
+        field_energy=field,
+        total_energy=kinetic + field,
+        entropy=entropy_density(state.f) * volume,
+        gauss_residual=gauss_residual(grid, state.electric_field, density, scales),
+        negative_mass=-jnp.sum(jnp.minimum(state.f, 0)) * volume,
+        velocity_nyquist=velocity_nyquist(state.f),
+    )
+
+
+def entropy_density(f: Distribution) -> Scalar:
+    """-sum over f > 0 of f log f (times the cell volume it is S of Eq. 21)."""
+    positive = f > 0
+    return -jnp.sum(jnp.where(positive, f * jnp.log(jnp.where(positive, f, 1)), 0))
+
+
+def velocity_nyquist(f: Distribution) -> Float[Array, "3"]:
+    """max over x of |sum (-1)^j f|/sum f for j along each velocity axis.
+
+    The central D- does not see this mode: M (1 + eps (-1)^j) is a spurious equilibrium, and this number is eps there.
+    For a resolved f it is exponentially small in (thermal width/dv)^2.
+    """
+    total = jnp.sum(f, (1, 2, 3))
+    amplitudes = []
+    for axis in range(3):
+        marginal = jnp.sum(f, tuple(a for a in (1, 2, 3) if a != axis + 1))
+        sign = 1 - 2 * (jnp.arange(marginal.shape[1]) % 2).astype(f.dtype)
+        amplitudes.append(jnp.max(jnp.abs(jnp.sum(marginal * sign, 1) / total)))
+    return jnp.stack(amplitudes)

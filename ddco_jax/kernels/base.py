@@ -1,0 +1,99 @@
+"""What a collision kernel is: omega(v, v'; rho, T) pointwise, and as separable products for the fast operator.
+
+Every kernel of the package has the form (Eq. 11 with an isotropic term)
+
+    omega = g0^2 P + g1^2 |Pr|^2 P + (g2^2 - g1^2) Pr r^T P,   u = v - v',  r = v + v' - 2 v-bar,  P = I - u u^T/u^2
+
+so omega u = 0 and omega is symmetric and positive semidefinite: mass, momentum and energy are conserved, and
+entropy never falls.  Kernels know nothing of grids.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from ddco_jax._types import Array, Float, Tensor, Vector
+
+
+class Weights(NamedTuple):
+    """Radial weights of one separable product, each a function of |u| alone or None for zero."""
+
+    isotropic: Callable[[Array], Array] | None = None
+    """l0, multiplies P."""
+    perpendicular: Callable[[Array], Array] | None = None
+    """l1 (from g1^2), multiplies |Pr|^2 P - Pr r^T P."""
+    parallel: Callable[[Array], Array] | None = None
+    """l2 (from g2^2), multiplies Pr r^T P."""
+
+
+class Separable(NamedTuple):
+    """omega as a sum of products chi_m(|c|) chi_n(|c'|) [l0 P + l1 (|Pr|^2 P - Pr r^T P) + l2 Pr r^T P]."""
+
+    factors: tuple[Callable[[Array], Array] | None, ...]
+    """The distinct factors chi of |c|, c = v - v-bar; None stands for 1."""
+    weights: dict[tuple[int, int], Weights]
+    """Weights by (m, n) with m <= n; the product (n, m) has the same ones."""
+
+
+class Kernel(eqx.Module):
+    """A collision kernel; a pytree, so jit, vmap, grad and optax work on its parameters as they are."""
+
+    @abc.abstractmethod
+    def separable(self, density, temperature) -> Separable:
+        """The kernel at one local state (scalars rho, kT/m) as separable products."""
+
+    @abc.abstractmethod
+    def __call__(self, v, v_prime, drift, density, temperature) -> Tensor:
+        """omega(v, v'; rho, T), (..., 3, 3), V0^2 L0^3/t0.
+
+        `v`, `v_prime` and `drift` broadcast to (..., 3), `density` and `temperature` to (...).  The value at
+        u = 0 never matters (it multiplies a vanishing difference) and is zero.
+        """
+
+
+class PairGeometry(NamedTuple):
+    """Speeds and projections of velocity pairs, finite (with finite gradients) also at u = 0."""
+
+    relative_speed: Float[Array, "*batch"]
+    """|u|, with 1 in place of 0: `distinct` tells."""
+    distinct: Float[Array, "*batch"]
+    """1 where u is not zero, else 0."""
+    projector: Tensor
+    """P = I - u u^T/u^2."""
+    perpendicular: Vector
+    """P r, r = v + v' - 2 v-bar."""
+    peculiar_speed: Float[Array, "*batch"]
+    """|c|."""
+    peculiar_speed_prime: Float[Array, "*batch"]
+    """|c'|."""
+
+
+def safe_norm(vector: Vector, substitute=0.0) -> Float[Array, "*batch"]:
+    """|vector|, and `substitute` with zero gradient where it vanishes."""
+    square = jnp.sum(vector**2, -1)
+    positive = square > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), substitute)
+
+
+def pair_geometry(v: Vector, v_prime: Vector, drift: Vector) -> PairGeometry:
+    """The geometry of Eq. (11) for broadcast pairs of velocities."""
+    c, c_prime = v - drift, v_prime - drift
+    u, r = c - c_prime, c + c_prime
+    speed = safe_norm(u, 1.0)
+    direction = u / speed[..., None]
+    projector = jnp.eye(3, dtype=u.dtype) - direction[..., :, None] * direction[..., None, :]
+    perpendicular = r - direction * jnp.sum(direction * r, -1, keepdims=True)
+    distinct = jnp.any(u != 0, -1).astype(u.dtype)
+    return PairGeometry(speed, distinct, projector, perpendicular, safe_norm(c), safe_norm(c_prime))
+
+
+def assemble(pair: PairGeometry, g0_squared, g1_squared, g2_squared) -> Tensor:
+    """omega of Eq. (11) with the isotropic term, from the three squared encoders at each pair."""
+    Pr = pair.perpendicular
+    isotropic = (g0_squared + g1_squared * jnp.sum(Pr**2, -1)) * pair.distinct
+    anisotropic = (g2_squared - g1_squared) * pair.distinct
+    outer = Pr[..., :, None] * Pr[..., None, :]
+    return isotropic[..., None, None] * pair.projector + anisotropic[..., None, None] * outer

@@ -1,0 +1,64 @@
+"""Velocity moments of f: density, drift, temperature (below Eq. 7) and the current of Eq. (25).
+
+Sums run axis by axis as small matrix products, which reads f once and keeps the rounding of a sum over
+millions of points at a few units in the last place.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+
+from ddco_jax._types import Array, Float, Profile, VectorProfile
+from ddco_jax.grid import PhaseGrid
+
+
+class Moments(NamedTuple):
+    """Local moments of f, code units."""
+
+    density: Profile
+    """rho(x), n0."""
+    drift: VectorProfile
+    """v-bar(x), V0."""
+    temperature: Profile
+    """kT/m = <|v - v-bar|^2>/3, V0^2 (the paper's "T" is 3/2 of it)."""
+
+
+def power_moments(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> Float[Array, "*batch 3 3 3"]:
+    """Integrals of vx^a vy^b vz^c f dv for a, b, c = 0, 1, 2: entry [..., a, b, c]."""
+    powers = [jnp.asarray([v**0, v, v**2], f.dtype) for v in grid.velocities]
+    moments = f
+    for power in powers:  # contracts the first velocity axis and appends its powers: x, y, z again at the end
+        axis = moments.ndim - 3
+        moments = lax.dot_general(moments, power, (((axis,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)
+    return moments * grid.dv3
+
+
+def compute_moments(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> Moments:
+    """Density, drift velocity and temperature of every cell of f, by the sums of Eq. (32)."""
+    m = power_moments(grid, f)
+    density = m[..., 0, 0, 0]
+    drift = jnp.stack([m[..., 1, 0, 0], m[..., 0, 1, 0], m[..., 0, 0, 1]], -1) / density[..., None]
+    mean_square = (m[..., 2, 0, 0] + m[..., 0, 2, 0] + m[..., 0, 0, 2]) / density
+    return Moments(density, drift, (mean_square - jnp.sum(drift**2, -1)) / 3)
+
+
+def face_density(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> Float[Array, "*batch"]:
+    """Density from the face values (f_j + f_{j+1})/2 of the velocity flux, n0.
+
+    The force on the plasma is E times this sum, so a field made from it conserves momentum exactly even
+    where f is cut at the edge of the velocity box.
+    """
+    fx = jnp.sum(f, (-2, -1))
+    return (jnp.sum(fx, -1) - (fx[..., 0] + fx[..., -1]) / 2) * grid.dv3
+
+
+def face_current(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> Float[Array, "*batch"]:
+    """Current J = sum of v_{j+1/2} (f_j + f_{j+1})/2 over the inner faces, n0 V0.
+
+    The work of the central velocity flux (27) is E times this sum, so Ampere's law with it conserves
+    energy exactly, also with f nonzero at the velocity edge.
+    """
+    fx = jnp.sum(f, (-2, -1))
+    faces = jnp.asarray(grid.vx_faces, f.dtype)
+    return jnp.sum((fx[..., 1:] + fx[..., :-1]) / 2 * faces, -1) * grid.dv3

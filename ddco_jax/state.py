@@ -1,0 +1,43 @@
+"""What evolves: the distribution, the electric field, the correlation age, the time."""
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from ddco_jax._types import Array, Distribution, Float, Profile, Scalar
+from ddco_jax.grid import PhaseGrid
+from ddco_jax.units import PAPER, Scales
+from ddco_jax.fields import poisson_field
+
+
+class State(eqx.Module):
+    """State of the plasma, code units.  Its dtype decides the precision of everything computed from it."""
+
+    f: Distribution
+    """Distribution function, n0 V0^-3."""
+    electric_field: Profile
+    """E(x) at the cell centres, E0."""
+    correlation_age: Profile | None
+    """Age s(x) of the correlations since a quench, 1/omega_p of the local plasma; None where it does not evolve."""
+    time: Scalar
+    """t, t0."""
+
+    @classmethod
+    def from_distribution(
+        cls,
+        grid: PhaseGrid,
+        f: Float[Array, "nx nvx nvy nvz"],
+        *,
+        correlation_age: Float[Array, "nx"] | None = None,
+        scales: Scales = PAPER,
+    ) -> "State":
+        """A state at t = 0 with E(0) from dE/dx = (rho - mean rho)/lambda^2.
+
+        `correlation_age` is zero everywhere at a quench; None (the default) leaves the build-up of
+        correlations out.  Raises ValueError where the shape of f is not that of the grid.
+        """
+        f = jnp.asarray(f)
+        if f.shape != grid.shape:
+            raise ValueError(f"f has shape {f.shape}, the grid has {grid.shape} (nx, nvx, nvy, nvz)")
+        field = poisson_field(grid, jnp.sum(f, (1, 2, 3)) * grid.dv3, scales)
+        age = None if correlation_age is None else jnp.asarray(correlation_age, f.dtype)
+        return cls(f, field, age, jnp.zeros((), f.dtype))

@@ -1,0 +1,10 @@
+"""Time steps: one scheme per file, each a pure `step(state, dt)` with a declared `order`."""
+
+from ddco_jax.steppers.ampere import Ampere
+from ddco_jax.steppers.base import Stepper
+from ddco_jax.steppers.collision import MidpointCollision
+from ddco_jax.steppers.poisson import Poisson
+from ddco_jax.steppers.strang import Strang
+from ddco_jax.steppers.streaming import Streaming
+
+__all__ = ["Ampere", "MidpointCollision", "Poisson", "Stepper", "Strang", "Streaming"]

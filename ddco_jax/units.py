@@ -1,0 +1,98 @@
+"""Code units (App. D of the paper): SI to code and back, and the coupling parameter.
+
+Everything inside the package is in code units; physical units exist only here and in `config`.
+"""
+
+import dataclasses
+import math
+
+VACUUM_PERMITTIVITY = 8.8541878188e-12
+"""Vacuum permittivity, F/m (CODATA 2022)."""
+BOLTZMANN = 1.380649e-23
+"""Boltzmann constant, J/K (exact)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scales:
+    """The characteristic scales that define code units; the defaults are the paper's App. D.
+
+    The electron-volt is `charge` times one volt: the paper rounds the elementary charge to 1.6e-19 C and
+    so do its temperatures.
+    """
+
+    length: float = 1e-8
+    """L0, m."""
+    velocity: float = 1e4
+    """V0, m/s."""
+    mass: float = 1.67e-27
+    """m0, kg."""
+    charge: float = 1.6e-19
+    """q0, C."""
+    density: float = 1e24
+    """n0, 1/m^3."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if not getattr(self, field.name) > 0:
+                raise ValueError(f"Scales.{field.name} must be positive, got {getattr(self, field.name)}")
+
+    @property
+    def time(self) -> float:
+        """t0 = L0/V0, s."""
+        return self.length / self.velocity
+
+    @property
+    def electric_field(self) -> float:
+        """E0 = m0 V0^2/(q0 L0), V/m."""
+        return self.mass * self.velocity**2 / (self.charge * self.length)
+
+    @property
+    def debye_number(self) -> float:
+        """lambda = V0/(omega_p L0) at density n0, the one dimensionless parameter of Eq. (2)."""
+        plasma_frequency = math.sqrt(self.density * self.charge**2 / (VACUUM_PERMITTIVITY * self.mass))
+        return self.velocity / (plasma_frequency * self.length)
+
+    @property
+    def coulomb_constant(self) -> float:
+        """q^2 = q0^2/(4 pi eps0) in units of m0 V0^2 L0: the potential energy of two particles is q^2/r.
+
+        Follows from omega_p^2 = 4 pi q^2 (n0 L0^3) in code units.
+        """
+        return self.charge**2 / (4 * math.pi * VACUUM_PERMITTIVITY * self.mass * self.velocity**2 * self.length)
+
+    def plasma_frequency(self, density):
+        """omega_p in 1/t0 at code density n (in n0)."""
+        return density**0.5 / self.debye_number
+
+    def debye_length(self, density, temperature):
+        """lambda_D in L0, for code density and temperature kT/m."""
+        return self.debye_number * (temperature / density) ** 0.5
+
+    def coupling_parameter(self, density, temperature):
+        """Gamma = q^2 (4 pi n/3)^(1/3)/kT, for code density (n0) and temperature kT/m (V0^2)."""
+        particles = density * (self.density * self.length**3)
+        return self.coulomb_constant * (4 * math.pi / 3 * particles) ** (1 / 3) / temperature
+
+    def landau_prefactor(self, density):
+        """gamma/lnLambda of the Landau kernel gamma P/|u|: 2 pi q^4/m^2, per unit of code density.
+
+        At n0 L0^3 = 1 this is 0.1193 (REFERENCES: gamma = 0.1193 lnLambda).  `density` only sets the
+        array type: the prefactor of Eq. (8) does not depend on it, since f carries the density.
+        """
+        return 2 * math.pi * self.coulomb_constant**2 * (self.density * self.length**3) * density**0
+
+    def temperature_from_ev(self, temperature_ev):
+        """kT in eV to code temperature kT/m, V0^2."""
+        return temperature_ev * self.charge / (self.mass * self.velocity**2)
+
+    def temperature_to_ev(self, temperature):
+        """Code temperature kT/m (V0^2) to kT in eV."""
+        return temperature * (self.mass * self.velocity**2) / self.charge
+
+    def temperature_to_kelvin(self, temperature):
+        """Code temperature kT/m (V0^2) to kelvin."""
+        return temperature * (self.mass * self.velocity**2) / BOLTZMANN
+
+
+PAPER = Scales()
+"""The scales of App. D: lambda = 0.76, omega_p = 1.3158/t0, q^2 = 0.13777."""

@@ -1,0 +1,1 @@
+"""How f is transported in phase space: x and velocity fluxes, the electric field, the correlation age."""
