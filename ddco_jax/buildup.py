@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from ddco_jax._types import Array, Float
+from ddco_jax._types import Array, Profile
 
 
 class StretchedExponential(eqx.Module):
@@ -16,7 +16,7 @@ class StretchedExponential(eqx.Module):
     """1/omega_p."""
     exponent: float | Array = 1.3
 
-    def __call__(self, age: Float[Array, "nx"], gamma: Float[Array, "nx"]) -> Float[Array, "nx"]:
+    def __call__(self, age: Profile, gamma: Profile) -> Profile:
         positive = age > 0  # the power has no finite gradient at age 0
         ratio = jnp.where(positive, age, 1) / self.time
         return jnp.where(positive, -jnp.expm1(-(ratio**self.exponent)), 0)

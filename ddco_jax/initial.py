@@ -1,7 +1,7 @@
 """Initial distributions (E.2) as cell averages with exact discrete moments.
 
-Point samples of the double wells err by a per cent in density and would create a spurious field.  Cell averages leave an
-excess dv^2/12 in the variance; a tilt exp(a + b v + c v^2) of each factor, which keeps f positive, removes it.
+Point samples of the double wells err by a per cent in density and would create a spurious field.  Cell averages leave
+an excess dv^2/12 in the variance; a tilt exp(a + b v + c v^2) of each factor, which keeps f positive, removes it.
 """
 
 from collections.abc import Callable
@@ -95,7 +95,7 @@ def symmetric_double_well(grid: PhaseGrid, density, temperature) -> np.ndarray:
 
 
 def asymmetric_double_well(grid: PhaseGrid, density, temperature) -> np.ndarray:
-    """Product over axes of normals at +b1 (sigma1) and -b1 (sigma2): b1^2 = 0.875, sigma1^2 = 0.05, sigma2^2 = 0.2 kT/m."""
+    """Product over axes of normals at b1, -b1, widths sigma1, sigma2: squares 0.875, 0.875, 0.05, 0.2 kT/m."""
     b, s1, s2 = 0.875**0.5, 0.05**0.5, 0.2**0.5
     return gaussians(grid, density, temperature, lambda axis: [(0.5, b, s1), (0.5, -b, s2)])
 

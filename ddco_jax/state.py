@@ -2,11 +2,12 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
-from ddco_jax._types import Array, Distribution, Float, Profile, Scalar
+from ddco_jax._types import Distribution, Profile, Scalar
+from ddco_jax.fields import poisson_field
 from ddco_jax.grid import PhaseGrid
 from ddco_jax.units import PAPER, Scales
-from ddco_jax.fields import poisson_field
 
 
 class State(eqx.Module):
@@ -25,9 +26,9 @@ class State(eqx.Module):
     def from_distribution(
         cls,
         grid: PhaseGrid,
-        f: Float[Array, "nx nvx nvy nvz"],
+        f: ArrayLike,
         *,
-        correlation_age: Float[Array, "nx"] | None = None,
+        correlation_age: ArrayLike | None = None,
         scales: Scales = PAPER,
     ) -> "State":
         """A state at t = 0 with E(0) from dE/dx = (rho - mean rho)/lambda^2.

@@ -16,7 +16,7 @@ METHODS = ("spectral", "direct")
 
 
 class CollisionOperator(eqx.Module):
-    """C[f] = D+ p,  p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j'),  q = D- log f,  each cell with its own rho, v-bar, T.
+    """C[f] = D+ p,  p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j'),  q = D- log f, with each cell's rho, v-bar, T.
 
     `op(f)` returns C[f], (nx, nvx, nvy, nvz), n0 V0^-3/t0.  `op(f, amplitude)` multiplies it by amplitude(x) >= 0.
 

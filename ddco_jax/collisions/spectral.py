@@ -7,7 +7,8 @@ Since Pu = 0, Pr = 2 Pc' for r = c + c', so a product chi_m(|c|) chi_n(|c'|) of 
 
 l0, l1, l2 and P depending on u alone, and the flux is p_i = f chi_m [ A_ij q_j - B_i ] with the convolutions
 
-    A_ij = P_ij * (chi_n f') + K_ijab * (chi_n c'_a c'_b f'),   B_i = P_ij * (chi_n f' q'_j) + K_ijab * (chi_n c'_a c'_b f' q'_j).
+    A_ij = P_ij * (chi_n f') + K_ijab * (chi_n c'_a c'_b f'),
+    B_i  = P_ij * (chi_n f' q'_j) + K_ijab * (chi_n c'_a c'_b f' q'_j).
 
 All polynomial factors sit on the c' side, so a product takes 4 forward transforms for the isotropic part, 24
 for the anisotropic one, and 9 inverse ones that all products with the same chi_m share.  (With the factors
@@ -55,7 +56,7 @@ def collision_flux(
     kernels = _KernelSpectra(grid, separable, f.dtype)
     by_source = _by_source(separable)
     places = sorted(set().union(*by_source.values()))  # the m that occur: each has nine fields, A (6) and B (3)
-    total = None
+    parts = []
     for n, weights in by_source.items():
         isotropic = any(w.isotropic is not None for w in weights.values())
         anisotropic = any(_is_anisotropic(w) for w in weights.values())
@@ -65,10 +66,9 @@ def collision_flux(
             spectra = transforms.forward(fields)
         rows = {m: kernels.rows(m, n, list(moments)) if m in weights else {} for m in places}
         with jax.named_scope("kernel_products"):
-            part = _apply(rows, spectra)
-        total = part if total is None else total + part
+            parts.append(_apply(rows, spectra))
     with jax.named_scope("inverse_transforms"):
-        convolutions = transforms.inverse(total).reshape(len(places), 9, *f.shape)
+        convolutions = transforms.inverse(functools.reduce(operator.add, parts)).reshape(len(places), 9, *f.shape)
     p = jnp.zeros_like(q)
     for m, fields in zip(places, convolutions, strict=True):
         A = {pair: fields[k] for k, pair in enumerate(PAIRS)}

@@ -133,8 +133,8 @@ def _monotone_cubic(x, y, at):
     slope = np.concatenate([secant[:1], inner, secant[-1:]])
     at = jnp.asarray(at)
     i = jnp.clip(jnp.searchsorted(x, at) - 1, 0, len(h) - 1)
-    x, y, h, slope = (jnp.asarray(a, at.dtype) for a in (x, y, h, slope))
-    t = (at - x[i]) / h[i]
+    knots, values, steps, slopes = (jnp.asarray(a, at.dtype) for a in (x, y, h, slope))
+    t = (at - knots[i]) / steps[i]
     h00, h10, h01, h11 = 2 * t**3 - 3 * t**2 + 1, t**3 - 2 * t**2 + t, 3 * t**2 - 2 * t**3, t**3 - t**2
-    inside = h00 * y[i] + h10 * h[i] * slope[i] + h01 * y[i + 1] + h11 * h[i] * slope[i + 1]
+    inside = h00 * values[i] + h01 * values[i + 1] + steps[i] * (h10 * slopes[i] + h11 * slopes[i + 1])
     return jnp.where(at > x[-1], y[-1] + slope[-1] * (at - x[-1]), inside)

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
 
 import equinox as eqx
 
@@ -16,10 +17,16 @@ from ddco_jax.vlasov.x_flux import X_FLUXES
 class Stepper(eqx.Module):
     """A scheme that advances a state by dt."""
 
-    order: eqx.AbstractClassVar[int]
+    order: ClassVar[int]
     """Order of convergence in dt."""
-    grid: eqx.AbstractVar[PhaseGrid]
-    scales: eqx.AbstractVar[Scales]
+
+    if TYPE_CHECKING:  # fields of the schemes: read-only here
+
+        @property
+        def grid(self) -> PhaseGrid: ...
+
+        @property
+        def scales(self) -> Scales: ...
 
     @abc.abstractmethod
     def step(self, state: State, dt) -> State:

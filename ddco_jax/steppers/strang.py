@@ -16,7 +16,7 @@ from ddco_jax.steppers.poisson import Poisson
 from ddco_jax.steppers.streaming import Streaming
 from ddco_jax.units import PAPER, Scales
 
-FIELDS = {"ampere": Ampere, "poisson": Poisson, "none": Streaming}
+FIELDS: dict[str, Callable[..., Stepper]] = {"ampere": Ampere, "poisson": Poisson, "none": Streaming}
 """Advection steps by the law of their electric field."""
 
 

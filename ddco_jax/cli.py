@@ -1,0 +1,119 @@
+"""The `ddco` command.  A user's mistake ends with one line and status 2, a failed run with one line and status 3."""
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+app = App(name="ddco", help="Kinetic simulation of moderately coupled plasmas in 1D-3V.", help_format="plaintext")
+
+Overrides = Annotated[list[str] | None, Parameter(name="--set", help="section.key=value, may be repeated")]
+
+
+@app.command
+def run(config: str, *, out: Path | None = None, set_: Overrides = None) -> None:
+    """Run a config file, or a shipped one by name, and print a summary."""
+    from ddco_jax import run as runner
+    from ddco_jax.report import check_report, refuse, summary_table
+
+    settings, name = _load(config, set_)
+    folder = out or Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    runner.require_empty(folder)
+    refuse(check_report(settings))
+    summary = runner.run(settings, folder, name)
+    print(summary_table(summary))
+
+
+@app.command
+def resume(folder: Path) -> None:
+    """Go on from the last checkpoint of a run."""
+    from ddco_jax import run as runner
+    from ddco_jax.report import summary_table
+
+    _enable_x64()
+    print(summary_table(runner.resume(folder)))
+
+
+@app.command
+def check(config: str, *, set_: Overrides = None, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """Stability numbers, resolution and memory of a config, before the run is compiled."""
+    from ddco_jax.report import check_report, check_table, refuse
+
+    settings, _ = _load(config, set_)
+    report = check_report(settings)
+    print(json.dumps(report, indent=1) if json_ else check_table(report))
+    refuse(report)
+
+
+@app.command
+def plot(folder: Path) -> None:
+    """Figures of a run as PNG into DIR/figures."""
+    from ddco_jax.config import ConfigError
+    from ddco_jax.plot import plot_run
+
+    try:
+        paths = plot_run(folder)
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from None
+    for path in paths:
+        print(path)
+
+
+@app.command(name="kernels")
+def list_kernels(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """The kernels that come with the package."""
+    from ddco_jax.kernels.store import NAMED
+
+    if json_:
+        print(json.dumps([{"name": name, "description": text} for name, (_, text) in NAMED.items()], indent=1))
+    else:
+        for name, (_, text) in NAMED.items():
+            print(f"{name:20s}{text}")
+
+
+def _load(config: str, overrides: list[str] | None):
+    from ddco_jax import config as configs
+
+    settings, name = configs.load(config, overrides or [])
+    if settings.precision == "float64":
+        _enable_x64()
+    return settings, name
+
+
+def _enable_x64() -> None:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        app(exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _end(" ".join(str(error).split()), 2)
+    except KeyboardInterrupt:
+        _end("stopped; `ddco resume DIR` goes on from the last checkpoint", 130)
+    except Exception as error:  # told apart by name below, so that a usage error does not wait for JAX to load
+        from ddco_jax.config import ConfigError
+        from ddco_jax.monitors import RunFailed
+
+        if isinstance(error, ConfigError):
+            _end(str(error), 2)
+        if isinstance(error, RunFailed):
+            _end(f"{error}; the last good checkpoint is kept", 3)
+        raise
+
+
+def _end(message: str, status: int) -> None:
+    print(f"ddco: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,335 @@
+"""The configuration of a run: TOML in physical units, checked once, built into code units, gone after that."""
+
+import difflib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from ddco_jax import initial, kernels
+from ddco_jax.grid import PhaseGrid
+from ddco_jax.kernels.store import NAMED
+from ddco_jax.units import Scales
+
+
+class ConfigError(ValueError):
+    """A user's mistake, told in one line."""
+
+
+class Section(BaseModel):
+    """Frozen, unknown keys refused, no silent conversion between types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class UnitsSection(Section):
+    """Characteristic scales; the defaults are the paper's (App. D)."""
+
+    length_angstrom: PositiveFloat = 100.0
+    velocity_m_s: PositiveFloat = 1e4
+    mass_kg: PositiveFloat = 1.67e-27
+    charge_C: PositiveFloat = 1.6e-19
+    density_m3: PositiveFloat = 1e24
+
+    def build(self) -> Scales:
+        """The scales in SI."""
+        return Scales(self.length_angstrom * 1e-10, self.velocity_m_s, self.mass_kg, self.charge_C, self.density_m3)
+
+
+class PlasmaSection(Section):
+    """Mean state: T(x) = temperature_eV + temperature_modulation_eV sin(2 pi x/Lx)."""
+
+    density_m3: PositiveFloat = 1e24
+    temperature_eV: PositiveFloat
+    temperature_modulation_eV: float = 0.0
+
+    @model_validator(mode="after")
+    def _positive(self):
+        if abs(self.temperature_modulation_eV) >= self.temperature_eV:
+            raise ValueError("temperature_modulation_eV must be smaller than temperature_eV, or T(x) is not positive")
+        return self
+
+
+class GridSection(Section):
+    """The phase-space grid (19)."""
+
+    length_angstrom: PositiveFloat
+    nx: PositiveInt
+    velocity_extent_m_s: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+    """Half extents: the axes cover [-V, V]."""
+    nv: tuple[PositiveInt, PositiveInt, PositiveInt]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists(cls, data):
+        # TOML has arrays, not tuples
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()} if isinstance(data, dict) else data
+
+
+class TimeSection(Section):
+    """Fixed time step and number of steps."""
+
+    step_ps: PositiveFloat
+    steps: PositiveInt
+
+
+class Start(Section):
+    """What every start has: an optional density perturbation 1 + a cos(2 pi mode x/Lx)."""
+
+    density_perturbation: Annotated[float, Field(gt=-1, lt=1)] = 0.0
+    perturbation_mode: PositiveInt = 1
+
+
+class Named(Start):
+    """A start of (E.2) without parameters."""
+
+    kind: Literal["maxwellian", "symmetric_double_well", "asymmetric_double_well"]
+
+
+class Bimaxwellian(Start):
+    """Tx/Tperp = anisotropy."""
+
+    kind: Literal["bimaxwellian"]
+    anisotropy: PositiveFloat = 0.25
+
+
+class TwoStream(Start):
+    """Two beams along x at +-drift_m_s."""
+
+    kind: Literal["two_stream"]
+    drift_m_s: PositiveFloat
+
+
+class BKW(Start):
+    """The exact BKW solution at start_time_ps, for kernel maxwell_molecules."""
+
+    kind: Literal["bkw"]
+    start_time_ps: PositiveFloat
+
+
+class ArrayStart(Start):
+    """f from a NumPy file, (nx, nvx, nvy, nvz), code units."""
+
+    kind: Literal["array"]
+    file: str
+
+
+Initial = Annotated[Named | Bimaxwellian | TwoStream | BKW | ArrayStart, Field(discriminator="kind")]
+
+
+class CollisionsSection(Section):
+    """Which kernel; `none` for a collisionless plasma."""
+
+    kernel: str = "landau"
+    prefactor: PositiveFloat | None = None
+    """Replaces the kernel's own prefactor: gamma of P/|u|, kappa of |u|^2 P, code units."""
+    method: Literal["spectral", "direct"] = "spectral"
+    cells_at_once: PositiveInt = 1
+    buildup: Literal["off", "quench"] = "off"
+    buildup_time: PositiveFloat = 0.45
+    """1/omega_p, of the amplitude 1 - exp(-(s/time)^exponent)."""
+    buildup_exponent: PositiveFloat = 1.3
+
+    @model_validator(mode="after")
+    def _known(self):
+        if self.kernel != "none" and self.kernel not in NAMED:
+            close = difflib.get_close_matches(self.kernel, NAMED, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(NAMED)}, none"
+            raise ValueError(f"collisions.kernel: no kernel {self.kernel!r}; {hint}")
+        return self
+
+
+class OutputSection(Section):
+    """Cadences in steps; they never change the answer."""
+
+    history_every: PositiveInt = 1
+    snapshot_every: PositiveInt = 10
+    checkpoint_every: PositiveInt = 10
+    checkpoints_kept: PositiveInt = 2
+    distribution: bool = False
+    """Store the whole f in the snapshots."""
+
+
+class Config(Section):
+    """A whole run."""
+
+    description: str = ""
+    precision: Literal["float64", "float32"] = "float64"
+    field: Literal["ampere", "poisson", "none"] = "ampere"
+    x_flux: Literal["upwind", "weno5"] = "upwind"
+    units: UnitsSection = UnitsSection()
+    plasma: PlasmaSection
+    grid: GridSection
+    time: TimeSection
+    initial: Initial
+    collisions: CollisionsSection = CollisionsSection()
+    output: OutputSection = OutputSection()
+
+    @property
+    def scales(self) -> Scales:
+        """The characteristic scales."""
+        return self.units.build()
+
+    @property
+    def dt(self) -> float:
+        """Time step, t0."""
+        return self.time.step_ps * 1e-12 / self.scales.time
+
+    def build_grid(self) -> PhaseGrid:
+        """The phase-space grid in code units."""
+        scales, g = self.scales, self.grid
+        vx, vy, vz = (v / scales.velocity for v in g.velocity_extent_m_s)
+        return PhaseGrid(g.length_angstrom * 1e-10 / scales.length, g.nx, (vx, vy, vz), g.nv)
+
+    def temperature(self, grid: PhaseGrid) -> np.ndarray:
+        """T(x), kT/m, V0^2."""
+        wave = np.sin(2 * np.pi * grid.x / grid.length)
+        return self.scales.temperature_from_ev(
+            self.plasma.temperature_eV + self.plasma.temperature_modulation_eV * wave
+        )
+
+    @property
+    def density(self) -> float:
+        """Mean density, n0."""
+        return self.plasma.density_m3 / self.scales.density
+
+    def build_kernel(self) -> kernels.Kernel | None:
+        """The collision kernel, or None for a collisionless run."""
+        c, scales = self.collisions, self.scales
+        if c.kernel == "none":
+            return None
+        if c.kernel == "maxwell_molecules":
+            return kernels.MaxwellMolecules(1 / 24 if c.prefactor is None else c.prefactor)
+        if c.prefactor is not None:
+            return kernels.Landau(c.prefactor)
+        return kernels.Landau(
+            kernels.classical(scales) if c.kernel == "landau-classical" else kernels.effective_potential(scales)
+        )
+
+    def build_distribution(self, grid: PhaseGrid) -> np.ndarray:
+        """f(t = 0), (nx, nvx, nvy, nvz), n0 V0^-3, in double precision."""
+        start, n, T = self.initial, self.density, self.temperature(grid)
+        try:
+            if isinstance(start, ArrayStart):
+                f = _load_array(start.file, grid)
+            elif isinstance(start, BKW):
+                kappa = 1 / 24 if self.collisions.prefactor is None else self.collisions.prefactor
+                time = start.start_time_ps * 1e-12 / self.scales.time
+                f = initial.bkw(grid, n, T[0], time, kappa)
+            elif isinstance(start, TwoStream):
+                f = initial.two_stream(grid, n, T, start.drift_m_s / self.scales.velocity)
+            elif isinstance(start, Bimaxwellian):
+                f = initial.bimaxwellian(grid, n, T, start.anisotropy)
+            else:
+                f = getattr(initial, start.kind)(grid, n, T)
+        except ValueError as error:
+            raise ConfigError(f"initial: {error}") from None
+        return initial.perturb(grid, f, start.density_perturbation, start.perturbation_mode)
+
+
+def _load_array(file: str, grid: PhaseGrid) -> np.ndarray:
+    try:
+        f = np.load(file, allow_pickle=False)
+    except OSError:
+        raise ConfigError(f"initial.file: cannot read {file}") from None
+    except ValueError:
+        raise ConfigError(f"initial.file: {file} is not a plain NumPy array file (.npy without objects)") from None
+    if f.shape != grid.shape:
+        raise ConfigError(f"initial.file: {file} has shape {f.shape}, the grid needs {grid.shape} (nx, nvx, nvy, nvz)")
+    if not (np.issubdtype(f.dtype, np.floating) and np.all(np.isfinite(f)) and np.all(f >= 0) and np.any(f > 0)):
+        raise ConfigError(f"initial.file: {file} must hold finite, non-negative real numbers, not all zero")
+    return f.astype(np.float64)
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The configs that come with the package, by name."""
+    folder = resources.files("ddco_jax") / "configs"
+    return {Path(str(p)).stem: Path(str(p)) for p in sorted(folder.iterdir(), key=str) if str(p).endswith(".toml")}
+
+
+def load(source: str, overrides: tuple[str, ...] | list[str] = ()) -> tuple[Config, str]:
+    """Read a config file, or a shipped one by name, with `section.key=value` overrides (values as in TOML).
+
+    Returns the config and its short name.  Raises ConfigError with one line that names the key and the remedy.
+    """
+    path = Path(source)
+    if not path.is_file():
+        shipped = shipped_configs()
+        if source not in shipped:
+            close = difflib.get_close_matches(source, shipped, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"shipped configs: {', '.join(shipped)}"
+            raise ConfigError(f"{source}: no such file or shipped config; {hint}")
+        path = shipped[source]
+    try:
+        data = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source}: not valid TOML: {error}") from None
+    for override in overrides:
+        _apply_override(data, override)
+    _absolute_file(data, path.parent)
+    return parse(data, source), path.stem
+
+
+def parse(data: dict[str, Any], source: str = "config") -> Config:
+    """Check a nested dict of settings.  Raises ConfigError with one line."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_first_error(error)}") from None
+
+
+def _absolute_file(data: dict[str, Any], folder: Path) -> None:
+    """Paths in a config are relative to the config, or else to the working directory."""
+    start = data.get("initial")
+    if isinstance(start, dict) and isinstance(start.get("file"), str):
+        beside = folder / start["file"]
+        start["file"] = str((beside if beside.exists() else Path(start["file"])).resolve())
+
+
+def _apply_override(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: write it as section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise ConfigError(f"--set {override}: {section} is not a section")
+    data[last] = value
+
+
+def _first_error(error: ValidationError) -> str:
+    first = error.errors()[0]
+    kinds = {"bimaxwellian", "two_stream", "bkw", "array", "maxwellian"} | set(Named.model_fields)
+    kinds |= {"symmetric_double_well", "asymmetric_double_well"}
+    location = [str(part) for part in first["loc"] if str(part) not in kinds or str(part) == "kind"]
+    key = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        close = difflib.get_close_matches(location[-1], known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        return f"unknown key {key}; {hint}"
+    if first["type"] == "missing":
+        return f"{key} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    return f"{key}: {message}{given}" if key and key not in message else message
+
+
+def _known_keys(location: list[str]) -> list[str]:
+    model: Any = Config
+    for part in location:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if part == "initial":
+            return sorted({k for m in (Named, Bimaxwellian, TwoStream, BKW, ArrayStart) for k in m.model_fields})
+        if annotation is None or not hasattr(annotation, "model_fields"):
+            return []
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,38 @@
+"""Run-time checks: a bad state is named by field, step and cell."""
+
+import numpy as np
+
+from ddco_jax.state import State
+
+NEGATIVE_MASS_LIMIT = 1e-3
+"""Negative mass over total mass beyond which a run has lost positivity."""
+
+
+class RunFailed(RuntimeError):
+    """The state of a run went bad; the message says where, in one line."""
+
+
+def check(state: State, history: dict[str, np.ndarray], first_step: int) -> None:
+    """Raise RunFailed where the state is not finite or too negative.  `history` holds the rows since `first_step`."""
+    totals = history["total_energy"] + history["mass"]
+    bad = np.flatnonzero(~np.isfinite(totals))
+    if bad.size or not np.all(np.isfinite(totals)):
+        raise RunFailed(_locate(state, first_step + int(bad[0])))
+    share = history["negative_mass"] / history["mass"]
+    worst = int(np.argmax(share))
+    if share[worst] > NEGATIVE_MASS_LIMIT:
+        raise RunFailed(
+            f"step {first_step + worst}: f lost positivity, negative mass is {share[worst]:.1e} of the total; "
+            "lower time.step_ps or raise grid.nv"
+        )
+
+
+def _locate(state: State, step: int) -> str:
+    fields = {"electric_field": state.electric_field, "f": state.f}
+    for name, values in fields.items():
+        where = np.argwhere(~np.isfinite(np.asarray(values)))
+        if where.size:
+            cell = ", ".join(str(int(i)) for i in where[0])
+            axes = "x, vx, vy, vz" if name == "f" else "x"
+            return f"step {step}: {name} is not finite at cell ({cell}) of ({axes}); lower time.step_ps"
+    return f"step {step}: the invariants are not finite; lower time.step_ps"

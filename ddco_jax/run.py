@@ -1,0 +1,233 @@
+"""The host loop: runs a config in chunks of steps, and saves, watches and resumes it.
+
+One compiled program advances any number of steps, so neither the cadence of output and checkpoints nor a
+break of the run changes a single bit of the answer.
+"""
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from tqdm import tqdm
+
+from ddco_jax import io, monitors
+from ddco_jax.buildup import StretchedExponential
+from ddco_jax.checkpoint import Checkpoints
+from ddco_jax.collisions import CollisionOperator
+from ddco_jax.config import Config, ConfigError, parse
+from ddco_jax.grid import PhaseGrid
+from ddco_jax.invariants import Invariants, compute_invariants
+from ddco_jax.moments import compute_moments
+from ddco_jax.state import State
+from ddco_jax.steppers import Stepper, Strang
+
+CHUNK = 64
+"""Most steps between two returns to the host."""
+CHUNK_SECONDS = 1.0
+"""Time between two returns that the loop aims at."""
+CONFIG_FILE = "config.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A config, built: no physical unit survives here."""
+
+    grid: PhaseGrid
+    stepper: Strang
+    dt: float
+    dtype: np.dtype
+    aging: bool
+    """Whether the correlation age evolves."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What a run has to say at its end."""
+
+    folder: Path
+    steps: int
+    seconds_per_step: float
+    history: dict[str, np.ndarray]
+
+
+def build(config: Config) -> Model:
+    """Grid, operator and stepper of a config.  Raises ConfigError where float64 is asked for but off in JAX."""
+    if config.precision == "float64" and not jax.config.read("jax_enable_x64"):
+        raise ConfigError(
+            'precision = "float64" needs jax.config.update("jax_enable_x64", True) before the first array, '
+            'or set precision = "float32"'
+        )
+    grid, kernel, c = config.build_grid(), config.build_kernel(), config.collisions
+    try:
+        op = None if kernel is None else CollisionOperator(grid, kernel, c.method, c.cells_at_once)
+    except ValueError as error:
+        raise ConfigError(f"grid.nv: {error}") from None
+    aging = c.buildup == "quench"
+    buildup = StretchedExponential(c.buildup_time, c.buildup_exponent) if aging else None
+    stepper = Strang(grid, op, config.field, config.x_flux, buildup=buildup, scales=config.scales)
+    return Model(grid, stepper, config.dt, np.dtype(config.precision), aging)
+
+
+def initial_state(config: Config, model: Model) -> State:
+    """The state at t = 0, in the precision of the config."""
+    f = jnp.asarray(config.build_distribution(model.grid), model.dtype)
+    age = np.zeros(model.grid.nx) if model.aging else None
+    return State.from_distribution(model.grid, f, correlation_age=age, scales=config.scales)
+
+
+def run(config: Config, folder: Path, name: str = "run", progress: bool | None = None) -> Summary:
+    """Run a config from its start into a new folder.  Raises ConfigError, RunFailed."""
+    require_empty(folder)
+    model = build(config)
+    state = initial_state(config, model)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"name": name, "version": version("ddco-jax"), "config": config.model_dump(mode="json")}
+    (folder / CONFIG_FILE).write_text(json.dumps(settings, indent=1))
+    return _from_start(config, model, state, folder, name, progress)
+
+
+def require_empty(folder: Path) -> None:
+    """Raise ConfigError where a folder holds anything: another run is never overwritten."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"--out {folder}: the folder is not empty; choose another, or `ddco resume {folder}`")
+
+
+def resume(folder: Path, progress: bool | None = None) -> Summary:
+    """Go on from the last checkpoint of a run; the result is bitwise that of an unbroken run."""
+    try:
+        settings = json.loads((folder / CONFIG_FILE).read_text())
+    except (OSError, json.JSONDecodeError):
+        raise ConfigError(f"{folder}: no run to resume here (no readable {CONFIG_FILE})") from None
+    config = parse(_tuples(settings["config"]), str(folder / CONFIG_FILE))
+    model = build(config)
+    checkpoints = Checkpoints(folder, config.output.checkpoints_kept)
+    step = checkpoints.latest()
+    if step is None:  # killed before the first checkpoint: nothing to go on from
+        checkpoints.close()
+        return _from_start(config, model, initial_state(config, model), folder, settings["name"], progress)
+    state = checkpoints.restore(step, model.grid, model.dtype, model.aging)
+    out, last = config.output, config.time.steps
+    io.truncate(
+        folder,
+        {"history": _rows(step, out.history_every, last), "snapshots": _rows(step, out.snapshot_every, last)},
+    )
+    return _loop(config, model, state, step, folder, checkpoints, progress)
+
+
+def _tuples(value):
+    """JSON arrays back to the tuples that the config holds."""
+    if isinstance(value, dict):
+        return {k: _tuples(v) for k, v in value.items() if v is not None}
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _rows(step: int, every: int, last: int) -> int:
+    """Rows recorded up to a step: the start, each multiple of `every`, and the last step."""
+    return step // every + 1 + (step == last and last % every != 0)
+
+
+def _due(step: int, every: int, last: int) -> bool:
+    return step % every == 0 or step == last
+
+
+def _from_start(config: Config, model: Model, state: State, folder: Path, name: str, progress) -> Summary:
+    attributes = {
+        "name": name,
+        "config": config.model_dump_json(),
+        "version": version("ddco-jax"),
+        "kernel": config.collisions.kernel,
+    }
+    io.create(folder, attributes)
+    checkpoints = Checkpoints(folder, config.output.checkpoints_kept)
+    first = jax.jit(lambda s: compute_invariants(model.grid, s, config.scales))(state)
+    io.append_history(folder, {k: np.asarray(v)[None] for k, v in vars(first).items()})
+    _save_snapshot(config, model, state, folder)
+    checkpoints.save(0, state)
+    return _loop(config, model, state, 0, folder, checkpoints, progress)
+
+
+def _loop(config: Config, model: Model, state: State, step: int, folder: Path, checkpoints, progress) -> Summary:
+    out, last = config.output, config.time.steps
+    cadences = (out.history_every, out.snapshot_every, out.checkpoint_every)
+    started, done, chunk = time.perf_counter(), 0, 1
+    show = sys.stderr.isatty() if progress is None else progress
+    advance = make_advance(model.stepper, model.dt)
+    with tqdm(total=last, initial=step, unit="step", disable=not show) as bar:
+        while step < last:
+            boundary = min(every - step % every for every in cadences[1:])
+            n = min(chunk, boundary, last - step)
+            tick = time.perf_counter()
+            state, buffers = advance(state, n)
+            rows = {k: np.asarray(v)[:n] for k, v in vars(buffers).items()}
+            monitors.check(state, rows, step + 1)
+            recorded = [i for i in range(n) if _due(step + 1 + i, out.history_every, last)]
+            if recorded:
+                io.append_history(folder, {k: v[recorded] for k, v in rows.items()})
+            step += n
+            done += n
+            if _due(step, out.snapshot_every, last):
+                _save_snapshot(config, model, state, folder)
+            if _due(step, out.checkpoint_every, last):
+                checkpoints.save(step, state)
+            if done > n:  # the first chunk pays for compilation
+                chunk = max(1, min(CHUNK, int(CHUNK_SECONDS / (time.perf_counter() - tick) * n)))
+            bar.update(n)
+    checkpoints.close()
+    elapsed = time.perf_counter() - started
+    history = {str(k): v.to_numpy() for k, v in io.open_result(folder)["history"].data_vars.items()}
+    return Summary(folder, last, elapsed / max(done, 1), history)
+
+
+def make_advance(stepper: Stepper, dt: float) -> Callable[[State, int], tuple[State, Invariants]]:
+    """advance(state, n): n <= CHUNK steps and their invariants, in the first n rows of fixed buffers.
+
+    n is traced: one program, hence the same arithmetic, whatever the number of steps.
+    """
+
+    @eqx.filter_jit
+    def advance(stepper, state, n):
+        grid, scales = stepper.grid, stepper.scales
+        step_length = jnp.asarray(dt, state.f.dtype)
+        like = eqx.filter_eval_shape(compute_invariants, grid, state, scales)
+        buffers = jax.tree.map(lambda a: jnp.zeros((CHUNK, *a.shape), a.dtype), like)
+
+        def body(i, carry):
+            state, buffers = carry
+            state = stepper.step(state, step_length)
+            now = compute_invariants(grid, state, scales)
+            return state, jax.tree.map(lambda b, a: b.at[i].set(a), buffers, now)
+
+        return lax.fori_loop(0, n, body, (state, buffers))
+
+    return lambda state, n: advance(stepper, state, jnp.asarray(n))
+
+
+def snapshot(grid: PhaseGrid, state: State) -> dict[str, jax.Array]:
+    """The reduced fields of a snapshot."""
+    moments = compute_moments(grid, state.f)
+    f_vxvy = jnp.sum(state.f, -1) * grid.dv[2]
+    fields = {
+        "density": moments.density,
+        "drift_x": moments.drift[:, 0],
+        "temperature": moments.temperature,
+        "electric_field": state.electric_field,
+        "f_vx": jnp.sum(f_vxvy, -1) * grid.dv[1],
+        "f_vxvy": f_vxvy,
+    }
+    return fields if state.correlation_age is None else fields | {"correlation_age": state.correlation_age}
+
+
+def _save_snapshot(config: Config, model: Model, state: State, folder: Path) -> None:
+    fields = {k: np.asarray(v) for k, v in jax.jit(lambda s: snapshot(model.grid, s))(state).items()}
+    if config.output.distribution:
+        fields["f"] = np.asarray(state.f)
+    io.append_snapshot(folder, model.grid, float(state.time), fields)

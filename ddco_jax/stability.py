@@ -1,0 +1,83 @@
+"""What limits a run before it starts: CFL numbers, collision stability, resolution, memory."""
+
+import dataclasses
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from ddco_jax.collisions import CollisionOperator
+from ddco_jax.collisions.spectral import transform_count
+from ddco_jax.grid import PhaseGrid
+
+RESOLVED = 0.7
+"""Largest dv over thermal width for which the starts count as resolved."""
+WIDE_ENOUGH = 5.5
+"""Smallest half extent over thermal speed."""
+
+
+def streaming_number(grid: PhaseGrid, dt: float) -> float:
+    """max |vx| dt/dx; at most 1 (the paper's CFL condition)."""
+    return float(np.max(np.abs(grid.vx))) * dt / grid.dx if grid.nx > 1 else 0.0
+
+
+def acceleration_number(grid: PhaseGrid, electric_field, dt: float) -> float:
+    """max |E| dt/dvx; at most 1."""
+    return float(np.max(np.abs(np.asarray(electric_field)))) * dt / grid.dv[0]
+
+
+def collision_number(op: CollisionOperator, f, dt: float) -> float:
+    """dt/2 max_v sum_a A_aa(v)/dv_a^2, at most 1 for the explicit midpoint step.
+
+    A is the diffusion tensor.  sum A_aa/dv_a^2 bounds the eigenvalues of D+ A D- for the central difference; the
+    maximum is taken over the drift and one and two thermal speeds along the axes and the diagonal, in every cell.
+    """
+    directions = np.vstack([np.eye(3), np.full((1, 3), 3**-0.5)])
+    points = np.vstack([np.zeros((1, 3)), *(s * directions for s in (-2, -1, 1, 2))])
+    A = np.asarray(op.diffusion(jnp.asarray(f), jnp.asarray(points, jnp.asarray(f).dtype)))
+    return float(dt / 2 * np.max(np.sum(A / np.asarray(op.grid.dv) ** 2, -1)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Estimates in bytes."""
+
+    distribution: int
+    """f itself."""
+    run: int
+    """A run: f, its stages, and the transforms of the cells evaluated together."""
+    gradient: int
+    """Reverse-mode gradient through the whole run: the stored states of the checkpointed scan on top of that."""
+
+
+def memory(grid: PhaseGrid, op: CollisionOperator | None, itemsize: int, n_steps: int) -> Memory:
+    """Memory that a run and a gradient through it need, estimated from the arrays that are alive at once."""
+    f = math.prod(grid.shape) * itemsize
+    transforms = 0
+    if op is not None:
+        cell = math.prod(grid.nv) * itemsize
+        separable = op.kernel.separable(1.0, 1.0)
+        forward, inverse = transform_count(separable)
+        per_source = min(forward, 28)
+        # spectra of 8 numbers per point; octant spectra; the fields before and after
+        transforms = min(op.cells_at_once, grid.nx) * cell * (9 * per_source + 9 * 2 * inverse + 27 + 12)
+    run = 5 * f + transforms
+    inner = max(1, math.isqrt(n_steps))
+    return Memory(f, run, run + 3 * transforms + (n_steps // inner + inner + 6) * f)
+
+
+def thermal_widths(grid: PhaseGrid, f: np.ndarray) -> np.ndarray:
+    """Width of the narrowest feature of f along each axis and cell, (nx, 3), V0.
+
+    Taken from the curvature of log f at the peak of the marginal: for a normal it is its standard deviation, for a
+    double well that of the narrower well.
+    """
+    widths = np.empty((grid.nx, 3))
+    for axis, dv in enumerate(grid.dv):
+        marginal = f.sum(tuple(a for a in (1, 2, 3) if a != axis + 1))
+        with np.errstate(divide="ignore"):
+            log = np.log(np.maximum(marginal, marginal.max(1, keepdims=True) * 1e-6))
+        curvature = -(log[:, 2:] - 2 * log[:, 1:-1] + log[:, :-2]) / dv**2
+        significant = marginal[:, 1:-1] > 0.1 * marginal.max(1, keepdims=True)
+        widths[:, axis] = np.max(np.where(significant, curvature, 1e-300), 1) ** -0.5
+    return widths

@@ -1,0 +1,87 @@
+"""Runs every shipped two-core case of the paper for its 40 steps and stores the conservation figures as JSON.
+
+    python scripts/conservation.py [CASE ...]
+
+Each case runs with the Ampere and the Poisson step, and the bi-Maxwellian also in a box that cuts f at its edge.
+Cases already in the JSON file (benchmarks/results/conservation.json) are kept unless named.
+"""
+
+import json
+import platform
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jax
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+
+from ddco_jax.config import load  # noqa: E402
+from ddco_jax.run import run  # noqa: E402
+
+RESULT = Path(__file__).parents[1] / "benchmarks" / "results" / "conservation.json"
+STARTS = ("local_maxwellian", "bimaxwellian", "symmetric_double_well", "asymmetric_double_well")
+CUT_BOX = ("grid.velocity_extent_m_s=[13000.0, 15000.0, 15000.0]", "grid.nv=[24, 16, 16]")
+
+
+def cases() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """(config, overrides) by case name."""
+    table = {}
+    for field in ("ampere", "poisson"):
+        for start in STARTS:
+            table[f"{start}/{field}"] = (start, (f'field="{field}"',))
+        table[f"bimaxwellian-cut/{field}"] = ("bimaxwellian", (f'field="{field}"', *CUT_BOX))
+    return table
+
+
+def measure(config: str, overrides: tuple[str, ...]) -> dict:
+    """Run a case and reduce its history to the figures that the documentation quotes."""
+    settings, name = load(config, overrides)
+    with tempfile.TemporaryDirectory() as folder:
+        summary = run(settings, Path(folder) / "run", name)
+    h = summary.history
+    thermal_momentum = np.sqrt(2 * h["kinetic_energy"][0] * h["mass"][0])
+
+    def drift(quantity):
+        return float(np.max(np.abs(h[quantity] - h[quantity][0])) / abs(h[quantity][0]))
+
+    return {
+        "steps": summary.steps,
+        "seconds_per_step": summary.seconds_per_step,
+        "mass_drift": drift("mass"),
+        "total_energy_drift": drift("total_energy"),
+        "momentum_drift": float(np.max(np.abs(h["momentum"] - h["momentum"][0])) / thermal_momentum),
+        "smallest_entropy_gain_per_step": float(np.min(np.diff(h["entropy"]))),
+        "entropy_gain": float(h["entropy"][-1] - h["entropy"][0]),
+        "negative_mass": float(np.max(h["negative_mass"] / h["mass"])),
+        "gauss_residual": float(np.max(h["gauss_residual"])),
+        "velocity_nyquist": float(np.max(h["velocity_nyquist"])),
+    }
+
+
+def main() -> None:
+    stored = json.loads(RESULT.read_text()) if RESULT.exists() else {"cases": {}}
+    wanted = sys.argv[1:]
+    for name, (config, overrides) in cases().items():
+        if wanted and not any(name.startswith(w) for w in wanted):
+            continue
+        if not wanted and name in stored["cases"]:
+            continue
+        print(name, flush=True)
+        stored["cases"][name] = measure(config, overrides)
+        print(json.dumps(stored["cases"][name]), flush=True)
+        stored |= {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": platform.machine(), "cores": _cores()}
+        RESULT.parent.mkdir(parents=True, exist_ok=True)
+        RESULT.write_text(json.dumps(stored, indent=1) + "\n")
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0))
+
+
+if __name__ == "__main__":
+    main()
