@@ -15,8 +15,8 @@ VectorProfile = Float[Array, "nx 3"]
 Distribution = Float[Array, "nx nvx nvy nvz"]
 VelocityDistribution = Float[Array, "nvx nvy nvz"]
 VelocityVector = Float[Array, "3 nvx nvy nvz"]
-Tensor = Float[Array, "*batch 3 3"]
-Vector = Float[Array, "*batch 3"]
+Tensor = Float[Array, "... 3 3"]
+Vector = Float[Array, "... 3"]
 
 RadialFunction = Callable[..., Array]
 """A function of (speed, density, temperature), elementwise in speed."""

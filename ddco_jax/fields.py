@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from ddco_jax._types import Profile, Scalar
 from ddco_jax.grid import PhaseGrid
@@ -22,13 +23,14 @@ def poisson_field(grid: PhaseGrid, density: Profile, scales: Scales) -> Profile:
     The spectral inverse derivative is antisymmetric, so sum_i E_i rho_i = 0: the total force vanishes exactly.
     """
     k = _wavenumbers(grid, density.dtype)
-    safe = jnp.where(k == 0, 1, k)
-    rho_hat = jnp.fft.rfft(density) / scales.debye_number**2
-    return jnp.fft.irfft(jnp.where(k == 0, 0, rho_hat / (1j * safe)), grid.nx)
+    inverse = jnp.where(k == 0, 0, 1 / jnp.where(k == 0, 1, k)) / scales.debye_number**2
+    rho_hat = jnp.fft.rfft(density)
+    return jnp.fft.irfft(lax.complex(rho_hat.imag * inverse, -rho_hat.real * inverse), grid.nx)  # rho/(i k)
 
 
 def gauss_residual(grid: PhaseGrid, electric_field: Profile, density: Profile, scales: Scales) -> Scalar:
     """max |dE/dx - (rho - mean rho)/lambda^2|, E0/L0, with the spectral derivative."""
     k = _wavenumbers(grid, density.dtype)
-    slope = jnp.fft.irfft(1j * k * jnp.fft.rfft(electric_field), grid.nx)
+    E_hat = jnp.fft.rfft(electric_field)
+    slope = jnp.fft.irfft(lax.complex(-k * E_hat.imag, k * E_hat.real), grid.nx)
     return jnp.max(jnp.abs(slope - (density - jnp.mean(density)) / scales.debye_number**2))

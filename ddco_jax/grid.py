@@ -16,13 +16,13 @@ class PhaseGrid:
     Raises ValueError where an extent is not positive or an axis has no cell.
     """
 
-    length: float
+    length: float | int
     """Period Lx, L0."""
     nx: int
     """Number of spatial cells."""
-    v_max: tuple[float, float, float]
+    v_max: tuple[float | int, ...]
     """Half extents (Vx, Vy, Vz), V0: the axis alpha covers [-V_alpha, V_alpha]."""
-    nv: tuple[int, int, int]
+    nv: tuple[int, ...]
     """Number of velocity points per axis."""
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class PhaseGrid:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of f: (nx, nvx, nvy, nvz)."""
-        return (self.nx, *self.nv)
+        return (self.nx, self.nv[0], self.nv[1], self.nv[2])
 
     @property
     def dx(self) -> float:

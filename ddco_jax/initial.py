@@ -4,6 +4,7 @@ Point samples of the double wells err by a per cent in density and would create 
 an excess dv^2/12 in the variance; a tilt exp(a + b v + c v^2) of each factor, which keeps f positive, removes it.
 """
 
+import contextlib
 from collections.abc import Callable
 
 import numpy as np
@@ -33,14 +34,12 @@ def tilt(v: np.ndarray, dv: float, marginal: np.ndarray, mean, variance) -> np.n
     powers = np.stack([w**k for k in range(3)])
     target = np.array([1.0, 0.0, 1.0])
     coefficients = np.zeros((3, marginal.shape[0]))
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"), contextlib.suppress(np.linalg.LinAlgError):
         for _ in range(NEWTON_STEPS):
             g = marginal * np.exp(np.einsum("kx,kxv->xv", coefficients, powers))
             residual = np.einsum("kxv,xv->xk", powers, g) * dv - target
             if np.max(np.abs(residual)) < MOMENT_TOLERANCE:
                 return g
-            if not np.all(np.isfinite(g)):
-                break
             matrix = np.einsum("kxv,lxv,xv->xkl", powers, powers, g) * dv
             coefficients -= np.linalg.solve(matrix, residual[..., None])[..., 0].T
     raise ValueError(

@@ -52,8 +52,10 @@ def _contract(x, matrix, axis: int):
     return lax.dot_general(x, matrix, (((axis,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)
 
 
-def _twiddle(n: int, dtype) -> Array:
-    return jnp.asarray(np.exp(-1j * np.pi / (2 * n) * np.arange(n)), jnp.result_type(dtype, jnp.complex64))
+def _twiddle(n: int, dtype) -> tuple[Array, Array]:
+    """cos and sin of pi k/2n, k = 0..n-1."""
+    angle = np.pi / (2 * n) * np.arange(n)
+    return jnp.asarray(np.cos(angle), dtype), jnp.asarray(np.sin(angle), dtype)
 
 
 def _forward_axis(x, axis: int):
@@ -61,7 +63,8 @@ def _forward_axis(x, axis: int):
     n = x.shape[axis]
     if n <= DENSE_LIMIT:
         return _contract(x, _matrix(n), axis)
-    y = jnp.fft.fft(jnp.moveaxis(x, axis, -1) * _twiddle(n, x.dtype))
+    x, (cos, sin) = jnp.moveaxis(x, axis, -1), _twiddle(n, x.dtype)
+    y = jnp.fft.fft(lax.complex(x * cos, -x * sin))
     return jnp.concatenate([y.real, -y.imag], -1)
 
 
@@ -70,8 +73,9 @@ def _inverse_axis(x, axis: int):
     n = x.shape[axis] // 2
     if n <= DENSE_LIMIT:
         return _contract(x, _matrix(n).T / n, axis)
-    x = jnp.moveaxis(x, axis, -1)
-    return (jnp.fft.ifft(lax.complex(x[..., :n], -x[..., n:])) * jnp.conj(_twiddle(n, x.dtype))).real
+    x, (cos, sin) = jnp.moveaxis(x, axis, -1), _twiddle(n, x.dtype)
+    y = jnp.fft.ifft(lax.complex(x[..., :n], -x[..., n:]))
+    return y.real * cos - y.imag * sin
 
 
 def forward(g: Fields) -> Spectra:

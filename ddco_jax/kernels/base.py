@@ -57,21 +57,21 @@ class Kernel(eqx.Module):
 class PairGeometry(NamedTuple):
     """Speeds and projections of velocity pairs, finite (with finite gradients) also at u = 0."""
 
-    relative_speed: Float[Array, "*batch"]
+    relative_speed: Float[Array, "..."]
     """|u|, with 1 in place of 0: `distinct` tells."""
-    distinct: Float[Array, "*batch"]
+    distinct: Float[Array, "..."]
     """1 where u is not zero, else 0."""
     projector: Tensor
     """P = I - u u^T/u^2."""
     perpendicular: Vector
     """P r, r = v + v' - 2 v-bar."""
-    peculiar_speed: Float[Array, "*batch"]
+    peculiar_speed: Float[Array, "..."]
     """|c|."""
-    peculiar_speed_prime: Float[Array, "*batch"]
+    peculiar_speed_prime: Float[Array, "..."]
     """|c'|."""
 
 
-def safe_norm(vector: Vector, substitute=0.0) -> Float[Array, "*batch"]:
+def safe_norm(vector: Vector, substitute=0.0) -> Float[Array, "..."]:
     """|vector|, and `substitute` with zero gradient where it vanishes."""
     square = jnp.sum(vector**2, -1)
     positive = square > 0
