@@ -127,6 +127,10 @@ class CollisionsSection(Section):
     prefactor: PositiveFloat | None = None
     """Replaces the kernel's own prefactor: gamma of P/|u|, kappa of |u|^2 P, code units."""
     method: Literal["spectral", "direct"] = "spectral"
+    differences: Literal["central", "compact"] = "central"
+    """Velocity differences: the paper's, or the mean of forward and backward ones, which damps the Nyquist mode."""
+    substeps: PositiveInt = 1
+    """Collision steps per time step; under-resolved starts need more than the linear limit says."""
     cells_at_once: PositiveInt = 1
     buildup: Literal["off", "quench"] = "off"
     buildup_time: PositiveFloat = 0.45

@@ -33,7 +33,7 @@ def check_report(config: Config) -> dict[str, Any]:
                 f"collisions.kernel: the classical Coulomb logarithm is not positive at Gamma = {gamma.max():.2f}; "
                 'use kernel = "landau"'
             )
-        number = stability.collision_number(op, f[sampled].astype(model.dtype), dt)
+        number = stability.collision_number(op, f[sampled].astype(model.dtype), dt / config.collisions.substeps)
     E = np.zeros(grid.nx) if config.field == "none" else np.asarray(poisson_field(grid, density, scales))
     widths = stability.thermal_widths(grid, f)
     memory = stability.memory(grid, op, model.dtype.itemsize, config.time.steps)
@@ -62,7 +62,7 @@ def refuse(report: dict[str, Any]) -> None:
     limits = {
         "streaming_number": "CFL: max|vx| dt/dx",
         "acceleration_number": "CFL: max|E| dt/dvx",
-        "collision_number": "collision stability: dt/2 max sum A_aa/dv_a^2",
+        "collision_number": "collision stability: dt/2 max k sum A_aa/dv_a^2",
     }
     for key, what in limits.items():
         if report[key] > 1:

@@ -68,12 +68,22 @@ def build(config: Config) -> Model:
         )
     grid, kernel, c = config.build_grid(), config.build_kernel(), config.collisions
     try:
-        op = None if kernel is None else CollisionOperator(grid, kernel, c.method, c.cells_at_once)
+        op = None
+        if kernel is not None:
+            op = CollisionOperator(grid, kernel, c.method, differences=c.differences, cells_at_once=c.cells_at_once)
     except ValueError as error:
         raise ConfigError(f"grid.nv: {error}") from None
     aging = c.buildup == "quench"
     buildup = StretchedExponential(c.buildup_time, c.buildup_exponent) if aging else None
-    stepper = Strang(grid, op, config.field, config.x_flux, buildup=buildup, scales=config.scales)
+    stepper = Strang(
+        grid,
+        op,
+        config.field,
+        config.x_flux,
+        buildup=buildup,
+        collision_substeps=c.substeps,
+        scales=config.scales,
+    )
     return Model(grid, stepper, config.dt, np.dtype(config.precision), aging)
 
 

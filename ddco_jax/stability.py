@@ -27,15 +27,17 @@ def acceleration_number(grid: PhaseGrid, electric_field, dt: float) -> float:
 
 
 def collision_number(op: CollisionOperator, f, dt: float) -> float:
-    """dt/2 max_v sum_a A_aa(v)/dv_a^2, at most 1 for the explicit midpoint step.
+    """dt/2 max_v k sum_a A_aa(v)/dv_a^2, at most 1 for the explicit midpoint step.
 
-    A is the diffusion tensor.  sum A_aa/dv_a^2 bounds the eigenvalues of D+ A D- for the central difference; the
-    maximum is taken over the drift and one and two thermal speeds along the axes and the diagonal, in every cell.
+    A is the diffusion tensor.  k sum A_aa/dv_a^2 bounds the eigenvalues of D+ A D-, k = 1 for central and 4 for
+    compact differences; the maximum is taken over the drift and one and two thermal speeds along the axes and the
+    diagonal, in every cell.
     """
     directions = np.vstack([np.eye(3), np.full((1, 3), 3**-0.5)])
     points = np.vstack([np.zeros((1, 3)), *(s * directions for s in (-2, -1, 1, 2))])
     A = np.asarray(op.diffusion(jnp.asarray(f), jnp.asarray(points, jnp.asarray(f).dtype)))
-    return float(dt / 2 * np.max(np.sum(A / np.asarray(op.grid.dv) ** 2, -1)))
+    k = 4 if op.differences == "compact" else 1
+    return float(dt / 2 * k * np.max(np.sum(A / np.asarray(op.grid.dv) ** 2, -1)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +59,9 @@ def memory(grid: PhaseGrid, op: CollisionOperator | None, itemsize: int, n_steps
     if op is not None:
         cell = math.prod(grid.nv) * itemsize
         separable = op.kernel.separable(1.0, 1.0)
-        forward, inverse = transform_count(separable)
-        per_source = min(forward, 28)
+        compact = op.differences == "compact"
+        forward, inverse = transform_count(separable, compact)
+        per_source = min(forward, 49 if compact else 28)
         # spectra of 8 numbers per point; octant spectra; the fields before and after
         transforms = min(op.cells_at_once, grid.nx) * cell * (9 * per_source + 9 * 2 * inverse + 27 + 12)
     run = 5 * f + transforms

@@ -58,7 +58,8 @@ def test_values_by_hand():
     """Eq. (11) for one pair where everything can be done by hand: u along x, r along y and x."""
     v, w, drift = jnp.array([2.0, 1.0, 0.0]), jnp.array([0.0, 1.0, 0.0]), jnp.zeros(3)
     one = lambda s, n, T: jnp.ones_like(s)
-    g0, g1, g2 = ((lambda c: lambda s, n, T: c * jnp.ones_like(s))(c) for c in (1.5, 0.7, 0.4))
+    constant = lambda value: lambda s, n, T: value * jnp.ones_like(s)
+    g0, g1, g2 = map(constant, (1.5, 0.7, 0.4))
     kernel = kernels.LowRank(g0=((g0, one, one),), g1=((g1, one, one),), g2=((g2, one, one),))
     # g = L (M N' + N M') = 2 L; r = (2, 2, 0), Pr = (0, 2, 0)
     expected = np.diag([0.0, (2 * 1.5) ** 2 + (2 * 0.4) ** 2 * 4, (2 * 1.5) ** 2 + (2 * 0.7) ** 2 * 4])

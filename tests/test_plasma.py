@@ -49,7 +49,7 @@ def test_scales_agree_with_plasmapy(density, temperature_ev):
 def test_temperature_round_trip_and_bad_scales():
     T = PAPER.temperature_from_ev(0.37)
     assert PAPER.temperature_to_ev(T) == pytest.approx(0.37, rel=4 * EPS)
-    with pytest.raises(ValueError, match="Scales.mass"):
+    with pytest.raises(ValueError, match=r"Scales\.mass"):
         Scales(mass=-1.0)
 
 

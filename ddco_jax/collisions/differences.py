@@ -1,9 +1,15 @@
-"""The discrete velocity gradient D- of Eq. (32) and its dual, the divergence D+ = -D-^T.
+"""The discrete velocity gradient D- of Eq. (32), the curvature, and their duals.
 
 D- is the central difference, closed at the edges of the box by the second-order one-sided formula
 (-3, 4, -1)/2dv.  It is exact on quadratics up to the edge, so D-(|v|^2/2) = v, and with D+ its negative
 transpose the collision operator conserves mass, momentum and energy to rounding whatever f does there.
+
+The forward and the backward difference, closed by quadratic extrapolation, are D- + R and D- - R with the curvature
+R h = (h_{j+1} - 2 h_j + h_{j-1})/2dv.  Either conserves as exactly as D-, since R(|v|^2/2) is a constant, and
+unlike D- sees the grid's Nyquist mode.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +17,19 @@ from jax import lax
 
 from ddco_jax._types import VelocityDistribution, VelocityVector
 from ddco_jax.grid import PhaseGrid
+
+
+class Forces(NamedTuple):
+    """Thermodynamic forces of a functional derivative h, or the fluxes that they drive, each (3, nvx, nvy, nvz).
+
+    The mean over forward and backward differences of the flux omega (q - q') leaves, besides the central
+    flux p of q = D- h, only the diagonal part omega_aa (R_a h - R_a h') along each axis a.
+    """
+
+    gradient: VelocityVector
+    """q = D- h, or its flux."""
+    curvature: VelocityVector | None
+    """R h, or its flux; None for central differences."""
 
 
 def _difference(h, axis: int, dv: float):
@@ -25,13 +44,36 @@ def _difference(h, axis: int, dv: float):
     return jnp.concatenate([first, at(2, n) - at(0, n - 2), last], axis) / (2 * dv)
 
 
+def _second_difference(h, axis: int, dv: float):
+    """(h_{j+1} - 2 h_j + h_{j-1})/2dv along one axis, the end values those of their neighbours."""
+    n = h.shape[axis]
+    low, mid, high = (lax.slice_in_dim(h, k, n - 2 + k, axis=axis) for k in range(3))
+    inner = (high - 2 * mid + low) / (2 * dv)
+    first, last = (lax.slice_in_dim(inner, k, k + 1, axis=axis) for k in (0, n - 3))
+    return jnp.concatenate([first, inner, last], axis)
+
+
 def gradient(grid: PhaseGrid, h: VelocityDistribution) -> VelocityVector:
     """D- h, the velocity gradient, (3, nvx, nvy, nvz).  Needs three points on every axis."""
     return jnp.stack([_difference(h, axis, dv) for axis, dv in enumerate(grid.dv)])
 
 
+def curvature(grid: PhaseGrid, h: VelocityDistribution) -> VelocityVector:
+    """R h, half the difference of the forward and the backward gradient, (3, nvx, nvy, nvz)."""
+    return jnp.stack([_second_difference(h, axis, dv) for axis, dv in enumerate(grid.dv)])
+
+
 def divergence(grid: PhaseGrid, p: VelocityVector) -> VelocityDistribution:
     """D+ p = -D-^T p, the velocity divergence of a flux p with none through the edge of the box."""
+    return _negative_transpose(gradient, grid, p)
+
+
+def curvature_divergence(grid: PhaseGrid, p: VelocityVector) -> VelocityDistribution:
+    """-R^T p, the dual of `curvature`."""
+    return _negative_transpose(curvature, grid, p)
+
+
+def _negative_transpose(difference, grid: PhaseGrid, p: VelocityVector) -> VelocityDistribution:
     like = jax.ShapeDtypeStruct(p.shape[1:], p.dtype)
-    (transposed,) = jax.linear_transpose(lambda h: gradient(grid, h), like)(p)
+    (transposed,) = jax.linear_transpose(lambda h: difference(grid, h), like)(p)
     return -transposed

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ddco_jax._types import VelocityDistribution, VelocityVector
+from ddco_jax._types import VelocityDistribution
+from ddco_jax.collisions.differences import Forces
 from ddco_jax.grid import PhaseGrid
 from ddco_jax.kernels import Kernel
 
@@ -19,17 +20,20 @@ def velocity_points(grid: PhaseGrid, dtype):
 
 
 def collision_flux(
-    grid: PhaseGrid, kernel: Kernel, f: VelocityDistribution, q: VelocityVector, density, drift, temperature
-) -> VelocityVector:
-    """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') for one spatial cell."""
+    grid: PhaseGrid, kernel: Kernel, f: VelocityDistribution, forces: Forces, density, drift, temperature
+) -> Forces:
+    """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') for one spatial cell, and its curvature part (see `Forces`)."""
     points = velocity_points(grid, f.dtype)
-    f_flat, q_flat = f.reshape(-1), q.reshape(3, -1).T
+    f_flat, flat = f.reshape(-1), jax.tree.map(lambda q: q.reshape(3, -1).T, forces)
 
     @jax.checkpoint
     def row(values):
-        v, f_v, q_v = values
-        omega = kernel(v, points, drift, density, temperature)
-        return f_v * grid.dv3 * jnp.einsum("sij,s,sj->i", omega, f_flat, q_v - q_flat, precision=lax.Precision.HIGHEST)
+        v, f_v, at_v = values
+        omega = kernel(v, points, drift, density, temperature) * (f_v * grid.dv3 * f_flat)[:, None, None]
+        p = jnp.einsum("sij,sj->i", omega, at_v.gradient - flat.gradient, precision=lax.Precision.HIGHEST)
+        if flat.curvature is None:
+            return Forces(p, None)
+        return Forces(p, jnp.einsum("sii,si->i", omega, at_v.curvature - flat.curvature))
 
-    p = lax.map(row, (points, f_flat, q_flat), batch_size=ROWS_AT_ONCE)
-    return p.T.reshape(q.shape)
+    p = lax.map(row, (points, f_flat, flat), batch_size=ROWS_AT_ONCE)
+    return jax.tree.map(lambda flux: flux.T.reshape(3, *f.shape), p)

@@ -1,18 +1,22 @@
 """The collision operator C[f] of Eq. (32): one pure function of f, the same cell by cell."""
 
+import functools
+import operator
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ddco_jax._types import Distribution, Profile, VelocityDistribution, VelocityVector
+from ddco_jax._types import Distribution, Profile, Scalar, VelocityDistribution
 from ddco_jax.collisions import direct, spectral
-from ddco_jax.collisions.differences import divergence, gradient
+from ddco_jax.collisions.differences import Forces, curvature, curvature_divergence, divergence, gradient
 from ddco_jax.grid import PhaseGrid
 from ddco_jax.kernels import Kernel
 from ddco_jax.moments import compute_moments
 
 METHODS = ("spectral", "direct")
+DIFFERENCES = ("central", "compact")
 
 
 class CollisionOperator(eqx.Module):
@@ -26,6 +30,12 @@ class CollisionOperator(eqx.Module):
     log f needs f > 0: below `floor()`, which is the square of the machine epsilon relative to the largest value in the
     cell, f counts as the floor in p.  That leaves p antisymmetric, so all conservation laws hold as before.
 
+    `differences="central"` is the paper's scheme.  Its D- does not see the grid's Nyquist mode, which then neither
+    decays nor stays harmless where f is under-resolved.  `differences="compact"` is the mean over forward and backward
+    differences along every axis: central plus a term in the curvature of log f.  It conserves as exactly, keeps the
+    entropy production non-negative, damps the Nyquist mode and errs a quarter as much in the divergence, for
+    19 transforms instead of 13 with an isotropic kernel and a stability limit four times as tight.
+
     `method="direct"` is the O(N^2) double sum, an oracle for tests.  `cells_at_once` bounds the memory: the operator
     runs over x in groups of that many cells.
     Raises ValueError for an unknown method or a velocity axis of fewer than three points.
@@ -34,15 +44,28 @@ class CollisionOperator(eqx.Module):
     grid: PhaseGrid = eqx.field(static=True)
     kernel: Kernel
     method: str = eqx.field(static=True)
+    differences: str = eqx.field(static=True)
     cells_at_once: int = eqx.field(static=True)
 
-    def __init__(self, grid: PhaseGrid, kernel: Kernel, method: str = "spectral", cells_at_once: int = 1):
+    def __init__(
+        self,
+        grid: PhaseGrid,
+        kernel: Kernel,
+        method: str = "spectral",
+        *,
+        differences: str = "central",
+        cells_at_once: int = 1,
+    ):
         if method not in METHODS:
             raise ValueError(f"method must be one of {METHODS}, got {method!r}")
+        if differences not in DIFFERENCES:
+            raise ValueError(f"differences must be one of {DIFFERENCES}, got {differences!r}")
         if min(grid.nv) < 3:
             raise ValueError(f"the collision operator needs at least 3 points per velocity axis, got nv={grid.nv}")
-        self.grid, self.kernel, self.method, self.cells_at_once = grid, kernel, method, cells_at_once
+        self.grid, self.kernel, self.method, self.differences = grid, kernel, method, differences
+        self.cells_at_once = cells_at_once
 
+    @eqx.filter_jit
     def __call__(self, f: Distribution, amplitude: Profile | None = None) -> Distribution:
         """C[f]; `amplitude` (nx,) multiplies it, one non-negative number per cell."""
         c = self._over_cells(self._cell, f)
@@ -53,29 +76,41 @@ class CollisionOperator(eqx.Module):
         smallest = jnp.finfo(f.dtype).eps ** 2 * lax.stop_gradient(jnp.max(f))
         return jnp.maximum(f, jnp.maximum(smallest, jnp.finfo(f.dtype).tiny))
 
-    def flux(self, f: VelocityDistribution, q: VelocityVector) -> VelocityVector:
-        """The flux p of one cell for a given thermodynamic force q, (3, nvx, nvy, nvz); linear in q.
+    def forces(self, h: VelocityDistribution) -> Forces:
+        """The thermodynamic forces of a functional derivative h of one cell."""
+        R = curvature(self.grid, h) if self.differences == "compact" else None
+        return Forces(gradient(self.grid, h), R)
 
-        With q = D- log f it is the collision flux; with q = D- of another functional derivative it gives the
-        dissipative bracket (7).
+    def flux(self, f: VelocityDistribution, forces: Forces) -> Forces:
+        """The fluxes of one cell for given forces; linear in them.
+
+        With the forces of log f they are the collision flux; with those of another functional derivative they give
+        the dissipative bracket (7).
         """
         density, drift, temperature = compute_moments(self.grid, f)
         positive = self.floor(f)
         with jax.named_scope("collision_flux"):
             if self.method == "direct":
-                return direct.collision_flux(self.grid, self.kernel, positive, q, density, drift, temperature)
+                return direct.collision_flux(self.grid, self.kernel, positive, forces, density, drift, temperature)
             separable = self.kernel.separable(density, temperature)
-            return spectral.collision_flux(self.grid, separable, positive, q, drift)
+            return spectral.collision_flux(self.grid, separable, positive, forces, drift)
 
+    def dissipation(self, f: VelocityDistribution, a: VelocityDistribution, b: VelocityDistribution) -> Scalar:
+        """The bracket (7) of one cell, per unit length, from the functional derivatives dA/df and dB/df."""
+        products = jax.tree.map(lambda q, p: jnp.sum(q * p), self.forces(a), self.flux(f, self.forces(b)))
+        return functools.reduce(operator.add, jax.tree.leaves(products)) * self.grid.dv3
+
+    @eqx.filter_jit
     def entropy_production(self, f: Distribution) -> Profile:
         """dS/dt = (S, S)+ = dv^3 sum_j q_j . p_j >= 0 of every cell, per unit length."""
 
         def cell(f_cell):
-            q = gradient(self.grid, jnp.log(self.floor(f_cell)))
-            return jnp.sum(q * self.flux(f_cell, q)) * self.grid.dv3
+            log = jnp.log(self.floor(f_cell))
+            return self.dissipation(f_cell, log, log)
 
         return self._over_cells(cell, f)
 
+    @eqx.filter_jit
     def diffusion(self, f: Distribution, points) -> Distribution:
         """Diagonal of the diffusion tensor A_aa(v) = dv^3 sum' omega_aa f' at given velocities, (nx, points, 3).
 
@@ -96,8 +131,9 @@ class CollisionOperator(eqx.Module):
         return lax.map(cell, f)
 
     def _cell(self, f: VelocityDistribution) -> VelocityDistribution:
-        q = gradient(self.grid, jnp.log(self.floor(f)))
-        return divergence(self.grid, self.flux(f, q))
+        p, p_R = self.flux(f, self.forces(jnp.log(self.floor(f))))
+        c = divergence(self.grid, p)
+        return c if p_R is None else c + curvature_divergence(self.grid, p_R)
 
     def _over_cells(self, function, f: Distribution):
         # checkpoint: the backward pass recomputes a cell instead of storing its transforms

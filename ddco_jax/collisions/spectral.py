@@ -28,6 +28,7 @@ from jax import lax
 
 from ddco_jax._types import VelocityDistribution, VelocityVector
 from ddco_jax.collisions import transforms
+from ddco_jax.collisions.differences import Forces
 from ddco_jax.grid import PhaseGrid
 from ddco_jax.kernels import Separable, Weights
 
@@ -35,47 +36,49 @@ PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 """Components of a symmetric tensor."""
 
 
-def transform_count(separable: Separable) -> tuple[int, int]:
+def transform_count(separable: Separable, compact: bool = False) -> tuple[int, int]:
     """Numbers of (forward, inverse) three-dimensional transforms in one evaluation."""
-    forward, inverse = 0, set()
-    for n, weights in _by_source(separable).items():
-        forward += 4 * any(w.isotropic is not None for w in weights.values())
-        forward += 24 * any(_is_anisotropic(w) for w in weights.values())
-        inverse |= set(weights)
-        assert n < len(separable.factors)
-    return forward, 9 * len(inverse)
+    moments = 0
+    for weights in _by_source(separable).values():
+        moments += any(w.isotropic is not None for w in weights.values())
+        moments += 6 * any(_is_anisotropic(w) for w in weights.values())
+    places = set().union(*_by_source(separable).values())
+    return moments * (7 if compact else 4), len(places) * (12 if compact else 9)
 
 
-def collision_flux(
-    grid: PhaseGrid, separable: Separable, f: VelocityDistribution, q: VelocityVector, drift
-) -> VelocityVector:
-    """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') for one spatial cell."""
+def collision_flux(grid: PhaseGrid, separable: Separable, f: VelocityDistribution, forces: Forces, drift) -> Forces:
+    """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') for one spatial cell, and its curvature part (see `Forces`)."""
+    q, R = forces
     c = _peculiar_velocity(grid, drift, f.dtype)
     speed = _norm(c)
     chi = [jnp.ones_like(f) if factor is None else factor(speed) for factor in separable.factors]
     kernels = _KernelSpectra(grid, separable, f.dtype)
     by_source = _by_source(separable)
-    places = sorted(set().union(*by_source.values()))  # the m that occur: each has nine fields, A (6) and B (3)
+    places = sorted(set().union(*by_source.values()))  # the m that occur
+    driven = q if R is None else jnp.concatenate([q, R])
     parts = []
     for n, weights in by_source.items():
         isotropic = any(w.isotropic is not None for w in weights.values())
         anisotropic = any(_is_anisotropic(w) for w in weights.values())
         moments = _source_moments(f * chi[n], c, isotropic, anisotropic)
-        fields = jnp.concatenate([jnp.stack([s, *(s * q)]) for s in moments.values()])
+        fields = jnp.concatenate([jnp.concatenate([s[None], s * driven]) for s in moments.values()])
         with jax.named_scope("forward_transforms"):
             spectra = transforms.forward(fields)
         rows = {m: kernels.rows(m, n, list(moments)) if m in weights else {} for m in places}
         with jax.named_scope("kernel_products"):
-            parts.append(_apply(rows, spectra))
+            parts.append(_apply(rows, spectra, compact=R is not None))
     with jax.named_scope("inverse_transforms"):
-        convolutions = transforms.inverse(functools.reduce(operator.add, parts)).reshape(len(places), 9, *f.shape)
-    p = jnp.zeros_like(q)
+        convolutions = transforms.inverse(functools.reduce(operator.add, parts))
+    convolutions = convolutions.reshape(len(places), -1, *f.shape)
+    p, p_R = jnp.zeros_like(q), None if R is None else jnp.zeros_like(R)
     for m, fields in zip(places, convolutions, strict=True):
         A = {pair: fields[k] for k, pair in enumerate(PAIRS)}
-        B = fields[6:]
         Aq = [sum(A[min(i, j), max(i, j)] * q[j] for j in range(3)) for i in range(3)]
-        p = p + chi[m] * (jnp.stack(Aq) - B)
-    return grid.dv3 * f * p
+        p = p + chi[m] * (jnp.stack(Aq) - fields[6:9])
+        if R is not None:
+            p_R = p_R + chi[m] * (fields[:3] * R - fields[9:])
+    weight = grid.dv3 * f
+    return Forces(weight * p, None if p_R is None else weight * p_R)
 
 
 def _source_moments(source: VelocityDistribution, c: VelocityVector, isotropic: bool, anisotropic: bool) -> dict:
@@ -86,22 +89,26 @@ def _source_moments(source: VelocityDistribution, c: VelocityVector, isotropic: 
     return moments
 
 
-def _apply(rows, spectra: transforms.Spectra) -> transforms.Spectra:
-    """Spectra of A (6) and B (3) for each m: at every frequency a small matrix product, slab by slab in vx.
+def _apply(rows, spectra, compact: bool):
+    """Spectra of A (6), B (3) and the curvature part of B (3) for each m: a small matrix product per frequency.
 
-    `rows[m]` maps (i, j) to the list of (place of the moment among the fields, octant spectrum, parity).
+    Runs slab by slab in vx.  `rows[m]` maps (i, j) to the list of (place of the moment among the sources, octant
+    spectrum, parity).
     """
+    stride = 7 if compact else 4
 
     def slab(values):
         rows, spectra = values
         field = [spectra[:, k] for k in range(spectra.shape[1])]
+        none = jnp.zeros_like(field[0])
         outputs = []
         for row in rows.values():
-            for ij in PAIRS:
-                outputs.append(_sum_products(((row[ij], 0),), field) if row else jnp.zeros_like(field[0]))
+            outputs += [_sum_products([(row[ij], 0)], field, stride) if row else none for ij in PAIRS]
             for i in range(3):
                 terms = [(row[min(i, j), max(i, j)], 1 + j) for j in range(3)] if row else []
-                outputs.append(_sum_products(terms, field) if row else jnp.zeros_like(field[0]))
+                outputs.append(_sum_products(terms, field, stride) if row else none)
+            if compact:
+                outputs += [_sum_products([(row[i, i], 4 + i)], field, stride) if row else none for i in range(3)]
         return jnp.stack(outputs, 1)
 
     # parities and places are static: only the octant spectra travel through the loop
@@ -109,10 +116,10 @@ def _apply(rows, spectra: transforms.Spectra) -> transforms.Spectra:
     return lax.map(lambda values: slab((eqx.combine(values[0], static), values[1])), (octants, spectra))
 
 
-def _sum_products(terms, field):
-    """Sum over moments of K * field, for pairs (row entries, offset of the field within its moment's four)."""
+def _sum_products(terms, field, stride: int):
+    """Sum over moments of K * field, for pairs (row entries, offset of the field within its moment's stride)."""
     products = [
-        transforms.multiply(octant, parity, field[4 * place + offset])
+        transforms.multiply(octant, parity, field[stride * place + offset])
         for entries, offset in terms
         for place, octant, parity in entries
     ]
@@ -156,7 +163,7 @@ class _KernelSpectra:
         return (octant if axes == (0, 1, 2) else jnp.transpose(octant, axes)), _parity(component)
 
     def _P(self, i, j):
-        projector = (i == j) - self.direction[i] * self.direction[j]
+        projector = int(i == j) - self.direction[i] * self.direction[j]
         return jnp.where(self.distinct, projector, 0)
 
     def _isotropic_values(self, weights: Weights, i, j):

@@ -23,9 +23,8 @@ from jax import lax
 
 from ddco_jax._types import Array, Float
 
-Fields = Float[Array, "fields nvx nvy nvz"]
-Spectra = Float[Array, "nvx 2 fields 2 nvy 2 nvz"]
-Slab = Float[Array, "2 fields 2 nvy 2 nvz"]
+Fields = Float[Array, "_ nvx nvy nvz"]
+Spectra = Float[Array, "nvx 2 _ 2 nvy 2 nvz"]
 Octant = Float[Array, "nvx nvy nvz"]
 Parity = tuple[int, int, int]
 

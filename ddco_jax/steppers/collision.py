@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import equinox as eqx
+import jax
+from jax import lax
 
 from ddco_jax.collisions import CollisionOperator
 from ddco_jax.grid import PhaseGrid
@@ -21,12 +23,15 @@ class MidpointCollision(Stepper):
 
     `buildup` is A(s; Gamma), a function of (correlation age, Gamma) with values in [0, 1]; it is evaluated once per
     step, at the age that the state carries, which in Strang splitting is that of the collision midpoint.
+    `substeps` divides the step: steep, under-resolved distributions need shorter collision steps than the linear
+    limit says, since the relative rate of change is largest in the cells beside a peak.
     """
 
     order: ClassVar[int] = 2
     op: CollisionOperator
     buildup: Callable | None = None
     scales: Scales = eqx.field(static=True, default=PAPER)
+    substeps: int = eqx.field(static=True, default=1)
 
     @property
     def grid(self) -> PhaseGrid:
@@ -41,6 +46,11 @@ class MidpointCollision(Stepper):
 
     def step(self, state: State, dt) -> State:
         a = self.amplitude(state)
-        f_half = state.f + dt / 2 * self.op(state.f, a)
-        f = state.f + dt * self.op(f_half, a)
+        h = dt / self.substeps
+
+        def substep(f, _):
+            f_half = f + h / 2 * self.op(f, a)
+            return f + h * self.op(f_half, a), None
+
+        f, _ = lax.scan(jax.checkpoint(substep), state.f, None, length=self.substeps)
         return State(f, state.electric_field, state.correlation_age, state.time + dt)

@@ -25,6 +25,7 @@ class Strang(Stepper):
 
     `op=None` leaves collisions out (and takes the advection in one step), `field="none"` the electric force; a
     homogeneous plasma is nx = 1 with field="none", for which advection does nothing but age the correlations.
+    `buildup` and `collision_substeps` go to the collision step.
     Conserves what both of its parts conserve: mass always, total energy with field="ampere", momentum with "poisson".
     Raises ValueError for an unknown field or x_flux.
     """
@@ -43,6 +44,7 @@ class Strang(Stepper):
         x_flux: str = "upwind",
         *,
         buildup: Callable | None = None,
+        collision_substeps: int = 1,
         scales: Scales = PAPER,
     ):
         if field not in FIELDS:
@@ -52,7 +54,7 @@ class Strang(Stepper):
             raise ValueError("the collision operator was made for another grid")
         self.grid, self.scales = grid, scales
         self.advection = FIELDS[field](grid, x_flux, scales)
-        self.collision = None if op is None else MidpointCollision(op, buildup, scales)
+        self.collision = None if op is None else MidpointCollision(op, buildup, scales, collision_substeps)
 
     def step(self, state: State, dt) -> State:
         if self.collision is None:

@@ -1,0 +1,232 @@
+"""The collision operator: fast = direct, exact conservation, entropy, symmetries."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import CUBIC, SMALL, random_low_rank, random_positive
+
+from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
+from ddco_jax.collisions import transforms
+from ddco_jax.moments import power_moments
+
+KERNELS = ("landau", "maxwell", "low-rank", "shared", "isotropic")
+CASES = [(k, "central") for k in KERNELS] + [("landau", "compact"), ("shared", "compact")]
+each_case = pytest.mark.parametrize("name, differences", CASES)
+
+
+def make(name, rng):
+    if name == "shared":  # one product for g0, g1, g2: L M M' with the same M
+        M = lambda s, n, T: jnp.exp(-(s**2) / (8 * T))
+        L = lambda s, n, T: 1 / (1 + s)
+        return kernels.LowRank(g0=((L, M, M),), g1=((M, M, M),), g2=((L, M, M),))
+    return {
+        "landau": kernels.Landau(),
+        "maxwell": kernels.MaxwellMolecules(),
+        "low-rank": random_low_rank(rng, (1, 1, 1)),
+        "isotropic": random_low_rank(rng, (2, 0, 0)),
+    }[name]
+
+
+def with_drift(rng, grid):
+    """Random positive f whose drift is far from zero and differs between cells."""
+    f = np.array(random_positive(rng, grid.shape))
+    tilt = np.exp(0.6 * grid.vx[:, None, None] - 0.4 * grid.vy[None, :, None] + 0.3 * grid.vz[None, None, :])
+    f[0] *= tilt
+    return jnp.asarray(f)
+
+
+@each_case
+def test_spectral_equals_direct(name, differences, rng):
+    """To 1e-12 of the largest value: random kernels, with drift, on a grid with three different axes."""
+    kernel, f = make(name, rng), with_drift(rng, SMALL)
+    fast = CollisionOperator(SMALL, kernel, differences=differences)(f)
+    direct = CollisionOperator(SMALL, kernel, "direct", differences=differences)(f)
+    assert np.max(np.abs(fast - direct)) < 1e-12 * np.max(np.abs(direct))
+    assert np.max(np.abs(direct)) > 1e-3
+
+
+def test_spectral_by_fft_equals_direct(rng, monkeypatch):
+    """The same where the axes are too long for dense transforms."""
+    monkeypatch.setattr(transforms, "DENSE_LIMIT", 0)
+    f = with_drift(rng, SMALL)
+    fast = CollisionOperator(SMALL, make("shared", rng))(f)
+    direct = CollisionOperator(SMALL, make("shared", rng), "direct")(f)
+    assert np.max(np.abs(fast - direct)) < 1e-12 * np.max(np.abs(direct))
+
+
+def test_direct_is_the_printed_sum(rng):
+    """Eq. (32) written out with plain loops for one kernel and a tiny grid."""
+    grid = PhaseGrid(1.0, 1, (1.0, 1.2, 1.4), (3, 4, 3))
+    kernel = random_low_rank(rng, (1, 1, 1))
+    f = np.asarray(random_positive(rng, grid.shape))[0]
+    v = np.stack(np.meshgrid(*grid.velocities, indexing="ij"), -1)
+
+    def D(axis):
+        n, dv = grid.nv[axis], grid.dv[axis]
+        matrix = (np.eye(n, k=1) - np.eye(n, k=-1)) / (2 * dv)
+        matrix[0, :3] = np.array([-3, 4, -1]) / (2 * dv)
+        matrix[-1, -3:] = np.array([1, -4, 3]) / (2 * dv)
+        return matrix
+
+    log = np.log(f)
+    q = np.stack([np.moveaxis(np.tensordot(D(a), log, (1, a)), 0, a) for a in range(3)], -1)
+    rho = f.sum() * grid.dv3
+    drift = np.einsum("abc,abci->i", f, v) * grid.dv3 / rho
+    T = np.einsum("abc,abci->", f, (v - drift) ** 2) * grid.dv3 / rho / 3
+    p = np.zeros_like(q)
+    for j, j_ in itertools.product(np.ndindex(*grid.nv), repeat=2):
+        omega = np.asarray(kernel(*(jnp.asarray(a) for a in (v[j], v[j_], drift, rho, T))))
+        p[j] += grid.dv3 * omega @ (q[j] - q[j_]) * f[j] * f[j_]
+    expected = sum(np.moveaxis(np.tensordot(-D(a).T, p[..., a], (1, a)), 0, a) for a in range(3))
+    actual = CollisionOperator(grid, kernel, "direct")(jnp.asarray(f)[None])[0]
+    assert np.allclose(actual, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("method", ["spectral", "direct"])
+@each_case
+def test_conservation_with_f_nonzero_at_the_edge(name, differences, method, rng):
+    """Mass, momentum and energy moments of C at 1e-14 of their absolute sums, cell by cell."""
+    f = with_drift(rng, SMALL)
+    assert float(jnp.max(f[:, 0])) > 0.1 * float(jnp.max(f))  # as large at the edge as inside
+    c = CollisionOperator(SMALL, make(name, rng), method, differences=differences)(f)
+    m, absolute = np.asarray(power_moments(SMALL, c)), np.asarray(power_moments(SMALL, jnp.abs(c)))
+    weight = [
+        np.sum(np.abs(c) * np.abs(v), (1, 2, 3)) * SMALL.dv3 for v in np.meshgrid(*SMALL.velocities, indexing="ij")
+    ]
+    energy = (
+        m[:, 2, 0, 0] + m[:, 0, 2, 0] + m[:, 0, 0, 2],
+        absolute[:, 2, 0, 0] + absolute[:, 0, 2, 0] + absolute[:, 0, 0, 2],
+    )
+    assert np.all(np.abs(m[:, 0, 0, 0]) < 1e-14 * absolute[:, 0, 0, 0])
+    for k, moment in enumerate((m[:, 1, 0, 0], m[:, 0, 1, 0], m[:, 0, 0, 1])):
+        assert np.all(np.abs(moment) < 1e-14 * weight[k])
+    assert np.all(np.abs(energy[0]) < 1e-14 * energy[1])
+    assert np.all(absolute[:, 0, 0, 0] > 1e-2)  # something happened
+
+
+def test_conservation_notices_a_broken_divergence(rng, monkeypatch):
+    """The check above fails when D+ is the plain central difference with zero values outside."""
+    from ddco_jax.collisions import operator
+
+    def plain(grid, p):
+        padded = [jnp.pad(p[a], [(1, 1) if b == a else (0, 0) for b in range(3)]) for a in range(3)]
+        ends = [[jax.lax.slice_in_dim(x, k, x.shape[a] - 2 + k, axis=a) for k in (0, 2)] for a, x in enumerate(padded)]
+        return sum((high - low) / (2 * dv) for (low, high), dv in zip(ends, grid.dv, strict=True))
+
+    monkeypatch.setattr(operator, "divergence", plain)
+    c = CollisionOperator(SMALL, kernels.Landau(0.5))(with_drift(rng, SMALL))
+    m, absolute = power_moments(SMALL, c), power_moments(SMALL, jnp.abs(c))
+    assert np.all(np.abs(m[:, 0, 0, 0]) > 1e-6 * absolute[:, 0, 0, 0])
+
+
+@each_case
+def test_entropy_production_is_positive(name, differences, rng):
+    op = CollisionOperator(SMALL, make(name, rng), differences=differences)
+    f = with_drift(rng, SMALL)
+    production = np.asarray(op.entropy_production(f))
+    assert np.all(production > 0)
+    # it is the rate -sum log f C[f] of the discrete entropy
+    rate = -np.sum(np.log(f) * op(f), (1, 2, 3)) * SMALL.dv3
+    assert np.allclose(production, rate, rtol=1e-11)
+
+
+@each_case
+def test_maxwellian_is_an_equilibrium(name, differences, rng):
+    """log M is quadratic, D- exact on it, and omega u = 0: C vanishes to rounding, with drift, on a coarse grid."""
+    v = np.stack(np.meshgrid(*SMALL.velocities, indexing="ij"))
+    f = jnp.asarray(np.exp(-np.sum((v - 0.3) ** 2, 0) / 2)[None].repeat(2, 0))
+    op = CollisionOperator(SMALL, make(name, rng), differences=differences)
+    reference = np.max(np.abs(op(with_drift(rng, SMALL))))
+    assert np.max(np.abs(op(f))) < 1e-13 * reference
+
+
+def test_only_compact_differences_see_the_nyquist_mode():
+    """M (1 + eps (-1)^j) is an equilibrium of the central scheme away from the edge; the compact one damps it."""
+    grid = PhaseGrid(1.0, 1, (6.0, 6.0, 6.0), (16, 16, 16))
+    maxwellian = initial.maxwellian(grid, 1.0, 1.0)
+    ripple = 1 + 1e-3 * (-1.0) ** np.arange(16)[None, :, None, None]
+    f = jnp.asarray(maxwellian * ripple)
+    sign = (-1.0) ** np.arange(16)[:, None, None]
+    rates = {}
+    for differences in ("central", "compact"):
+        op = CollisionOperator(grid, kernels.Landau(0.1), differences=differences)
+        rates[differences] = float(np.sum(op(f)[0] * sign) / np.sum(f[0] * sign))
+    assert rates["compact"] < -0.1
+    assert abs(rates["central"]) < 1e-3 * abs(rates["compact"])
+
+
+def cube_symmetries():
+    for axes in itertools.permutations(range(3)):
+        for flips in itertools.product((False, True), repeat=3):
+            yield axes, [a for a, flip in enumerate(flips) if flip]
+
+
+def act(symmetry, f):
+    axes, flips = symmetry
+    moved = np.transpose(np.asarray(f), (0, *(a + 1 for a in axes)))
+    return jnp.asarray(np.flip(moved, [a + 1 for a in flips]).copy())
+
+
+@each_case
+def test_48_symmetries_of_the_cube(name, differences, rng):
+    """C commutes with all rotations and reflections of a cubic grid, to rounding."""
+    op = lambda f: CollisionOperator(CUBIC, kernel, differences=differences)(f)
+    kernel, f = make(name, rng), with_drift(rng, CUBIC)
+    c = op(f)
+    scale = np.max(np.abs(c))
+    count = 0
+    for symmetry in cube_symmetries():
+        count += 1
+        assert np.max(np.abs(op(act(symmetry, f)) - act(symmetry, c))) < 1e-13 * scale
+    assert count == 48
+    assert np.max(np.abs(act(((1, 0, 2), []), c) - c)) > 1e-2 * scale  # f itself has none of them
+
+
+def test_amplitude_and_cells_at_once(rng):
+    grid = PhaseGrid(1.0, 5, (2.0, 2.0, 2.0), (6, 6, 6))
+    f = random_positive(rng, grid.shape)
+    kernel = kernels.Landau()
+    one_by_one = CollisionOperator(grid, kernel)(f)
+    for at_once in (2, 5):
+        together = CollisionOperator(grid, kernel, cells_at_once=at_once)(f)
+        assert np.allclose(together, one_by_one, rtol=0, atol=1e-14 * np.max(np.abs(one_by_one)))
+    a = jnp.linspace(0, 1, 5)
+    assert np.allclose(CollisionOperator(grid, kernel)(f, a), a[:, None, None, None] * one_by_one)
+
+
+def test_floor_keeps_everything_finite_and_conserved():
+    """Cells with f = 0 or slightly negative, and tails far below the smallest double."""
+    grid = PhaseGrid(1.0, 1, (8.0, 8.0, 8.0), (20, 20, 20))
+    v2 = sum(v**2 for v in np.meshgrid(*grid.velocities, indexing="ij"))
+    f = np.exp(-v2 / 2 / 0.09) + 0.1 * np.exp(-v2 / 2)
+    f[f < 1e-12] = 0.0
+    f[3, 10, 10] = -1e-18
+    op = CollisionOperator(grid, kernels.Landau(0.3))
+    c = op(jnp.asarray(f)[None])
+    m, absolute = power_moments(grid, c)[0], power_moments(grid, jnp.abs(c))[0]
+    assert np.all(np.isfinite(c))
+    assert abs(m[0, 0, 0]) < 1e-14 * absolute[0, 0, 0]
+    assert abs(m[2, 0, 0] + m[0, 2, 0] + m[0, 0, 2]) < 1e-14 * 3 * absolute[2, 0, 0]
+    assert float(op.entropy_production(jnp.asarray(f)[None])[0]) > 0
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ValueError, match="method must be one of"):
+        CollisionOperator(SMALL, kernels.Landau(), "magic")
+    with pytest.raises(ValueError, match="3 points"):
+        CollisionOperator(PhaseGrid(1.0, 1, (1, 1, 1), (8, 2, 8)), kernels.Landau())
+
+
+def test_stress_of_maxwell_molecules_decays_at_the_exact_rate():
+    """For omega = |u|^2 P/24 and any start the deviatoric stress obeys d pi/dt = -pi/2 (REFERENCES): to rounding
+    on the grid as well, since the stress is quadratic in v and D- exact on it."""
+    grid = PhaseGrid(1.0, 1, (7.0, 7.0, 7.0), (24, 24, 24))
+    f = initial.bimaxwellian(grid, 1.0, 1.0, 0.5)
+    c = CollisionOperator(grid, kernels.MaxwellMolecules())(jnp.asarray(f))
+    anisotropy = lambda g: (lambda m: m[0, 2, 0, 0] - m[0, 0, 2, 0])(power_moments(grid, g))
+    rate = float(anisotropy(c) / anisotropy(jnp.asarray(f)))
+    print(rate)
+    assert rate == pytest.approx(-0.5, rel=1e-4)
