@@ -1,14 +1,17 @@
 """Convergence slopes in dv (BKW, Landau rates) and in dt (every stepper), fitted against the declared order."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import decaying
 
-from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solve, steppers
+from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, steppers
 from ddco_jax.buildup import StretchedExponential
 from ddco_jax.moments import power_moments
+from ddco_jax.vlasov.x_flux import weno5
 
 
 def slope(sizes, errors):
@@ -24,25 +27,29 @@ def bkw_rate(v2, K, T=1.0):
     return (dg * (a + b * v2) + g * (da + db * v2)) * (1 - K) / 6, g * (a + b * v2)
 
 
-def test_bkw_is_second_order_in_dv():
+@pytest.mark.parametrize("differences, last", [("central", 0.05), ("compact", 0.02)])
+def test_bkw_is_second_order_in_dv(differences, last):
     """C[f] of the exact solution against its exact time derivative."""
-    sizes, errors = (20, 28, 40), []
+    sizes, errors = (36, 48, 64), []
     for n in sizes:
         grid = PhaseGrid(1.0, 1, (6.0, 6.0, 6.0), (n, n, n))
         v2 = sum(v**2 for v in np.meshgrid(*grid.velocities, indexing="ij"))
         exact, f = bkw_rate(v2, 0.75)
-        c = CollisionOperator(grid, kernels.MaxwellMolecules())(jnp.asarray(f)[None])[0]
+        c = CollisionOperator(grid, kernels.MaxwellMolecules(), differences=differences)(jnp.asarray(f)[None])[0]
         errors.append(np.linalg.norm(c - exact) / np.linalg.norm(exact))
-    assert slope(1 / np.array(sizes), errors) == pytest.approx(2, abs=0.15)
-    assert errors[-1] < 0.05
+    assert slope(1 / np.array(sizes), errors) == pytest.approx(2, abs=0.12)
+    assert errors[-1] < last
 
 
 @pytest.mark.parametrize("anisotropy, rate", [(1.0, 0.159770), (3.0, 0.236056), (-0.5, -0.262069)])
-def test_landau_initial_rates_are_second_order_in_dv(anisotropy, rate):
-    """dT_par/dt of a bi-Maxwellian, prefactor 1, n = 1, T_par = 1 (REFERENCES)."""
+def test_landau_initial_rates_converge(anisotropy, rate):
+    """dT_par/dt of a bi-Maxwellian, prefactor 1, n = 1, T_par = 1 (REFERENCES).
+
+    Better than second order: D- is exact on v^2 and on log f, which leaves the quadrature of an integrand ~ |u|.
+    """
     T_perp = 1 + anisotropy
     widths = np.sqrt([1.0, T_perp, T_perp])
-    # spacing over thermal width per axis: coarser ones leave the asymptotic range of the narrow axis
+    # spacing over thermal width per axis
     ratios, errors = (0.75, 0.6, 0.45), []
     for ratio in ratios:
         n = [2 * round(5.5 / ratio)] * 3
@@ -53,21 +60,22 @@ def test_landau_initial_rates_are_second_order_in_dv(anisotropy, rate):
         f /= f.sum() * grid.dv3
         c = CollisionOperator(grid, kernels.Landau(1.0))(jnp.asarray(f)[None])
         errors.append(abs(float(power_moments(grid, c)[0, 2, 0, 0]) - rate))
-    assert slope(ratios, errors) == pytest.approx(2, abs=0.2)
-    assert errors[-1] < 0.03 * abs(rate)
+    assert 1.9 < slope(ratios, errors) < 4.3
+    assert errors[-1] < 2.5e-3 * abs(rate)
 
 
 GRID = PhaseGrid(6.0, 12, (2.5, 2.0, 2.0), (16, 10, 10))
 
 
 def start(**kwargs):
-    f = initial.perturb(GRID, initial.bimaxwellian(GRID, 1.0, 0.25, 0.5), 0.2, 1)
+    # wide enough that f stays positive everywhere: below its floor log f is not smooth
+    f = initial.perturb(GRID, initial.bimaxwellian(GRID, 1.0, 0.7, 0.5), 0.1, 1)
     return State.from_distribution(GRID, f, **kwargs)
 
 
 def operator():
-    L, M = decaying(2.0), decaying(3.0)
-    return CollisionOperator(GRID, kernels.LowRank(g0=((L, M, M),), g1=((L, M, M),), g2=((M, M, M),)))
+    L, M = (lambda s, n, T: 0.15 * jnp.exp(-(s**2) / 8)), decaying(3.0)
+    return CollisionOperator(GRID, kernels.LowRank(g0=((L, M, M),), g1=((L, M, M),), g2=((L, M, M),)))
 
 
 STEPPERS = {
@@ -81,43 +89,49 @@ STEPPERS = {
 }
 
 
+def halvings(stepper, state, counts=(4, 8, 16, 32)):
+    """States at t = 0.4 after n steps of 0.4/n, compiled once."""
+
+    @jax.jit
+    def advance(state, dt, n):
+        return jax.lax.fori_loop(0, n, lambda _, s: stepper.step(s, dt), state)
+
+    return [advance(state, jnp.asarray(0.4 / n), n) for n in counts]
+
+
+def observed_order(fields):
+    """Slope of the differences between successive halvings."""
+    gaps = [float(jnp.linalg.norm(a - b)) for a, b in itertools.pairwise(fields)]
+    assert 0 < gaps[-1] < gaps[0] < 0.1 * float(jnp.linalg.norm(fields[-1]))
+    return np.polyfit(np.arange(len(gaps)), -np.log2(gaps), 1)[0]
+
+
 @pytest.mark.parametrize("name", STEPPERS)
 def test_order_in_dt(name):
     """Differences of successive halvings of dt, at a fixed time, fall at the declared order."""
     stepper = STEPPERS[name]()
-    final = {}
-    for n in (4, 8, 16, 32):
-        run = jax.jit(lambda s, n=n: solve(s, stepper, dt=0.4 / n, n_steps=n)[0])
-        final[n] = run(start())
-    gap = [float(jnp.linalg.norm(final[n].f - final[2 * n].f)) for n in (4, 8, 16)]
-    assert slope(1 / np.array([4, 8, 16]), gap) == pytest.approx(stepper.order, abs=0.15)
-    assert float(jnp.linalg.norm(final[32].f - start().f)) > 100 * gap[-1]
+    states = halvings(stepper, start())
+    assert observed_order([s.f for s in states]) == pytest.approx(stepper.order, abs=0.15)
+    moved = float(jnp.linalg.norm(states[-1].f - start().f))
+    assert moved > 0.01 * float(jnp.linalg.norm(start().f))
 
 
 def test_order_in_dt_with_the_build_up_of_correlations():
     """Strang splitting with a correlation age that evolves, away from the kink of A at age 0."""
     stepper = steppers.Strang(GRID, operator(), buildup=StretchedExponential(0.8, 2.0))
     age = 0.3 + 0.1 * np.cos(2 * np.pi * GRID.x / GRID.length)
-    final = {}
-    for n in (4, 8, 16, 32):
-        run = jax.jit(lambda s, n=n: solve(s, stepper, dt=0.4 / n, n_steps=n)[0])
-        final[n] = run(start(correlation_age=age))
-    for field in ("f", "correlation_age"):
-        values = [np.asarray(getattr(final[n], field)) for n in (4, 8, 16, 32)]
-        gap = [np.linalg.norm(a - b) for a, b in zip(values, values[1:], strict=False)]
-        assert slope(1 / np.array([4, 8, 16]), gap) == pytest.approx(2, abs=0.2)
+    states = halvings(stepper, start(correlation_age=age))
+    assert observed_order([s.f for s in states]) == pytest.approx(2, abs=0.2)
+    assert observed_order([s.correlation_age for s in states]) == pytest.approx(2, abs=0.2)
 
 
 def test_weno5_is_fifth_order_in_dx():
     errors, sizes = [], (16, 24, 36)
     for n in sizes:
         grid = PhaseGrid(1.0, n, (1.0, 1.0, 1.0), (4, 3, 3))
-        k = 2 * np.pi
-        edges = np.arange(n + 1) / n
-        average = lambda e: 2 + (np.cos(k * e[:-1]) - np.cos(k * e[1:])) / (k / n)
-        f = np.broadcast_to(average(edges)[:, None, None, None], grid.shape)
-        from ddco_jax.vlasov.x_flux import weno5
-
+        k, edges = 2 * np.pi, np.arange(n + 1) / n
+        average = 2 + (np.cos(k * edges[:-1]) - np.cos(k * edges[1:])) / (k / n)
+        f = np.broadcast_to(average[:, None, None, None], grid.shape)
         exact = (2 + np.sin(k * edges[1:]))[:, None, None, None] * grid.vx[None, :, None, None]
         errors.append(np.max(np.abs(weno5(grid, jnp.asarray(f)) - exact)))
     assert slope(1 / np.array(sizes), errors) == pytest.approx(5, abs=0.3)

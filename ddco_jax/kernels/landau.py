@@ -8,11 +8,11 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from ddco_jax._types import Tensor
+from ddco_jax._types import Array, Tensor
 from ddco_jax.kernels.base import Kernel, Separable, Weights, assemble, pair_geometry
 from ddco_jax.units import PAPER, Scales
 
-Prefactor = float | Callable
+Prefactor = float | int | Array | Callable
 
 
 class IsotropicPower(Kernel):
