@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from ddco_jax import stability
@@ -34,7 +35,7 @@ def check_report(config: Config) -> dict[str, Any]:
                 'use kernel = "landau"'
             )
         number = stability.collision_number(op, f[sampled].astype(model.dtype), dt / config.collisions.substeps)
-    E = np.zeros(grid.nx) if config.field == "none" else np.asarray(poisson_field(grid, density, scales))
+    E = np.zeros(grid.nx) if config.field == "none" else np.asarray(poisson_field(grid, jnp.asarray(density), scales))
     widths = stability.thermal_widths(grid, f)
     memory = stability.memory(grid, op, model.dtype.itemsize, config.time.steps)
     thermal = np.sqrt(_axis_temperatures(grid, f))

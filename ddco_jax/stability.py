@@ -82,5 +82,5 @@ def thermal_widths(grid: PhaseGrid, f: np.ndarray) -> np.ndarray:
             log = np.log(np.maximum(marginal, marginal.max(1, keepdims=True) * 1e-6))
         curvature = -(log[:, 2:] - 2 * log[:, 1:-1] + log[:, :-2]) / dv**2
         significant = marginal[:, 1:-1] > 0.1 * marginal.max(1, keepdims=True)
-        widths[:, axis] = np.max(np.where(significant, curvature, 1e-300), 1) ** -0.5
+        widths[:, axis] = np.maximum(np.max(np.where(significant, curvature, 0), 1), 1e-12) ** -0.5
     return widths

@@ -8,6 +8,7 @@ import pytest
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solve, steppers
 from ddco_jax.buildup import StretchedExponential
 from ddco_jax.config import load, shipped_configs
+from ddco_jax.moments import face_current
 from ddco_jax.report import check_report
 from ddco_jax.run import build, initial_state, make_advance
 from ddco_jax.units import PAPER
@@ -52,23 +53,21 @@ def test_shipped_start(start):
 @pytest.mark.parametrize("field", ["ampere", "poisson"])
 @pytest.mark.parametrize("config", ["local_maxwellian", "bimaxwellian"])
 def test_box_that_cuts_f_and_both_fields(config, field):
-    model, end, h = history_of(config, (f'field="{field}"', *CUT), steps=10)
-    edge = np.max(np.asarray(end.f)[:, [0, -1]]) / np.max(np.asarray(end.f))
-    assert edge > 1e-3  # f is cut indeed
+    _, end, h = history_of(config, (f'field="{field}"', *CUT), steps=10)
+    f = np.asarray(end.f)
+    edge = max(np.max(np.take(f, [0, -1], axis)) for axis in (1, 2, 3)) / np.max(f)
+    assert edge > 1e-2  # f is cut indeed
     check_conservation(h, field)
     assert h["field_energy"][-1] > 0  # a field has grown
 
 
 def test_point_values_would_lose_energy():
-    """With J from point values instead of face values the cut box loses energy: the check above notices."""
+    """Where the box cuts f, the current from point values is not the work of the velocity flux: face values matter."""
     grid = PhaseGrid(10.24, 8, (1.0, 1.0, 1.0), (12, 6, 6))
     f = initial.perturb(grid, initial.maxwellian(grid, 1.0, 0.25), 0.2, 1)
     state = State.from_distribution(grid, f)
     _, h = solve(state, steppers.Ampere(grid), dt=0.02, n_steps=10)
     assert np.max(np.abs(h.total_energy - h.total_energy[0])) < 1e-13 * h.total_energy[0]
-    point = jnp.sum(state.f * jnp.asarray(grid.vx)[None, :, None, None], (1, 2, 3)) * grid.dv3
-    from ddco_jax.moments import face_current
-
     half, _ = solve(state, steppers.Streaming(grid), dt=0.3, n_steps=3)
     point = jnp.sum(half.f * jnp.asarray(grid.vx)[None, :, None, None], (1, 2, 3)) * grid.dv3
     assert np.max(np.abs(point - face_current(grid, half.f))) > 1e-4
@@ -129,12 +128,13 @@ def test_langmuir_waves(k, omega, gamma):
 
 def test_homogeneous_bkw_relaxes_along_the_exact_solution():
     settings, _ = load("bkw")
-    model, end, h = history_of("bkw", steps=50)
+    model, end, h = history_of("bkw", steps=100)
     start = settings.initial.start_time_ps
-    expected = initial.bkw(model.grid, 1.0, 1.0, start + 50 * model.dt)
+    expected = initial.bkw(model.grid, 1.0, 1.0, start + 100 * model.dt)
     first = initial.bkw(model.grid, 1.0, 1.0, start)
     error = np.linalg.norm(end.f - expected) / np.linalg.norm(expected - first)
-    assert error < 0.06
+    # second order in dv: 0.9 (dv/width)^2 of the rate at this spacing (test_bkw_is_second_order_in_dv), width^2 = K T
+    assert error < 0.9 * model.grid.dv[0] ** 2 / 0.6
     check_conservation(h, "ampere")
 
 
@@ -157,13 +157,12 @@ def test_collisions_do_nothing_without_correlations_and_all_after_them():
 
 
 def test_correlation_age_moves_with_the_mass():
-    """A uniform age stays uniform but for its growth, whatever the flow; rho s is conserved up to the source."""
+    """A uniform age stays uniform but for its growth, whatever the flow."""
     grid = PhaseGrid(6.0, 12, (2.5, 1.0, 1.0), (16, 4, 4))
     f = initial.perturb(grid, initial.maxwellian(grid, 1.0, 0.3), 0.3, 1)
     f = np.roll(f, 1, 1)  # a mean flow
     still = State.from_distribution(grid, f, correlation_age=np.full(12, 2.0))
-    no_source = PAPER.__class__(density=PAPER.density)  # same scales: the source is what differs below
-    end, _ = solve(still, steppers.Streaming(grid, scales=no_source), dt=0.02, n_steps=20)
+    end, _ = solve(still, steppers.Streaming(grid), dt=0.02, n_steps=20)
     age = np.asarray(end.correlation_age)
     rho = np.asarray(jnp.sum(end.f, (1, 2, 3)) * grid.dv3)
     # omega_p ~ sqrt(rho): growth between those of the thinnest and the densest cell

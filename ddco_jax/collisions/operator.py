@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ddco_jax._types import Distribution, Profile, Scalar, VelocityDistribution
+from ddco_jax._types import Array, Distribution, Float, Profile, Scalar, VelocityDistribution
 from ddco_jax.collisions import direct, spectral
 from ddco_jax.collisions.differences import Forces, curvature, curvature_divergence, divergence, gradient
 from ddco_jax.grid import PhaseGrid
@@ -112,8 +112,8 @@ class CollisionOperator(eqx.Module):
         return self._over_cells(cell, f)
 
     @eqx.filter_jit
-    def diffusion(self, f: Distribution, points) -> Distribution:
-        """Diagonal of the diffusion tensor A_aa(v) = dv^3 sum' omega_aa f' at given velocities, (nx, points, 3).
+    def diffusion(self, f: Distribution, points: Float[Array, "points 3"]) -> Float[Array, "nx points 3"]:
+        """Diagonal of the diffusion tensor A_aa(v) = dv^3 sum' omega_aa f' at v-bar + points * thermal speed.
 
         Sets the explicit stability limit; evaluated by direct sums, since few points are needed.
         """

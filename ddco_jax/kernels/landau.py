@@ -109,7 +109,7 @@ def generalised_logarithm(gamma, order: int):
     table, coefficients = {1: (_XI11, _K11), 2: (_XI22, _K22)}[order]
     below = gamma < _GAMMA[0]
     middle = jnp.exp(_monotone_cubic(np.log(_GAMMA), np.log(table), jnp.log(jnp.where(below, 1.0, gamma))))
-    scale = table[0] / _stanton_murillo(_GAMMA[0], order, coefficients)
+    scale = table[0] / _stanton_murillo(_GAMMA[0], order, coefficients, math.log)
     return jnp.where(below, scale * _stanton_murillo(jnp.where(below, gamma, 0.1), order, coefficients), middle)
 
 
@@ -118,11 +118,11 @@ def effective_logarithm(gamma):
     return generalised_logarithm(gamma, 2) / 2
 
 
-def _stanton_murillo(gamma, order: int, coefficients):
+def _stanton_murillo(gamma, order: int, coefficients, log=jnp.log):
     """4 K_nn(g) with K_nn = -(n/4) (n-1)! ln sum_k a_k g^k, g = Gamma sqrt(3 Gamma/(1 + 3 Gamma)) < 1."""
     g = gamma * (3 * gamma / (1 + 3 * gamma)) ** 0.5
     series = sum(a * g ** (k + 1) for k, a in enumerate(coefficients))
-    return -order * math.factorial(order - 1) * jnp.log(series)
+    return -order * math.factorial(order - 1) * log(series)
 
 
 def _monotone_cubic(x, y, at):
@@ -132,9 +132,9 @@ def _monotone_cubic(x, y, at):
     inner = (w1 + w2) / (w1 / secant[:-1] + w2 / secant[1:])
     slope = np.concatenate([secant[:1], inner, secant[-1:]])
     at = jnp.asarray(at)
-    i = jnp.clip(jnp.searchsorted(x, at) - 1, 0, len(h) - 1)
+    i = jnp.clip(jnp.searchsorted(jnp.asarray(x, at.dtype), at) - 1, 0, len(h) - 1)
     knots, values, steps, slopes = (jnp.asarray(a, at.dtype) for a in (x, y, h, slope))
     t = (at - knots[i]) / steps[i]
     h00, h10, h01, h11 = 2 * t**3 - 3 * t**2 + 1, t**3 - 2 * t**2 + t, 3 * t**2 - 2 * t**3, t**3 - t**2
     inside = h00 * values[i] + h01 * values[i + 1] + steps[i] * (h10 * slopes[i] + h11 * slopes[i + 1])
-    return jnp.where(at > x[-1], y[-1] + slope[-1] * (at - x[-1]), inside)
+    return jnp.where(at > knots[-1], values[-1] + slopes[-1] * (at - knots[-1]), inside)

@@ -1,0 +1,160 @@
+"""How near is the fast collision operator to the bare cost of its transforms, and how far from its peers?
+
+    python benchmarks/collision_operator.py [--sizes 16 24 32] [--direct-up-to 32]
+
+One anisotropic product (g0^2, g1^2, g2^2 sharing M = N = 1) and the Landau kernel, double precision, one cell after
+another.  Prints, and stores as benchmarks/results/collision_operator.json: time per cell over the bare transforms
+(the forward and inverse ones it counts, nothing else), over the direct sum and over Eq. (B.3) as printed at equal
+rank, the temporary memory, and the exponent of the cost in the number of velocity points.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+from printed_b3 import make_operator  # noqa: E402
+
+from ddco_jax import CollisionOperator, PhaseGrid, kernels  # noqa: E402
+from ddco_jax.collisions import transforms  # noqa: E402
+from ddco_jax.collisions.spectral import transform_count  # noqa: E402
+
+RESULT = Path(__file__).parent / "results" / "collision_operator.json"
+CELLS = 8
+WIDTH = 3.0
+
+
+def one(s, n, T):
+    return jnp.ones_like(s)
+
+
+def gaussian(s, n, T):
+    return jnp.exp(-(s**2) / (2 * WIDTH**2)) / 2
+
+
+def weight(s):
+    """g^2 for g = L (M N' + N M') with L the function above and M = N = 1."""
+    return np.exp(-(s**2) / WIDTH**2)
+
+
+def seconds(function, *args, repeats: int = 5) -> float:
+    jax.block_until_ready(function(*args))
+    best = np.inf
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(function(*args))
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def distribution(grid: PhaseGrid):
+    v = np.meshgrid(*grid.velocities, indexing="ij")
+    f = np.exp(-(v[0] ** 2) - v[1] ** 2 / 2 - v[2] ** 2 / 1.5)
+    return jnp.asarray(np.broadcast_to(f, grid.shape))
+
+
+def bare(grid: PhaseGrid, forward: int, inverse: int) -> float:
+    """Time per cell of the transforms alone, in the batches that the operator uses."""
+    rng = np.random.default_rng(0)
+    fields = jnp.asarray(rng.normal(size=(CELLS, forward, *grid.nv)))
+    spectra = jax.jit(jax.vmap(transforms.forward))(jnp.asarray(rng.normal(size=(1, inverse, *grid.nv))))[0]
+    there = jax.jit(lambda x: jax.lax.map(lambda g: jnp.sum(transforms.forward(g)), x))
+    back = jax.jit(lambda s, x: jax.lax.map(lambda a: jnp.sum(transforms.inverse(s + a)), x))
+    scale = jnp.arange(float(CELLS))
+    return (seconds(there, fields) + seconds(back, spectra, scale)) / CELLS
+
+
+def measure(n: int, with_direct: bool) -> dict:
+    grid = PhaseGrid(1.0, CELLS, (4.0, 4.0, 4.0), (n, n, n))
+    f = distribution(grid)
+    one_cell = PhaseGrid(1.0, 1, grid.v_max, grid.nv)
+    entry: dict = {"n": n}
+    anisotropic = kernels.LowRank(*(((gaussian, one, one),) for _ in range(3)))
+    for name, kernel in (("landau", kernels.Landau()), ("anisotropic", anisotropic)):
+        operator = CollisionOperator(grid, kernel)
+        forward, inverse = transform_count(kernel.separable(1.0, 1.0))
+        fast = seconds(lambda f, op=operator: op(f), f) / CELLS
+        floor = bare(grid, forward, inverse)
+        compiled = jax.jit(lambda f, k=kernel: CollisionOperator(one_cell, k)(f)).lower(f[:1]).compile()
+        memory = compiled.memory_analysis()
+        entry[name] = {
+            "transforms": [forward, inverse],
+            "seconds": fast,
+            "bare_transforms_seconds": floor,
+            "over_bare": fast / floor,
+            "temporary_bytes": int(memory.temp_size_in_bytes) if memory else None,
+        }
+    two_terms = kernels.LowRank(g1=((gaussian, one, one),), g2=((gaussian, one, one),))
+    fast_operator = CollisionOperator(grid, two_terms)
+    fast = seconds(lambda f: fast_operator(f), f) / CELLS
+    collide, convolver = make_operator(grid, weight, weight)
+    printed = jax.jit(collide)
+    reference = CollisionOperator(one_cell, two_terms)(f[:1])[0]
+    difference = float(jnp.max(jnp.abs(printed(f[0]) - reference)) / jnp.max(jnp.abs(reference)))
+    b3 = seconds(printed, f[0], repeats=3)
+    entry["b3"] = {
+        "seconds": b3,
+        "inverse_transforms": convolver.inverses,
+        "same_to": difference,
+        "over_fast": b3 / fast,
+    }
+    if with_direct:
+        direct = CollisionOperator(one_cell, two_terms, "direct")
+        entry["direct"] = {"seconds": seconds(lambda f: direct(f), f[:1], repeats=1)}
+        entry["direct"]["over_fast"] = entry["direct"]["seconds"] / fast
+    return entry
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sizes", type=int, nargs="+", default=[16, 24, 32])
+    parser.add_argument("--direct-up-to", type=int, default=32)
+    args = parser.parse_args()
+    entries = []
+    for n in args.sizes:
+        entry = measure(n, n <= args.direct_up_to)
+        entries.append(entry)
+        print(f"N = {n}^3", file=sys.stdout)
+        for name in ("landau", "anisotropic"):
+            e = entry[name]
+            print(
+                f"  {name:12s} {e['seconds'] * 1e3:8.1f} ms per cell, {e['transforms']} transforms, over bare "
+                f"{e['over_bare']:.2f}, temporary memory {(e['temporary_bytes'] or 0) / 2**20:.0f} MiB"
+            )
+        b3 = entry["b3"]
+        print(
+            f"  B.3 printed  {b3['seconds'] * 1e3:8.1f} ms, {b3['inverse_transforms']} inverse transforms, "
+            f"same to {b3['same_to']:.0e}: {b3['over_fast']:.1f} x the fast operator"
+        )
+        if "direct" in entry:
+            d = entry["direct"]
+            print(f"  direct sum   {d['seconds'] * 1e3:8.1f} ms: {d['over_fast']:.0f} x the fast operator", flush=True)
+    points = np.log([float(e["n"]) ** 3 for e in entries])
+    exponents = {
+        name: float(np.polyfit(points, np.log([e[name]["seconds"] for e in entries]), 1)[0])
+        for name in ("landau", "anisotropic")
+    }
+    print("cost exponent in the number of velocity points:", exponents)
+    RESULT.parent.mkdir(exist_ok=True)
+    stored = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {jax.default_backend()}",
+        "jax": jax.__version__,
+        "exponents": exponents,
+        "sizes": entries,
+    }
+    RESULT.write_text(json.dumps(stored, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
