@@ -56,7 +56,7 @@ def compute_invariants(grid: PhaseGrid, state: State, scales: Scales = PAPER) ->
         total_energy=kinetic + field,
         entropy=entropy_density(state.f) * volume,
         gauss_residual=gauss_residual(grid, state.electric_field, density, scales),
-        negative_mass=-jnp.sum(jnp.minimum(state.f, 0)) * volume,
+        negative_mass=jnp.sum(jnp.maximum(-state.f, 0)) * volume,
         velocity_nyquist=velocity_nyquist(state.f),
     )
 
