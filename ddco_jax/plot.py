@@ -105,6 +105,11 @@ def _entropy(history: xr.Dataset):
 def _vx_vy(snapshots: xr.Dataset):
     """Figs. 2 and 3: f on the vx-vy plane, by cell and time."""
     times, cells = _times(snapshots, 3), _cells(snapshots)
+    shown = snapshots["f_vxvy"].isel(t=times, x=cells)
+    visible = shown > 3e-3 * shown.max(("vx", "vy"))
+    reach = [
+        float(abs(snapshots[v]).where(visible.any([d for d in visible.dims if d != v])).max()) for v in ("vx", "vy")
+    ]
     figure, axes = plt.subplots(
         len(times), len(cells), figsize=(2.3 * len(cells) + 0.6, 2.1 * len(times)), squeeze=False, layout="constrained"
     )
@@ -113,6 +118,7 @@ def _vx_vy(snapshots: xr.Dataset):
             axis, data = axes[row, column], snapshots["f_vxvy"].isel(t=i, x=cell)
             mesh = axis.pcolormesh(snapshots["vx"], snapshots["vy"], data.T, cmap=CMAP, rasterized=True)
             axis.set_aspect("equal")
+            axis.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]))
             axis.set_title(f"cell {cell}, $t$ = {float(snapshots['t'][i]):.2f} $t_0$")
             figure.colorbar(mesh, ax=axis, shrink=0.8)
             axis.set_xlabel("$v_x/V_0$")
@@ -153,7 +159,7 @@ def _marginals(snapshots: xr.Dataset):
         axis.set_title(f"cell {cell}")
         axis.set_xlabel("$v_x/V_0$")
     axes[0, 0].set_ylabel("$f(v_x)$")
-    axes[0, -1].legend(fontsize=6)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=6)
     return figure
 
 
@@ -162,7 +168,7 @@ def _profiles(snapshots: xr.Dataset):
     names = {
         "density": r"$\rho/n_0$",
         "drift_x": r"$\bar v_x/V_0$",
-        "temperature": "$kT/m V_0^2$",
+        "temperature": "$(kT/m)/V_0^2$",
         "electric_field": "$E/E_0$",
     }
     figure, axes = plt.subplots(1, 4, figsize=(9, 2.1), layout="constrained")
@@ -175,5 +181,5 @@ def _profiles(snapshots: xr.Dataset):
             )
         axis.set_title(label)
         axis.set_xlabel("$x/L_0$")
-    axes[-1].legend(fontsize=6)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=6)
     return figure

@@ -101,7 +101,9 @@ def run(config: Config, folder: Path, name: str = "run", progress: bool | None =
     state = initial_state(config, model)
     folder.mkdir(parents=True, exist_ok=True)
     settings = {"name": name, "version": version("ddco-jax"), "config": config.model_dump(mode="json")}
-    (folder / CONFIG_FILE).write_text(json.dumps(settings, indent=1))
+    unfinished = folder / f"{CONFIG_FILE}.part"
+    unfinished.write_text(json.dumps(settings, indent=1))
+    unfinished.replace(folder / CONFIG_FILE)
     return _from_start(config, model, state, folder, name, progress)
 
 

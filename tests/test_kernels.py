@@ -156,6 +156,8 @@ def test_names_and_mistakes():
     assert isinstance(load_kernel("landau"), kernels.Landau)
     with pytest.raises(ValueError, match="landau, "):
         load_kernel("boltzmann")
+    with pytest.raises(ValueError, match="at least one"):
+        kernels.LowRank()
     with pytest.raises(TypeError, match=r"\(L, M, N\)"):
         kernels.LowRank(g0=((1.0, 2.0, 3.0),))
     with pytest.raises(TypeError, match=r"\(L, M, N\)"):

@@ -41,6 +41,8 @@ class LowRank(Kernel):
             if any(len(triple) != 3 for triple in g):
                 raise TypeError("LowRank takes tuples of (L, M, N), each a function of (speed, density, temperature)")
             terms.append(tuple((place(L), place(M), place(N)) for L, M, N in g))
+        if not functions:
+            raise ValueError("LowRank needs at least one (L, M, N) in g0, g1 or g2")
         self.functions = tuple(functions)
         self.terms = (terms[0], terms[1], terms[2])
 
