@@ -47,7 +47,7 @@ def weight(s):
     return np.exp(-(s**2) / WIDTH**2)
 
 
-def seconds(function, *args, repeats: int = 5) -> float:
+def seconds(function, *args, repeats: int = 9) -> float:
     jax.block_until_ready(function(*args))
     best = np.inf
     for _ in range(repeats):

@@ -12,8 +12,7 @@ l0, l1, l2 and P depending on u alone, and the flux is p_i = f chi_m [ A_ij q_j 
 
 All polynomial factors sit on the c' side, so a product takes 4 forward transforms for the isotropic part, 24
 for the anisotropic one, and 9 inverse ones that all products with the same chi_m share.  (With the factors
-on the c side it is 4 forward and 9 + 39 inverse ones, and larger rounding errors in the tails, where c is
-large while Pc stays small.)
+on the c side it is 4 forward and 9 + 39 inverse ones.)
 """
 
 import functools
