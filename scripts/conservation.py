@@ -2,7 +2,8 @@
 
     python scripts/conservation.py [CASE ...]
 
-Each start of the paper runs its 40 steps with the Ampere and the Poisson step, and the bi-Maxwellian also in a box that cuts f at its edge.
+Each start of the paper runs its 40 steps with the Ampere and the Poisson step, and the bi-Maxwellian also in a box
+that cuts f at its edge.
 Cases already in the JSON file (benchmarks/results/conservation.json) are kept unless named.
 """
 
