@@ -53,6 +53,7 @@ def check_report(config: Config) -> dict[str, Any]:
         "spacing_over_thermal_width": [float(x) for x in np.asarray(grid.dv) / widths.min(0)],
         "resolved": bool(np.all(np.asarray(grid.dv) / widths.min(0) <= stability.RESOLVED * 1.02)),
         "memory_distribution_bytes": memory.distribution,
+        "memory_transforms_bytes": memory.transforms,
         "memory_run_bytes": memory.run,
         "memory_gradient_bytes": memory.gradient,
     }
@@ -89,6 +90,7 @@ def check_table(report: dict[str, Any]) -> str:
         f"(vx, vy, vz; at least {stability.WIDE_ENOUGH})",
         f"spacing/thermal width     {triple(report['spacing_over_thermal_width'])}   (at most {stability.RESOLVED})",
         f"memory for f              {report['memory_distribution_bytes'] / GIB:.3f} GiB",
+        f"memory for transforms     {report['memory_transforms_bytes'] / GIB:.3f} GiB",
         f"memory for the run        {report['memory_run_bytes'] / GIB:.3f} GiB",
         f"memory for a gradient     {report['memory_gradient_bytes'] / GIB:.3f} GiB",
     ]

@@ -46,6 +46,8 @@ class Memory:
 
     distribution: int
     """f itself."""
+    transforms: int
+    """The collision operator's transforms, kernel spectra and fields of the cells evaluated together."""
     run: int
     """A run: f, its stages, and the transforms of the cells evaluated together."""
     gradient: int
@@ -66,7 +68,7 @@ def memory(grid: PhaseGrid, op: CollisionOperator | None, itemsize: int, n_steps
         transforms = min(op.cells_at_once, grid.nx) * cell * (9 * per_source + 9 * 2 * inverse + 27 + 12)
     run = 5 * f + transforms
     inner = max(1, math.isqrt(n_steps))
-    return Memory(f, run, run + 3 * transforms + (n_steps // inner + inner + 6) * f)
+    return Memory(f, transforms, run, run + 3 * transforms + (n_steps // inner + inner + 6) * f)
 
 
 def thermal_widths(grid: PhaseGrid, f: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from ddco_jax.kernels.base import Kernel, Separable, Weights
 from ddco_jax.kernels.landau import Landau, MaxwellMolecules, classical, effective_potential
 from ddco_jax.kernels.lowrank import LowRank
+from ddco_jax.kernels.tabulated import Tabulated
 
 __all__ = [
     "Kernel",
@@ -10,6 +11,7 @@ __all__ = [
     "LowRank",
     "MaxwellMolecules",
     "Separable",
+    "Tabulated",
     "Weights",
     "classical",
     "effective_potential",
