@@ -229,6 +229,8 @@ class Config(Section):
                 f = initial.bimaxwellian(grid, n, T, start.anisotropy)
             else:
                 f = getattr(initial, start.kind)(grid, n, T)
+        except ConfigError:
+            raise
         except ValueError as error:
             raise ConfigError(f"initial: {error}") from None
         return initial.perturb(grid, f, start.density_perturbation, start.perturbation_mode)
@@ -311,7 +313,7 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
 
 def _first_error(error: ValidationError) -> str:
     first = error.errors()[0]
-    kinds = {"bimaxwellian", "two_stream", "bkw", "array", "maxwellian"} | set(Named.model_fields)
+    kinds = {"bimaxwellian", "two_stream", "bkw", "array", "maxwellian"}
     kinds |= {"symmetric_double_well", "asymmetric_double_well"}
     location = [str(part) for part in first["loc"] if str(part) not in kinds or str(part) == "kind"]
     key = ".".join(location)

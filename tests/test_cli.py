@@ -121,6 +121,7 @@ MISTAKES = {
     "collisions": (("--set", "collisions.prefactor=30.0"), "collision stability"),
     "too narrow": (("--set", "grid.nv=[4, 4, 4]"), "too narrow for the velocity grid"),
     "classical": (("--set", "collisions.kernel=landau-classical"), "not positive at Gamma"),
+    "start": (("--set", "initial.density_perturbation=2.0"), "initial.density_perturbation"),
     "no file": (("--set", "initial.kind=array", "--set", "initial.file=nowhere.npy"), "initial.file: cannot read"),
     "override": (("--set", "grid.nx"), "section.key=value"),
     "option": (("--stepz", "3"), "--stepz"),
