@@ -63,6 +63,95 @@ def plot(folder: Path) -> None:
         print(path)
 
 
+@app.command
+def md(
+    config: str,
+    *,
+    out: Path,
+    set_: Overrides = None,
+    trajectory: Annotated[
+        Path | None, Parameter(help="new folder in which the snapshots of all particles are kept")
+    ] = None,
+) -> None:
+    """Molecular dynamics with LAMMPS, written as a dataset; call it again after a kill and it goes on."""
+    from ddco_jax.md.config import load
+    from ddco_jax.md.report import md_table
+    from ddco_jax.md.simulate import estimate, simulate
+
+    settings = load(config, set_ or [])
+    print(estimate(settings), file=sys.stderr)
+    print(md_table(simulate(settings, out, trajectory=trajectory)))
+
+
+@app.command(name="import-md")
+def import_md(
+    *files: Path,
+    out: Path,
+    units: Annotated[str | None, Parameter(help="units of the files: metal, real, si or code")] = None,
+    length_m: Annotated[float | None, Parameter(help="length of one unit, instead")] = None,
+    velocity_m_s: Annotated[float | None, Parameter(help="velocity of one unit, instead")] = None,
+    time_s: Annotated[float | None, Parameter(help="time of one unit, instead")] = None,
+    step_time: Annotated[float | None, Parameter(help="time of one step, in the unit of the files")] = None,
+    mass_kg: float | None = None,
+    charge_C: Annotated[float | None, Parameter(name="--charge-C")] = None,
+    start: Annotated[str, Parameter(help="name of the initial distribution")] = "imported",
+    cells: Annotated[int, Parameter(help="cells along x in which statistics are kept")] = 1,
+    bin_m_s: float = 800.0,
+    particles_kept: int = 8192,
+    remove_drift: bool = False,
+    lag_ps: Annotated[float | None, Parameter(help="equilibrium: keep correlation functions up to this lag")] = None,
+    block_ps: float | None = None,
+) -> None:
+    """The dataset of `ddco md` from LAMMPS dumps (text, gzipped, binary) or H5MD, files in order of time."""
+    from ddco_jax.md import importer
+    from ddco_jax.md.report import md_table
+
+    given = importer.unit_style(units, length_m, velocity_m_s, time_s)
+    options = importer.Options(
+        *given,
+        step_time=step_time,
+        scales=importer.scales(mass_kg, charge_C),
+        start=start,
+        cells=cells,
+        bin_m_s=bin_m_s,
+        particles_kept=particles_kept,
+        remove_drift=remove_drift,
+        lag_ps=lag_ps,
+        block_ps=block_ps,
+    )
+    print(md_table(importer.import_md(files, out, options)))
+
+
+@app.command(name="md-transport")
+def md_transport(
+    *files: Path,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+    figures: Annotated[
+        Path | None, Parameter(help="folder for figures of the correlation functions and of D*, eta*")
+    ] = None,
+) -> None:
+    """Green-Kubo D* and eta* with error bars, from equilibrium runs of `ddco md`; replicates are joined."""
+    from ddco_jax.config import ConfigError
+    from ddco_jax.md.dataset import open_dataset
+    from ddco_jax.md.green_kubo import group, transport
+    from ddco_jax.md.report import transport_rows, transport_table
+
+    if not files:
+        raise ConfigError("md-transport: give one or more files of equilibrium runs")
+    groups = group([open_dataset(f) for f in files])
+    results = [transport(g) for g in groups]
+    print(json.dumps(transport_rows(results), indent=1) if json_ else transport_table(results))
+    if figures is not None:
+        from ddco_jax.md.plot import plot_correlations, plot_transport
+
+        figures.mkdir(parents=True, exist_ok=True)
+        for path in (
+            plot_correlations(groups, figures / "correlations.png"),
+            plot_transport(results, figures / "transport.png"),
+        ):
+            print(path, file=sys.stderr)
+
+
 @app.command(name="kernels")
 def list_kernels(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
     """The kernels that come with the package."""

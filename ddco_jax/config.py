@@ -1,56 +1,18 @@
 """The configuration of a run: TOML in physical units, checked once, built into code units, gone after that."""
 
 import difflib
-import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from ddco_jax import initial, kernels
+from ddco_jax import initial, kernels, settings
 from ddco_jax.grid import PhaseGrid
 from ddco_jax.kernels.store import NAMED
+from ddco_jax.settings import ConfigError, PlasmaSection, Section, UnitsSection
 from ddco_jax.units import Scales
-
-
-class ConfigError(ValueError):
-    """A user's mistake, told in one line."""
-
-
-class Section(BaseModel):
-    """Frozen, unknown keys refused, no silent conversion between types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class UnitsSection(Section):
-    """Characteristic scales; the defaults are the paper's (App. D)."""
-
-    length_angstrom: PositiveFloat = 100.0
-    velocity_m_s: PositiveFloat = 1e4
-    mass_kg: PositiveFloat = 1.67e-27
-    charge_C: PositiveFloat = 1.6e-19
-    density_m3: PositiveFloat = 1e24
-
-    def build(self) -> Scales:
-        """The scales in SI."""
-        return Scales(self.length_angstrom * 1e-10, self.velocity_m_s, self.mass_kg, self.charge_C, self.density_m3)
-
-
-class PlasmaSection(Section):
-    """Mean state: T(x) = temperature_eV + temperature_modulation_eV sin(2 pi x/Lx)."""
-
-    density_m3: PositiveFloat = 1e24
-    temperature_eV: PositiveFloat
-    temperature_modulation_eV: float = 0.0
-
-    @model_validator(mode="after")
-    def _positive(self):
-        if abs(self.temperature_modulation_eV) >= self.temperature_eV:
-            raise ValueError("temperature_modulation_eV must be smaller than temperature_eV, or T(x) is not positive")
-        return self
 
 
 class GridSection(Section):
@@ -261,81 +223,11 @@ def load(source: str, overrides: tuple[str, ...] | list[str] = ()) -> tuple[Conf
 
     Returns the config and its short name.  Raises ConfigError with one line that names the key and the remedy.
     """
-    path = Path(source)
-    if not path.is_file():
-        shipped = shipped_configs()
-        if source not in shipped:
-            close = difflib.get_close_matches(source, shipped, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"shipped configs: {', '.join(shipped)}"
-            raise ConfigError(f"{source}: no such file or shipped config; {hint}")
-        path = shipped[source]
-    try:
-        data = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{source}: not valid TOML: {error}") from None
-    for override in overrides:
-        _apply_override(data, override)
-    _absolute_file(data, path.parent)
+    data, path = settings.read(source, shipped_configs(), overrides)
+    settings.absolute_file(data, "initial", path.parent)
     return parse(data, source), path.stem
 
 
 def parse(data: dict[str, Any], source: str = "config") -> Config:
     """Check a nested dict of settings.  Raises ConfigError with one line."""
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(f"{source}: {_first_error(error)}") from None
-
-
-def _absolute_file(data: dict[str, Any], folder: Path) -> None:
-    """Paths in a config are relative to the config, or else to the working directory."""
-    start = data.get("initial")
-    if isinstance(start, dict) and isinstance(start.get("file"), str):
-        beside = folder / start["file"]
-        start["file"] = str((beside if beside.exists() else Path(start["file"])).resolve())
-
-
-def _apply_override(data: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set {override}: write it as section.key=value")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a bare word is a string
-    *sections, last = key.strip().split(".")
-    for section in sections:
-        data = data.setdefault(section, {})
-        if not isinstance(data, dict):
-            raise ConfigError(f"--set {override}: {section} is not a section")
-    data[last] = value
-
-
-def _first_error(error: ValidationError) -> str:
-    first = error.errors()[0]
-    kinds = {"bimaxwellian", "two_stream", "bkw", "array", "maxwellian"}
-    kinds |= {"symmetric_double_well", "asymmetric_double_well"}
-    location = [str(part) for part in first["loc"] if str(part) not in kinds or str(part) == "kind"]
-    key = ".".join(location)
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1])
-        close = difflib.get_close_matches(location[-1], known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
-        return f"unknown key {key}; {hint}"
-    if first["type"] == "missing":
-        return f"{key} is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
-    return f"{key}: {message}{given}" if key and key not in message else message
-
-
-def _known_keys(location: list[str]) -> list[str]:
-    model: Any = Config
-    for part in location:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if part == "initial":
-            return sorted({k for m in (Named, Bimaxwellian, TwoStream, BKW, ArrayStart) for k in m.model_fields})
-        if annotation is None or not hasattr(annotation, "model_fields"):
-            return []
-        model = annotation
-    return list(model.model_fields)
+    return settings.parse(Config, data, source)

@@ -27,6 +27,7 @@ from ddco_jax.config import Config, ConfigError, parse
 from ddco_jax.grid import PhaseGrid
 from ddco_jax.invariants import Invariants, compute_invariants
 from ddco_jax.moments import compute_moments
+from ddco_jax.settings import tuples
 from ddco_jax.state import State
 from ddco_jax.steppers import Stepper, Strang
 
@@ -119,7 +120,7 @@ def resume(folder: Path, progress: bool | None = None) -> Summary:
         settings = json.loads((folder / CONFIG_FILE).read_text())
     except (OSError, json.JSONDecodeError):
         raise ConfigError(f"{folder}: no run to resume here (no readable {CONFIG_FILE})") from None
-    config = parse(_tuples(settings["config"]), str(folder / CONFIG_FILE))
+    config = parse(tuples(settings["config"]), str(folder / CONFIG_FILE))
     model = build(config)
     checkpoints = Checkpoints(folder, config.output.checkpoints_kept)
     step = checkpoints.latest()
@@ -133,13 +134,6 @@ def resume(folder: Path, progress: bool | None = None) -> Summary:
         {"history": _rows(step, out.history_every, last), "snapshots": _rows(step, out.snapshot_every, last)},
     )
     return _loop(config, model, state, step, folder, checkpoints, progress)
-
-
-def _tuples(value):
-    """JSON arrays back to the tuples that the config holds."""
-    if isinstance(value, dict):
-        return {k: _tuples(v) for k, v in value.items() if v is not None}
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _rows(step: int, every: int, last: int) -> int:

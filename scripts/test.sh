@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the package with its test extra; lints, checks types, tests.  Arguments go to pytest.
-. "$(dirname "${BASH_SOURCE[0]}")/environment.sh" "[test]"
+# Installs the package with its test and md extras; lints, checks types, tests.  Arguments go to pytest.
+. "$(dirname "${BASH_SOURCE[0]}")/environment.sh" "[test,md]"
 ruff check .
 ruff format --check .
 mypy

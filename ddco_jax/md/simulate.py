@@ -1,0 +1,286 @@
+"""`ddco md`: equilibrate, draw velocities, integrate, measure; restarted where it was after a kill."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from ddco_jax import ocp
+from ddco_jax.md import correlations, dataset, dump, lammps, starts
+from ddco_jax.md.config import MDConfig
+from ddco_jax.md.equilibrate import equilibrate, load_configuration
+from ddco_jax.md.statistics import Bins, Statistics
+from ddco_jax.settings import ConfigError
+
+RATE = 4e5
+"""Particle-steps per second and core, for the estimate before a run."""
+KEPT = "trajectory"
+"""Folder of the snapshots asked for, while the run goes on."""
+EXTENT = 7.0
+"""Half extent of the histograms in thermal speeds of the hottest axis."""
+
+
+def simulate(
+    config: MDConfig, out: Path, *, trajectory: Path | None = None, progress: bool | None = None
+) -> xr.Dataset:
+    """Run a config and write its dataset to `out`.  Raises ConfigError, RunFailed.
+
+    Work in progress lives in `out` + ".work"; calling again after a kill goes on from there.  With `trajectory`, a new
+    folder, the snapshots of each replicate are kept there as binary LAMMPS dumps.
+    """
+    if out.exists():
+        raise ConfigError(f"--out {out}: the file exists; choose another")
+    if trajectory is not None and config.correlations is not None:
+        raise ConfigError("--trajectory: a run with [correlations] keeps no snapshots")
+    if trajectory is not None and trajectory.exists():
+        raise ConfigError(f"--trajectory {trajectory}: the folder exists; choose another")
+    lammps.program()
+    config.system()
+    work = _work_folder(config, out)
+    show = sys.stderr.isatty() if progress is None else progress
+    if config.correlations is not None:
+        result = _blocks(config, work, show)
+    else:
+        parts = [_replicate(config, work, r, show, trajectory is not None) for r in range(config.replicates)]
+        drift = max(abs(p.attrs["energy_drift"]) for p in parts)
+        result = dataset.combine(parts, _attributes(config, drift))
+    dataset.write(result, out)
+    if trajectory is not None:
+        shutil.move(work / KEPT, trajectory)
+    shutil.rmtree(work)
+    return result
+
+
+def estimate(config: MDConfig) -> str:
+    """What a run will take, in one line."""
+    n, seconds = config.box.particles, 0.0
+    equilibration = 0 if config.equilibrate.file else config.equilibrate.time_ps
+    for ps in [equilibration, *[config.time.duration_ps] * config.replicates]:
+        seconds += n * config.interval(ps) / config.steps_per(config.interval(config.time.snapshot_ps))[1]
+    seconds /= RATE * config.processes
+    snapshots = config.time.duration_ps / config.time.snapshot_ps + 1
+    disk = 0 if config.correlations else n * 64 * snapshots
+    return (
+        f"N = {n:,}, Gamma = {config.coupling_parameter:.3g}, step "
+        f"{config.steps_per(config.interval(config.time.snapshot_ps))[1]:.3g} t0: "
+        f"about {seconds / 60:.1f} min, {disk / 2**30:.2f} GiB of disk while it runs"
+    )
+
+
+def _work_folder(config: MDConfig, out: Path) -> Path:
+    work = out.with_name(out.name + ".work")
+    settings = work / "config.json"
+    text = config.model_dump_json(exclude={"processes", "description"})
+    if settings.exists() and settings.read_text() != text:
+        raise ConfigError(f"{work} holds an unfinished run of another config; delete it or choose another --out")
+    work.mkdir(parents=True, exist_ok=True)
+    settings.write_text(text)
+    return work
+
+
+def _attributes(config: MDConfig, energy_drift: float) -> dict:
+    return dataset.metadata(
+        config.model_dump_json(),
+        density=config.density,
+        number_density=config.number_density,
+        temperature=config.temperature,
+        coupling_parameter=config.coupling_parameter,
+        plasma_frequency=config.plasma_frequency,
+        length=config.lengths[0],
+        transverse_length=config.lengths[1],
+        particles=config.box.particles,
+        start=config.start.kind,
+        seed=config.seed,
+        time_step=config.steps_per(config.interval(config.time.snapshot_ps))[1],
+        cutoff=config.system().force.cutoff,
+        pppm_accuracy=config.forces.accuracy,
+        pppm_order=config.forces.order,
+        bin_width=_bins(config).width,
+        energy_drift=energy_drift,
+        versions=lammps.python_versions(),
+    )
+
+
+def _configuration(config: MDConfig, work: Path, show: bool) -> dump.Frame:
+    """Equilibrated positions and velocities; a stored configuration has Maxwellian ones drawn for it."""
+    if config.equilibrate.file is None:
+        return equilibrate(config, work / "equilibrate", show)
+    x = load_configuration(config, Path(config.equilibrate.file))
+    v = starts.maxwellian(np.random.default_rng([config.seed, 3]), len(x))
+    v *= np.sqrt(config.temperature_at(x[:, 0]))[:, None]
+    box = np.column_stack([np.zeros(3), config.lengths])
+    return dump.Frame(0, box, dump.COLUMNS[1:], np.column_stack([x, v]))
+
+
+def start_velocities(config: MDConfig, x: np.ndarray, replicate: int) -> np.ndarray:
+    """Velocities (N, 3) of a draw: zero drift and exact kinetic energy in every cell."""
+    sampler = config.sampler() or starts.maxwellian
+    rng = np.random.default_rng([config.seed, 1, replicate])
+    cells = config.box.cells
+    cell = np.floor(np.mod(x / config.lengths[0], 1) * cells).astype(int) % cells
+    c = starts.exact(sampler(rng, len(x)), cell, cells)
+    return c * np.sqrt(config.temperature_at(x))[:, None]
+
+
+def _bins(config: MDConfig) -> Bins:
+    scale = config.scales.velocity
+    hottest = config.temperature + abs(config.scales.temperature_from_ev(config.plasma.temperature_modulation_eV))
+    anisotropy = getattr(config.start, "anisotropy", 1.0)
+    widest = np.sqrt(hottest * 3 * max(anisotropy, 1.0) / (anisotropy + 2))
+    extent = EXTENT * widest if config.statistics.extent_m_s is None else config.statistics.extent_m_s / scale
+    return Bins.cover(config.statistics.bin_m_s / scale, extent)
+
+
+def _replicate(config: MDConfig, work: Path, r: int, show: bool, keep: bool) -> xr.Dataset:
+    """One velocity draw, integrated and measured; read back where it was done before a kill."""
+    product, folder = work / f"replicate_{r}.nc", work / f"replicate_{r}"
+    if product.exists():
+        with xr.open_dataset(product, engine="h5netcdf") as done:
+            return done.load()
+    system = config.system()
+    every, dt = config.steps_per(config.interval(config.time.snapshot_ps))
+    last = every * max(1, round(config.interval(config.time.duration_ps) / (every * dt)))
+    if not (folder / "frame.0.bin").exists():
+        frame = _configuration(config, work, show)
+        velocities = frame.velocities
+        if config.start.kind != "equilibrium":
+            velocities = start_velocities(config, frame["x"], r)
+        folder.mkdir(parents=True, exist_ok=True)
+        dump.write_frame(folder / "frame.0.part", 0, system.lengths, frame.positions, velocities)
+        (folder / "frame.0.part").replace(folder / "frame.0.bin")
+    frames = _integrate(config, folder, last, dt, every, show, f"run {r + 1}/{config.replicates}")
+    result = _measure(config, frames, r, dt, every)
+    rows = _thermo(folder)
+    energy = np.interp(np.arange(0, last + 1, every), rows[:, 0], rows[:, 3]) / system.particles
+    result["total_energy"] = ("t", energy, {"units": dataset.UNITS["total_energy"]})
+    per_ten = 10 / (config.plasma_frequency * last * dt)
+    result.attrs["energy_drift"] = float((energy[-1] - energy[0]) / config.temperature * per_ten)
+    if "potential_energy" not in result:
+        potential = np.interp(np.arange(0, last + 1, every), rows[:, 0], rows[:, 1]) / system.particles
+        attrs = {"units": dataset.UNITS["potential_energy"]}
+        result["potential_energy"] = (("t", "x"), potential[:, None], attrs)
+    partial = product.with_suffix(".part")
+    result.to_netcdf(partial, engine="h5netcdf")
+    if keep:
+        target = work / KEPT / f"replicate_{r}"
+        target.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("frame.*.bin"):
+            path.replace(target / f"{int(path.name.split('.')[1]):08d}.bin")
+    partial.replace(product)
+    shutil.rmtree(folder)
+    return result
+
+
+def _integrate(config, folder, last, dt, every, show, name) -> Iterator[dump.Frame]:
+    """All snapshots of a run, those stored before a kill first."""
+    first = -every
+    while _stored(folder / f"frame.{first + every}.bin") is not None:
+        first += every
+    start = folder / f"start.{max(first, 0)}.bin"
+    if first < 0:  # killed while LAMMPS wrote the first snapshot over the one it had read
+        shutil.copyfile(start, folder / "frame.0.bin")
+        first = 0
+    for step in range(0, first + 1 if first > 0 else 0, every):
+        frame = _stored(folder / f"frame.{step}.bin")
+        assert frame is not None
+        yield frame
+    if first >= last:
+        return
+    columns, fixes = "id x y z vx vy vz", tuple[str, ...]()
+    if config.box.cells > 1:
+        columns, fixes = columns + " c_energy", ("compute energy all pe/atom",)
+    _copy(folder / f"frame.{first}.bin", start)
+    for stale in folder.glob("frame.*.bin"):
+        if int(stale.name.split(".")[1]) > first:
+            stale.unlink()
+    if (folder / lammps.LOG).exists():
+        (folder / lammps.LOG).replace(folder / f"{lammps.LOG}.before.{first}")
+    segment = lammps.Segment(config.system(), start, first, last - first, dt, every, columns, fixes)
+    with tqdm(total=last, initial=first, unit="step", desc=name, disable=not show) as bar:
+        for frame in lammps.run(segment, folder, lambda s: bar.update(s - bar.n)):
+            if frame.step > first or first == 0:
+                yield frame
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A copy that exists in whole or not at all."""
+    if not target.exists():
+        partial = target.with_suffix(".part")
+        shutil.copyfile(source, partial)
+        partial.replace(target)
+
+
+def _stored(path: Path) -> dump.Frame | None:
+    return dump.read_frame(path) if path.exists() else None
+
+
+def _thermo(folder: Path) -> np.ndarray:
+    """Energies of all processes that took part in a run, by step."""
+    logs = sorted(folder.glob(f"{lammps.LOG}.before.*"), key=lambda p: int(p.name.split(".")[-1]))
+    table = np.concatenate([lammps.thermo(log) for log in [*logs, folder / lammps.LOG] if log.exists()])
+    _, first = np.unique(table[:, 0], return_index=True)
+    return table[first]
+
+
+def _measure(config: MDConfig, frames: Iterator[dump.Frame], r: int, dt: float, every: int) -> xr.Dataset:
+    s = config.statistics
+    n, cells = config.box.particles, config.box.cells
+    x = (np.arange(cells) + 0.5) * config.lengths[0] / cells
+    thermal_speed = np.sqrt(config.temperature_at(x))
+    bins = _bins(config)
+    measure = Statistics(config.lengths[0], config.density, thermal_speed, bins)
+    rng = np.random.default_rng([config.seed, 2, r])
+    subset = np.sort(rng.choice(n, min(s.particles_kept, n), replace=False))
+    rows: list[dict] = []
+    times: list[float] = []
+    kept: list[tuple[float, np.ndarray, np.ndarray]] = []
+    for frame in frames:
+        energy = frame["c_energy"] if "c_energy" in frame.columns else None
+        rows.append(measure(frame["x"], frame.velocities, energy))
+        times.append(frame.step * dt)
+        if len(subset) and frame.step % (every * s.kept_every) == 0:
+            kept.append((frame.step * dt, frame["x"][subset], frame.velocities[subset]))
+    return dataset.replicate_dataset(
+        rows,
+        np.array(times),
+        length=config.lengths[0],
+        thermal_speed=thermal_speed,
+        bins=bins,
+        kept=tuple(np.stack(part) for part in zip(*kept, strict=True)) if kept else None,  # type: ignore[arg-type]
+    )
+
+
+def _blocks(config: MDConfig, work: Path, show: bool) -> xr.Dataset:
+    """Blocks of an equilibrium trajectory, one LAMMPS process each, reduced to correlation functions."""
+    assert config.correlations is not None
+    system, c = config.system(), config.correlations
+    every, dt = config.steps_per(config.interval(c.sample_ps))
+    excess = float(ocp.excess_energy(config.coupling_parameter))
+    plan = correlations.Plan(
+        system,
+        every,
+        dt,
+        frames=max(2, round(config.interval(c.block_ps) / (every * dt))),
+        lags=max(1, round(config.interval(c.lag_ps) / (every * dt))),
+        blocks=max(1, round(config.time.duration_ps / c.block_ps)),
+        temperature=config.temperature,
+        total_energy=(1.5 + excess) * config.temperature,
+    )
+
+    def state():
+        frame = _configuration(config, work, show)
+        # the energy of the ensemble at T, not that of this configuration, or T would wander by 1/sqrt(N)
+        potential = frame["c_energy"].mean() if "c_energy" in frame.columns else excess * config.temperature
+        return frame.positions, correlations.with_energy(frame.velocities, plan.total_energy - float(potential))
+
+    parts = correlations.run_blocks(plan, work, state, show)
+    block_length = plan.frames * plan.interval
+    result = correlations.assemble(parts, plan.lags, plan.interval, block_length)
+    gained = (result["energy"].isel(end=1) - result["energy"].isel(end=0)).mean()
+    drift = float(gained) / config.temperature * 10 / (config.plasma_frequency * block_length)
+    result.attrs |= {"format": correlations.FORMAT, **_attributes(config, drift)}
+    return result

@@ -1,0 +1,190 @@
+"""Make the MD data of the repository: one file per run under data/md, skipped where it exists, resumed after a kill.
+
+    python scripts/md_data.py training | held_out | paper_size | validation | slabs | equilibrium [--processes 2]
+
+Each file takes at most about 20 minutes on two cores.  The runs of one Gamma share an equilibrated configuration, made
+when the first of them needs it and kept under --scratch; the two configurations of the slabs are kept in data/md.
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ddco_jax import units
+from ddco_jax.md.config import MDConfig
+from ddco_jax.md.equilibrate import equilibrate, save_configuration
+from ddco_jax.md.simulate import simulate
+from ddco_jax.settings import parse, tuples
+
+DATA = Path(__file__).resolve().parent.parent / "data" / "md"
+TRAINING = (0.05, 0.1, 0.2, 0.4, 0.7, 0.9, 1.15, 1.45, 1.8, 2.1, 2.4, 3.0)
+HELD_OUT = (0.8, 1.3, 1.95)
+ANISOTROPY = (0.5, 1.0, 2.3)
+REFERENCE = {0.1: 2.318, 0.2: 1.159, 0.3: 0.773}
+"""Temperatures (eV) of the table of anisotropy decay, and their Gamma."""
+EQUILIBRIUM = (0.2, 0.5, 0.773, 1.0, 1.5, 2.32, 3.0)
+LARGE = 132_651  # 51^3
+BI_OBLATE = {"kind": "bimaxwellian", "anisotropy": 0.25}
+BI_PROLATE = {"kind": "bimaxwellian", "anisotropy": 4.0}
+SLAB_STARTS = {
+    "local_maxwellian": {"kind": "maxwellian"},
+    "bimaxwellian": BI_OBLATE,
+    "symmetric_double_well": {"kind": "symmetric_double_well"},
+    "asymmetric_double_well": {"kind": "asymmetric_double_well"},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One file: its settings, and the configuration that it shares (None: its own)."""
+
+    path: Path
+    settings: dict
+    configuration: Path | None = None
+
+
+def temperature_eV(gamma: float) -> float:
+    """kT at the paper's density."""
+    scales = units.PAPER
+    return scales.temperature_to_ev(scales.coupling_parameter(1.0, 1.0) / gamma)
+
+
+def homogeneous(gamma: float, start: dict, seed: int, particles: int = LARGE, **sections) -> dict:
+    """A cube at the paper's density, 2.4 t0 (3.16/omega_p) with snapshots every 0.1 t0."""
+    T = temperature_eV(gamma)
+    weak = gamma < 0.3
+    return {
+        "seed": seed,
+        "plasma": {"density_m3": 1e24, "temperature_eV": T},
+        "box": {"particles": particles},
+        "equilibrate": {"time_ps": 6.0 if weak else 8.0, "step_ps": 0.01 if weak else 0.02},
+        "start": start,
+        "time": {"duration_ps": 2.4, "snapshot_ps": 0.1},
+        # bins of 0.08 V0 where they resolve 0.2 thermal widths, wider multiples for hot plasmas
+        "statistics": {"bin_m_s": 800.0 * max(1, round((T / 0.2) ** 0.5)), "particles_kept": 8192, "kept_every": 2},
+        **sections,
+    }
+
+
+def family(folder: str, gamma: float, starts: dict[str, dict], seed: int, scratch: Path, **keys) -> Iterator[Job]:
+    """The runs of one Gamma, on one configuration."""
+    for i, (name, start) in enumerate(starts.items()):
+        path = DATA / folder / f"gamma_{gamma:g}_{name}.nc"
+        shared = scratch / f"{folder}_gamma_{gamma:g}.nc"
+        yield Job(path, homogeneous(gamma, start, seed + i, **keys), shared)
+
+
+def training(scratch: Path) -> Iterator[Job]:
+    """Bi-Maxwellians of either sign and the uniform cube, at twelve Gamma."""
+    starts = {"bimaxwellian_0.25": BI_OBLATE, "bimaxwellian_4": BI_PROLATE, "uniform": {"kind": "uniform"}}
+    order = sorted(TRAINING, key=lambda g: (g < 0.3, g))
+    for gamma in order:
+        yield from family("training", gamma, starts, 1000 + 10 * TRAINING.index(gamma), scratch)
+
+
+def held_out(scratch: Path) -> Iterator[Job]:
+    """Starts and Gamma that no training sees."""
+    starts = {
+        "symmetric_double_well": {"kind": "symmetric_double_well"},
+        "asymmetric_double_well": {"kind": "asymmetric_double_well"},
+        "uniform_ball": {"kind": "uniform_ball"},
+    }
+    for i, gamma in enumerate(HELD_OUT):
+        yield from family("held_out", gamma, starts, 2000 + 10 * i, scratch)
+    for i, gamma in enumerate(ANISOTROPY):
+        yield from family("held_out", gamma, {"bimaxwellian_0.25": BI_OBLATE}, 2100 + 10 * i, scratch)
+
+
+def paper_size(scratch: Path) -> Iterator[Job]:
+    """One bi-Maxwellian at the paper's N = 1e6: what noise hides."""
+    sections = {"time": {"duration_ps": 1.6, "snapshot_ps": 0.1}}
+    settings = homogeneous(REFERENCE[0.2], BI_OBLATE, 3000, 1_000_000, **sections)
+    yield Job(DATA / "held_out" / "paper_size_bimaxwellian_0.25.nc", settings, scratch / "paper_size.nc")
+
+
+def validation(scratch: Path) -> Iterator[Job]:
+    """Anisotropy decay at the Gamma of the reference table: as usual, half the step, ten times the accuracy, 2 N."""
+    variants = {
+        "usual": {},
+        "half_step": {"time": {"duration_ps": 1.6, "snapshot_ps": 0.1, "step_ps": 0.01}},
+        "accurate": {"forces": {"accuracy": 1e-5, "cutoff_angstrom": 350.0}},
+        "double": {},
+    }
+    for i, gamma in enumerate(REFERENCE.values()):
+        for j, (name, sections) in enumerate(variants.items()):
+            n = 27_648 if name == "double" else 13_824
+            keys = {"time": {"duration_ps": 1.6, "snapshot_ps": 0.1}, "replicates": 8, **sections}
+            settings = homogeneous(gamma, BI_OBLATE, 4000 + 100 * i + 10 * j, n, **keys)
+            settings["statistics"] |= {"particles_kept": 0}
+            shared = scratch / f"validation_{n}_gamma_{gamma:g}.nc"
+            yield Job(DATA / "validation" / f"gamma_{gamma:g}_{name}.nc", settings, shared)
+
+
+def slabs(scratch: Path) -> Iterator[Job]:
+    """The four starts of (E.2) in the paper's box at a tenth of its cross-section, both families, draw by draw."""
+    for letter, temperature, draws in (("i", "local", 10), ("ii", "mean", 1)):
+        shared = DATA / "slabs" / f"configuration_{letter}.nc"
+        for draw in range(draws):
+            for k, (name, start) in enumerate(SLAB_STARTS.items()):
+                settings = {
+                    "seed": 5000 + 1000 * (letter == "ii") + 10 * draw + k,
+                    "plasma": {"density_m3": 1e24, "temperature_eV": 0.2, "temperature_modulation_eV": 0.1},
+                    "box": {"particles": 1_600_000, "length_angstrom": 1024.0, "cells": 20},
+                    "equilibrate": {"time_ps": 8.0, "damping_ps": 0.38, "temperature": temperature},
+                    "start": start,
+                    "time": {"duration_ps": 0.8, "snapshot_ps": 0.1},
+                    "statistics": {"particles_kept": 0, "extent_m_s": 4.0e4},
+                }
+                yield Job(DATA / "slabs" / f"{letter}_{name}_{draw}.nc", settings, shared)
+
+
+def equilibrium(scratch: Path) -> Iterator[Job]:
+    """Correlation functions for Green-Kubo; durations in correlation times of the shear stress, 3 Gamma eta*."""
+    from ddco_jax import ocp
+
+    for i, gamma in enumerate(EQUILIBRIUM):
+        tau = 3 * gamma * float(ocp.effective_potential(gamma)[1]) * units.PAPER.debye_number  # t0
+        parts = 4 if gamma < 0.3 else 2
+        for part in range(parts):
+            settings = homogeneous(gamma, {"kind": "equilibrium"}, 7000 + 10 * i + part, 512)
+            del settings["statistics"]
+            settings["time"] = {"duration_ps": 900 * tau / parts}
+            if gamma < 0.3:
+                settings["time"]["step_ps"] = 0.05 * 3**0.5 * gamma**1.5 * units.PAPER.debye_number
+            settings["correlations"] = {"sample_ps": 0.08, "lag_ps": 12 * tau, "block_ps": 36 * tau}
+            yield Job(DATA / "equilibrium" / f"gamma_{gamma:g}_{part}.nc", settings)
+
+
+def make(job: Job, processes: int, scratch: Path) -> None:
+    """Run one job, its configuration first where that is missing."""
+    settings = job.settings | {"processes": processes}
+    if job.configuration is not None:
+        if not job.configuration.exists():
+            config = parse(MDConfig, tuples(settings), job.path.name)
+            work = scratch / f"{job.configuration.stem}.equilibrate"
+            save_configuration(config, equilibrate(config, work, show=sys.stderr.isatty()), job.configuration)
+        settings["equilibrate"] = {**settings["equilibrate"], "file": str(job.configuration)}
+    config = parse(MDConfig, tuples(settings), job.path.name)
+    job.path.parent.mkdir(parents=True, exist_ok=True)
+    simulate(config, job.path, progress=sys.stderr.isatty())
+    print(f"{job.path.relative_to(DATA.parent.parent)}  {job.path.stat().st_size / 1024:.0f} KiB", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = {f.__name__: f for f in (training, held_out, paper_size, validation, slabs, equilibrium)}
+    parser.add_argument("kind", choices=kinds)
+    parser.add_argument("--processes", type=int, default=2, help="MPI processes of LAMMPS")
+    parser.add_argument("--scratch", type=Path, default=Path("md_scratch"), help="shared configurations")
+    parser.add_argument("--only", default="", help="run files whose name contains this")
+    arguments = parser.parse_args()
+    arguments.scratch.mkdir(parents=True, exist_ok=True)
+    for job in kinds[arguments.kind](arguments.scratch.resolve()):
+        if arguments.only in job.path.name and not job.path.exists():
+            make(job, arguments.processes, arguments.scratch.resolve())
+
+
+if __name__ == "__main__":
+    main()
