@@ -6,6 +6,7 @@ import numpy as np
 
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
 
+BLOCK = 8192
 ORDER = 6
 POWERS = np.array(
     [(i, j, k) for n in range(ORDER + 1) for i in range(n, -1, -1) for j in range(n - i, -1, -1) for k in (n - i - j,)]
@@ -71,29 +72,24 @@ class Statistics:
         count = np.bincount(cell, minlength=self.cells)
         if (count == 0).any():
             raise ValueError("a cell holds no particle: lower box.cells")
-
-        def mean(values):
-            if self.cells == 1:
-                return np.array([values.mean()])
-            return np.bincount(cell, values, self.cells) / count
-
         per_count = self.density * self.cells / len(v)  # density of a cell that holds one particle
         out = {"density": count * per_count}
-        c = v / self.thermal_speed[cell, None]
-        out["moment"] = _moments(c, mean)
+        order = np.argsort(cell, kind="stable") if self.cells > 1 else slice(None)
+        groups = np.split(v[order], np.cumsum(count)[:-1])
+        moment = np.stack([_moments(group / u) for group, u in zip(groups, self.thermal_speed, strict=True)])
         first, second = (
-            np.stack([out["moment"][:, moment_index(power * unit)] for unit in np.eye(3, dtype=int)], 1)
-            for power in (1, 2)
+            np.stack([moment[:, moment_index(power * unit)] for unit in np.eye(3, dtype=int)], 1) for power in (1, 2)
         )
         speed = self.thermal_speed[:, None]
+        out["moment"] = moment
         out["drift"] = first * speed
         out["temperature_axis"] = (second - first**2) * speed**2
         out["temperature"] = out["temperature_axis"].mean(1)
         if energy is not None:
-            out["potential_energy"] = mean(energy)
+            out["potential_energy"] = np.bincount(cell, energy, self.cells) / count
         out |= self._histograms(cell, v, per_count)
         if self.test_functions and self.cells == 1:
-            out |= self._test_functions(c)
+            out |= self._test_functions(v / self.thermal_speed[0])
         return out
 
     def _histograms(self, cell, v, per_count) -> dict[str, np.ndarray]:
@@ -111,25 +107,40 @@ class Statistics:
         return out
 
     def _test_functions(self, c) -> dict[str, np.ndarray]:
-        psi = TEST_FUNCTIONS(c)
-        n = len(psi)
-        out = {"psi": psi.mean(0), "psi_error": psi.std(0, ddof=1) / n**0.5}
+        n, k = len(c), len(TEST_FUNCTIONS)
+        psi = np.empty((n, k))
+        square, products = np.zeros(k), np.zeros((k, k))
+        for part in _blocks(n):
+            psi[part] = TEST_FUNCTIONS(c[part])
+            square += np.einsum("nk,nk->k", psi[part], psi[part])
+            if self._previous is not None:
+                change = psi[part] - self._previous[part]
+                products += change.T @ change
+        mean = psi.mean(0)
+        out = {"psi": mean, "psi_error": np.sqrt(np.maximum(square / n - mean**2, 0) / (n - 1))}
         if self._previous is not None:
-            change = psi - self._previous
-            out["psi_change"] = change.mean(0)
-            out["psi_change_covariance"] = np.cov(change, rowvar=False) / n
+            change = mean - self._previous.mean(0)
+            out["psi_change"] = change
+            out["psi_change_covariance"] = (products / n - np.outer(change, change)) / (n - 1)
         self._previous = psi
         return out
 
 
-def _moments(c: np.ndarray, mean) -> np.ndarray:
-    """<cx^i cy^j cz^k>, (cells, 84)."""
-    powers = [[None, *np.cumprod(np.broadcast_to(c[:, a], (ORDER, len(c))), axis=0)] for a in range(3)]
-    out = []
-    for i, j, k in POWERS:
-        factors = [powers[a][p] for a, p in enumerate((i, j, k)) if p]
-        out.append(mean(np.prod(factors, axis=0) if factors else np.ones(len(c))))
-    return np.stack(out, axis=1)
+def _blocks(n: int) -> list[slice]:
+    """Slices of particles whose temporaries stay in the cache."""
+    return [slice(i, i + BLOCK) for i in range(0, n, BLOCK)]
+
+
+def _moments(c: np.ndarray) -> np.ndarray:
+    """<cx^i cy^j cz^k> over particles, (84,)."""
+    pairs = [(i, j) for i in range(ORDER + 1) for j in range(ORDER + 1 - i)]
+    table = np.zeros((len(pairs), ORDER + 1))
+    for part in _blocks(len(c)):
+        powers = np.ones((3, ORDER + 1, len(c[part])))
+        for n in range(ORDER):
+            np.multiply(powers[:, n], c[part].T, out=powers[:, n + 1])
+        table += np.stack([powers[0, i] * powers[1, j] for i, j in pairs]) @ powers[2].T
+    return np.array([table[pairs.index((i, j)), k] for i, j, k in POWERS.tolist()]) / len(c)
 
 
 def moment_index(powers) -> int:
