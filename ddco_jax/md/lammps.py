@@ -125,7 +125,7 @@ def program() -> tuple[str, str, bool]:
         raise ConfigError(MISSING)
     try:
         found = subprocess.run(
-            [path, "-h"], capture_output=True, text=True, timeout=120, check=False, env=_environment()
+            [path, "-h"], capture_output=True, text=True, timeout=120, check=False, env=environment()
         )
     except OSError as error:
         raise ConfigError(f"{path} does not start ({error.strerror}); {MISSING}") from None
@@ -135,16 +135,16 @@ def program() -> tuple[str, str, bool]:
     return path, version.group(1).strip() if version else "unknown", "coul/long/omp" in found.stdout
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """One thread, and the library path of the mpich wheel, which the program does not look in by itself."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    variables = os.environ | {"OMP_NUM_THREADS": "1"}
     with contextlib.suppress(metadata.PackageNotFoundError):
         for file in metadata.files("mpich") or []:
             if file.name.startswith("libmpi.so"):
                 folders = [os.environ.get("LD_LIBRARY_PATH"), str(Path(str(file.locate())).resolve().parent)]
-                environment["LD_LIBRARY_PATH"] = ":".join(f for f in folders if f)
+                variables["LD_LIBRARY_PATH"] = ":".join(f for f in folders if f)
                 break
-    return environment
+    return variables
 
 
 def command(processes: int) -> list[str]:
@@ -175,7 +175,7 @@ def run(segment: Segment, folder: Path, tick: Callable[[int], None] | None = Non
             cwd=folder,
             stdout=screen,
             stderr=subprocess.STDOUT,
-            env=_environment(),
+            env=environment(),
             preexec_fn=_end_with_parent,
         )
     read = reached = segment.first_step

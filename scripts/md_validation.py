@@ -1,0 +1,95 @@
+"""Check the MD data of the repository against REFERENCES: energies, drifts, anisotropy decay; stored as JSON.
+
+python scripts/md_validation.py
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from ddco_jax import ocp
+from ddco_jax.md.dataset import open_dataset
+from ddco_jax.md.green_kubo import block_mean, group, transport
+from ddco_jax.md.report import transport_rows, transport_table
+
+DATA = Path(__file__).resolve().parent.parent / "data" / "md"
+RESULT = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "md_validation.json"
+RATES = {
+    2.318: (0.078, 0.196, 0.288, 0.364, 0.424, 0.471, 0.502, 0.516, 0.507),
+    1.159: (0.055, 0.153, 0.235, 0.290, 0.346, 0.362, 0.372, 0.361, 0.347),
+    0.773: (0.070, 0.170, 0.221, 0.235, 0.249, 0.246, 0.246, 0.252, 0.228),
+}
+"""-d ln|Tx - Tperp|/d tau at tau = 0.1, 0.3, ... 1.7 (REFERENCES, one draw of N = 13,824)."""
+
+
+def energies() -> list[dict]:
+    """u_ex of the equilibrium runs; the error by blocks, of the energy at the measured temperature."""
+    rows = []
+    print(f"{'Gamma':>6s} {'U/NkT':>18s} {'reference':>10s} {'difference':>10s}")
+    for data in group([open_dataset(f) for f in sorted((DATA / "equilibrium").glob("*.nc"))]):
+        n, T = data.attrs["particles"], data["vacf"].isel(lag=0).to_numpy()
+        T = T * n / (n - 1)
+        u = block_mean(data["potential"].to_numpy() / T)
+        gamma = data.attrs["coupling_parameter"] * data.attrs["temperature"] / T.mean()
+        expected = float(ocp.excess_energy(gamma))
+        rows.append({"gamma": gamma, "u_ex": u.value, "error": u.error, "reference": expected})
+        print(f"{gamma:6.3f} {u!s:>18s} {expected:10.4f} {u.value - expected:+10.4f}")
+    return rows
+
+
+def drifts() -> float:
+    """The largest drift of the total energy of any run."""
+    worst = 0.0
+    for path in sorted(DATA.glob("*/*.nc")):
+        if path.name.startswith("configuration"):
+            continue
+        with xr.open_dataset(path, engine="h5netcdf") as data:
+            worst = max(worst, abs(data.attrs["energy_drift"]))
+    print(f"largest energy drift {worst:.1e} NkT per 10/omega_p")
+    return worst
+
+
+def decay(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Rates of the anisotropy between snapshots and their standard errors over replicates."""
+    data = open_dataset(path)
+    T = data["temperature_axis"].isel(x=0)
+    anisotropy = np.abs(T.isel(axis=0) - T.isel(axis=slice(1, 3)).mean("axis")).to_numpy()
+    interval = np.diff(data["t"].to_numpy()) * data.attrs["plasma_frequency"]
+    rate = -np.diff(np.log(anisotropy), axis=1) / interval
+    return rate.mean(0), rate.std(0, ddof=1) / len(rate) ** 0.5
+
+
+def anisotropy() -> dict:
+    """The decay against the table, and the variants against the usual run."""
+    out: dict = {}
+    for gamma, table in RATES.items():
+        usual, error = decay(DATA / "validation" / f"gamma_{gamma:g}_usual.nc")
+        print(f"Gamma = {gamma}: rates at omega_p t = 0.1, 0.3 ... 1.7")
+        print("  table      " + " ".join(f"{r:7.3f}" for r in table))
+        print("  measured   " + " ".join(f"{r:7.3f}" for r in usual))
+        print("  error      " + " ".join(f"{r:7.3f}" for r in error))
+        # the table is one draw: its error is that of eight draws times sqrt(8)
+        out[gamma] = {"usual": usual.tolist(), "error": error.tolist()}
+        out[gamma]["chi2_table"] = float(np.mean((usual - table) ** 2 / (error**2 * 9)))
+        print(f"  chi^2 per datum against the table {out[gamma]['chi2_table']:.2f}")
+        for name in ("half_step", "accurate", "coarse", "double"):
+            other, other_error = decay(DATA / "validation" / f"gamma_{gamma:g}_{name}.nc")
+            chi2 = float(np.mean((other - usual) ** 2 / (error**2 + other_error**2)))
+            out[gamma][name] = {"rate": other.tolist(), "error": other_error.tolist(), "chi2_usual": chi2}
+            print(f"  {name:10s} " + " ".join(f"{r:7.3f}" for r in other) + f"   chi^2 {chi2:.2f}")
+    return out
+
+
+def main() -> None:
+    results = {"energies": energies(), "largest_drift": drifts(), "anisotropy": anisotropy()}
+    groups = group([open_dataset(f) for f in sorted((DATA / "equilibrium").glob("*.nc"))])
+    coefficients = [transport(g) for g in groups]
+    print(transport_table(coefficients))
+    results["transport"] = transport_rows(coefficients)
+    RESULT.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
