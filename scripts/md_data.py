@@ -108,11 +108,9 @@ def paper_size(scratch: Path) -> Iterator[Job]:
 
 
 def validation(scratch: Path) -> Iterator[Job]:
-    """Anisotropy decay at the Gamma of the reference table: as usual, half the step, ten times the accuracy, 2 N;
+    """Anisotropy decay at the Gamma of the reference table: as usual, half the step, ten times the accuracy, 2 N.
 
-    `coarse` is the accuracy of the slabs.
-
-    Snapshots every 0.2/omega_p, where the table has its rates.
+    `coarse` is the accuracy of the slabs.  Snapshots every 0.2/omega_p, where the table has its rates.
     """
     time = {"duration_ps": 1.368, "snapshot_ps": 0.152}
     variants = {
