@@ -125,7 +125,7 @@ def validation(scratch: Path) -> Iterator[Job]:
             n = 27_648 if name == "double" else 13_824
             keys = {"time": time, "replicates": 8, **sections}
             settings = homogeneous(gamma, BI_OBLATE, 4000 + 100 * i + 10 * j, n, **keys)
-            settings["statistics"] |= {"particles_kept": 0}
+            settings["statistics"] |= {"particles_kept": 0, "bin_m_s": 8000.0}  # only moments are wanted
             shared = scratch / f"validation_{n}_gamma_{gamma:g}.nc"
             yield Job(DATA / "validation" / f"gamma_{gamma:g}_{name}.nc", settings, shared)
 
