@@ -46,12 +46,18 @@ class Kernel(eqx.Module):
         """The kernel at one local state (scalars rho, kT/m) as separable products."""
 
     @abc.abstractmethod
+    def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
+        """The weights (g0^2, g1^2, g2^2) at speeds |u| > 0, |c|, |c'| and states that broadcast together."""
+
     def __call__(self, v, v_prime, drift, density, temperature) -> Tensor:
         """omega(v, v'; rho, T), (..., 3, 3), V0^2 L0^3/t0.
 
         `v`, `v_prime` and `drift` broadcast to (..., 3), `density` and `temperature` to (...).  The value at
         u = 0 never matters (it multiplies a vanishing difference) and is zero.
         """
+        pair = pair_geometry(v, v_prime, drift)
+        speeds = (pair.relative_speed, pair.peculiar_speed, pair.peculiar_speed_prime)
+        return assemble(pair, *self.radial(*speeds, density, temperature))
 
 
 class PairGeometry(NamedTuple):

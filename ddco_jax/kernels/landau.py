@@ -8,8 +8,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from ddco_jax._types import Array, Tensor
-from ddco_jax.kernels.base import Kernel, Separable, Weights, assemble, pair_geometry
+from ddco_jax._types import Array
+from ddco_jax.kernels.base import Kernel, Separable, Weights
 from ddco_jax.units import PAPER, Scales
 
 Prefactor = float | int | Array | Callable
@@ -28,10 +28,9 @@ class IsotropicPower(Kernel):
     def _value(self, density, temperature):
         return self.prefactor(density, temperature) if callable(self.prefactor) else jnp.asarray(self.prefactor)
 
-    def __call__(self, v, v_prime, drift, density, temperature) -> Tensor:
-        pair = pair_geometry(v, v_prime, drift)
-        weight = self._value(density, temperature).astype(pair.projector.dtype) * pair.relative_speed**self.power
-        return assemble(pair, weight, 0, 0)
+    def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
+        gamma = self._value(density, temperature).astype(relative_speed.dtype)
+        return gamma * relative_speed**self.power, 0, 0
 
     def separable(self, density, temperature) -> Separable:
         gamma = self._value(density, temperature)

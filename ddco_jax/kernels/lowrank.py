@@ -5,8 +5,8 @@ import itertools
 import equinox as eqx
 import jax.numpy as jnp
 
-from ddco_jax._types import RadialFunction, Tensor
-from ddco_jax.kernels.base import Kernel, Separable, Weights, assemble, pair_geometry
+from ddco_jax._types import RadialFunction
+from ddco_jax.kernels.base import Kernel, Separable, Weights
 
 Triple = tuple[int, int, int]
 
@@ -62,11 +62,10 @@ class LowRank(Kernel):
 
         return tuple(encoder(triples) for triples in self.terms)
 
-    def __call__(self, v, v_prime, drift, density, temperature) -> Tensor:
-        pair = pair_geometry(v, v_prime, drift)
-        speeds = (pair.relative_speed, pair.peculiar_speed, pair.peculiar_speed_prime)
+    def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
+        speeds = (relative_speed, peculiar_speed, peculiar_speed_prime)
         g0, g1, g2 = self.encoders(*speeds, density, temperature)
-        return assemble(pair, g0**2, g1**2, g2**2)
+        return g0**2, g1**2, g2**2
 
     def separable(self, density, temperature) -> Separable:
         factors: list[tuple[int, int]] = []  # chi = F_i F_k, as a sorted pair of places

@@ -1,0 +1,1 @@
+"""Learning the collision kernel from molecular dynamics."""

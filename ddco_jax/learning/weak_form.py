@@ -1,0 +1,198 @@
+"""The learning data: measured rates of the test functions, and what any kernel predicts for them.
+
+A `Run` holds one homogeneous MD run in thermal units and times omega_p t: the measured rates over the intervals between
+snapshots, and the pair averages (`pairs`, `nodes`) from which a kernel's rates follow by a product.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from scipy.interpolate import CubicSpline
+from tqdm import tqdm
+
+from ddco_jax.learning import nodes
+from ddco_jax.learning.pairs import pair_averages
+from ddco_jax.md.dataset import open_dataset
+from ddco_jax.md.test_functions import TEST_FUNCTIONS, VERSION
+from ddco_jax.settings import ConfigError
+
+EVERY = 2
+"""Stored snapshots between two with pair averages: these are smooth in time."""
+SIMPSON = ((0.0, 1 / 6), (0.5, 4 / 6), (1.0, 1 / 6))
+"""Points and weights in an interval: the rate of a quench curves within it."""
+CALIBRATION_STEPS = 50
+SINGULAR = 1e-5
+"""Combinations of test functions of smaller variance than this share of the largest are not matched."""
+AXISYMMETRIC = ("bimaxwellian",)
+CUBIC = ("uniform", "symmetric_double_well")
+ISOTROPIC = ("maxwellian", "uniform_ball", "equilibrium")
+
+
+class Run(NamedTuple):
+    """One MD run as the learning sees it; T snapshots with pair averages, I intervals, K test functions."""
+
+    name: str
+    start: str
+    gamma: float
+    density: float
+    temperature: float
+    plasma_frequency: float
+    averages: np.ndarray
+    """(2, T, K, 3, nodes.COUNT)."""
+    interpolation: np.ndarray
+    """(I, 3, T): from snapshots to the Simpson points of each interval."""
+    times: np.ndarray
+    """(I, 3): omega_p t of the Simpson points."""
+    rate: np.ndarray
+    """(I, K): measured, per omega_p t."""
+    error: np.ndarray
+    """(I, K): standard errors."""
+
+
+def symmetrise(c: np.ndarray, start: str, rng: np.random.Generator) -> np.ndarray:
+    """c (N, 3) moved at random within the symmetries that the start's distribution has: less noise, no bias."""
+    if start not in AXISYMMETRIC + CUBIC + ISOTROPIC:
+        return c
+    if start in ISOTROPIC:
+        direction = rng.standard_normal(c.shape)
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        return direction * np.linalg.norm(c, axis=1, keepdims=True)
+    c = c * rng.choice([-1.0, 1.0], c.shape)
+    if start in CUBIC:
+        return np.take_along_axis(c, np.argsort(rng.random(c.shape), axis=1), axis=1)
+    angle = rng.uniform(0, 2 * np.pi, len(c))
+    across = np.hypot(c[:, 1], c[:, 2])
+    return np.stack([c[:, 0], across * np.cos(angle), across * np.sin(angle)], axis=1)
+
+
+def calibrate(c: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Weights (N,), mean 1, with which the averages of the test functions over c are those of all particles.
+
+    An exponential tilt of the subset: what the test functions can tell, the subset then knows to the noise of the
+    whole run; it is the smallest change (in relative entropy) that does so.
+    """
+    psi = TEST_FUNCTIONS(c) - target
+    z = psi / (psi.std(0) + 1e-12)
+    variance, directions = np.linalg.eigh(z.T @ z / len(z))
+    z = z @ directions[:, variance > SINGULAR * variance[-1]]
+    tilt = np.zeros(z.shape[1])
+    weight = np.full(len(z), 1 / len(z))
+    for _ in range(CALIBRATION_STEPS):
+        residual = weight @ z
+        if np.abs(residual).max() < 1e-10:
+            break
+        hessian = (z * weight[:, None]).T @ z - np.outer(residual, residual)
+        tilt -= np.linalg.solve(hessian, residual)
+        exponent = z @ tilt
+        weight = np.exp(exponent - exponent.max())
+        weight /= weight.sum()
+    return weight * len(z)
+
+
+def load_run(path: Path, cache: Path | None = None, rounds: int = 6) -> Run:
+    """The learning data of one file, `rounds` pairings a snapshot and half; kept in `cache` once made.
+
+    Raises ConfigError where the file holds no particles or no rates of the present test functions.
+    """
+    data = open_dataset(path)
+    if "psi_rate" not in data or "velocity" not in data:
+        raise ConfigError(f"{path}: holds no rates of test functions or no particles; is it a homogeneous quench?")
+    if data.attrs["test_functions_version"] != VERSION:
+        raise ConfigError(f"{path}: other test functions than this version's; make or import it again")
+    data = data.isel(replicate=0, x=0)
+    omega, start = float(data.attrs["plasma_frequency"]), str(data.attrs["start"])
+    data = data.isel(t_kept=slice(None, None, EVERY))
+    kept = data["t_kept"].to_numpy() * omega
+    edges = data["t"].to_numpy() * omega
+    points = edges[:-1, None] + np.diff(edges)[:, None] * np.array([p for p, _ in SIMPSON])
+    return Run(
+        name=path.stem,
+        start=start,
+        gamma=float(data.attrs["coupling_parameter"]),
+        density=float(data.attrs["density"]),
+        temperature=float(data.attrs["temperature"]),
+        plasma_frequency=omega,
+        averages=_averages(path, data, start, rounds, cache),
+        interpolation=CubicSpline(kept, np.eye(len(kept)))(points),
+        times=points,
+        rate=data["psi_rate"].to_numpy() / omega,
+        error=data["psi_rate_error"].to_numpy() / omega,
+    )
+
+
+def load_runs(paths: Sequence[Path], cache: Path | None, rounds: int = 6, progress: bool = False) -> list[Run]:
+    """The learning data of several files."""
+    if not paths:
+        raise ConfigError("data.files: no file matches")
+    return [load_run(p, cache, rounds) for p in tqdm(paths, unit="run", desc="pair averages", disable=not progress)]
+
+
+def _averages(path: Path, data: xr.Dataset, start: str, rounds: int, cache: Path | None) -> np.ndarray:
+    """Pair averages of all stored snapshots, from the cache where it has them."""
+    stored = None
+    if cache is not None:
+        key = hashlib.sha256(
+            path.read_bytes() + repr((rounds, EVERY, nodes.RELATIVE, nodes.PECULIAR)).encode()
+        ).hexdigest()
+        stored = cache / f"{path.stem}-{key[:16]}.npy"
+        if stored.exists():
+            return np.load(stored, allow_pickle=False)
+    thermal, out = float(data["thermal_speed"]), []
+    times = data["t"].to_numpy()
+    for i, t in enumerate(data["t_kept"].to_numpy()):
+        rng = np.random.default_rng([i, 17])
+        c = symmetrise(data["velocity"].to_numpy()[i] / thermal, start, rng)
+        weight = calibrate(c, data["psi"].to_numpy()[int(np.argmin(np.abs(times - t)))])
+        out.append(pair_averages(c, weight, rounds, rng).astype(np.float32))
+    averages = np.stack(out, axis=1)
+    if stored is not None:
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        partial = stored.with_suffix(".part")
+        with open(partial, "wb") as file:
+            np.save(file, averages)
+        partial.replace(stored)
+    return averages
+
+
+class Predictor(eqx.Module):
+    """Everything about one run that prediction and loss need, as arrays."""
+
+    averages: jnp.ndarray
+    interpolation: jnp.ndarray
+    times: jnp.ndarray
+    rate: jnp.ndarray
+    error: jnp.ndarray
+    density: jnp.ndarray
+    temperature: jnp.ndarray
+    plasma_frequency: jnp.ndarray
+    gamma: jnp.ndarray
+
+    @classmethod
+    def of(cls, run: Run, dtype) -> "Predictor":
+        """The arrays of a run in one precision."""
+        names = [name for name in Run._fields if name not in ("name", "start")]
+        return cls(**{name: jnp.asarray(getattr(run, name), dtype) for name in names})
+
+    def rates(self, kernel, buildup=None):
+        """Predicted rates (2, I, K) per omega_p t, from the two independent halves of the pair averages."""
+        values = nodes.kernel_values(kernel, self.density, self.temperature, self.plasma_frequency)
+        instantaneous = jnp.einsum("htkam,am->htk", self.averages, values.astype(self.averages.dtype))
+        share = jnp.asarray([weight for _, weight in SIMPSON], self.averages.dtype) * jnp.ones_like(self.times)
+        if buildup is not None:
+            share = share * buildup(self.times, jnp.broadcast_to(self.gamma, self.times.shape))
+        return jnp.einsum("iq,iqt,htk->hik", share, self.interpolation, instantaneous)
+
+    def chi_squared(self, kernel, buildup=None, floor: float = 0.0):
+        """Mean of (predicted - measured)^2 over the squared error, unbiased by the sampling of pairs.
+
+        `floor` adds that share of each test function's largest rate to its error, in quadrature.
+        """
+        residual = self.rates(kernel, buildup) - self.rate
+        variance = self.error**2 + (floor * jnp.max(jnp.abs(self.rate), axis=0)) ** 2
+        return jnp.mean(residual[0] * residual[1] / variance)
