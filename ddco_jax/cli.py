@@ -64,6 +64,27 @@ def plot(folder: Path) -> None:
 
 
 @app.command
+def compare(
+    folder: Path,
+    md_file: Path,
+    *,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+    bin_m_s: Annotated[float, Parameter(help="velocity bins of the comparison")] = 1600.0,
+) -> None:
+    """Errors of a run against MD, per snapshot and cell, with the MD's own noise beside them."""
+    from ddco_jax import compare as comparison
+    from ddco_jax.config import ConfigError
+    from ddco_jax.md.dataset import open_dataset
+
+    try:
+        rows = comparison.compare(folder, open_dataset(md_file), bin_m_s / 1e4)
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from None
+    comparison.write(rows, folder / f"compare_{md_file.stem}.json")
+    print(json.dumps(rows, indent=1) if json_ else comparison.table(rows))
+
+
+@app.command
 def md(
     config: str,
     *,
@@ -155,13 +176,13 @@ def md_transport(
 @app.command(name="kernels")
 def list_kernels(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
     """The kernels that come with the package."""
-    from ddco_jax.kernels.store import NAMED
+    from ddco_jax.kernels.store import describe, names
 
     if json_:
-        print(json.dumps([{"name": name, "description": text} for name, (_, text) in NAMED.items()], indent=1))
+        print(json.dumps([{"name": name, "description": describe(name)} for name in names()], indent=1))
     else:
-        for name, (_, text) in NAMED.items():
-            print(f"{name:20s}{text}")
+        for name in names():
+            print(f"{name:20s}{describe(name)}")
 
 
 def _load(config: str, overrides: list[str] | None):

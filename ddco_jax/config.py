@@ -1,6 +1,7 @@
 """The configuration of a run: TOML in physical units, checked once, built into code units, gone after that."""
 
 import difflib
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,8 +10,9 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from ddco_jax import initial, kernels, settings
+from ddco_jax.buildup import StretchedExponential
 from ddco_jax.grid import PhaseGrid
-from ddco_jax.kernels.store import NAMED
+from ddco_jax.kernels import store
 from ddco_jax.settings import ConfigError, PlasmaSection, Section, UnitsSection
 from ddco_jax.units import Scales
 
@@ -83,7 +85,7 @@ Initial = Annotated[Named | Bimaxwellian | TwoStream | BKW | ArrayStart, Field(d
 
 
 class CollisionsSection(Section):
-    """Which kernel; `none` for a collisionless plasma."""
+    """Which kernel, by name or as the folder of a training; `none` for a collisionless plasma."""
 
     kernel: str = "landau"
     prefactor: PositiveFloat | None = None
@@ -95,16 +97,20 @@ class CollisionsSection(Section):
     """Collision steps per time step; under-resolved starts need more than the linear limit says."""
     cells_at_once: PositiveInt = 1
     buildup: Literal["off", "quench"] = "off"
-    buildup_time: PositiveFloat = 0.45
-    """1/omega_p, of the amplitude 1 - exp(-(s/time)^exponent)."""
-    buildup_exponent: PositiveFloat = 1.3
+    buildup_time: PositiveFloat | None = None
+    """1/omega_p, of the amplitude 1 - exp(-(s/time)^exponent); what the kernel has learned, or 0.45, by default."""
+    buildup_exponent: PositiveFloat | None = None
+    """What the kernel has learned, or 1.3, by default."""
 
     @model_validator(mode="after")
     def _known(self):
-        if self.kernel != "none" and self.kernel not in NAMED:
-            close = difflib.get_close_matches(self.kernel, NAMED, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(NAMED)}, none"
+        known = store.names()
+        if self.kernel not in [*known, "none"] and not (Path(self.kernel) / store.SPECIFICATION).is_file():
+            close = difflib.get_close_matches(self.kernel, known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}, none"
             raise ValueError(f"collisions.kernel: no kernel {self.kernel!r}; {hint}")
+        if self.prefactor is not None and self.kernel not in store.NAMED:
+            raise ValueError("collisions.prefactor: only analytic kernels have one")
         return self
 
 
@@ -169,11 +175,26 @@ class Config(Section):
             return None
         if c.kernel == "maxwell_molecules":
             return kernels.MaxwellMolecules(1 / 24 if c.prefactor is None else c.prefactor)
+        if c.kernel not in store.NAMED:
+            return store.load_kernel(c.kernel)
         if c.prefactor is not None:
             return kernels.Landau(c.prefactor)
         return kernels.Landau(
             kernels.classical(scales) if c.kernel == "landau-classical" else kernels.effective_potential(scales)
         )
+
+    def build_buildup(self) -> Callable | None:
+        """The amplitude A(s; Gamma) of the build-up of correlations, or None where it is off."""
+        c = self.collisions
+        if c.buildup == "off" or c.kernel == "none":
+            return None
+        given = {"time": c.buildup_time, "exponent": c.buildup_exponent}
+        chosen = {k: v for k, v in given.items() if v is not None}
+        if not chosen and c.kernel not in store.NAMED:
+            learned = store.load_learned(c.kernel).buildup
+            if learned is not None:
+                return learned
+        return StretchedExponential(**chosen)
 
     def build_distribution(self, grid: PhaseGrid) -> np.ndarray:
         """f(t = 0), (nx, nvx, nvy, nvz), n0 V0^-3, in double precision."""

@@ -20,7 +20,6 @@ from jax import lax
 from tqdm import tqdm
 
 from ddco_jax import io, monitors
-from ddco_jax.buildup import StretchedExponential
 from ddco_jax.checkpoint import Checkpoints
 from ddco_jax.collisions import CollisionOperator
 from ddco_jax.config import Config, ConfigError, parse
@@ -74,8 +73,7 @@ def build(config: Config) -> Model:
             op = CollisionOperator(grid, kernel, c.method, differences=c.differences, cells_at_once=c.cells_at_once)
     except ValueError as error:
         raise ConfigError(f"grid.nv: {error}") from None
-    aging = c.buildup == "quench"
-    buildup = StretchedExponential(c.buildup_time, c.buildup_exponent) if aging else None
+    buildup = config.build_buildup()
     stepper = Strang(
         grid,
         op,
@@ -85,7 +83,7 @@ def build(config: Config) -> Model:
         collision_substeps=c.substeps,
         scales=config.scales,
     )
-    return Model(grid, stepper, config.dt, np.dtype(config.precision), aging)
+    return Model(grid, stepper, config.dt, np.dtype(config.precision), c.buildup == "quench")
 
 
 def initial_state(config: Config, model: Model) -> State:

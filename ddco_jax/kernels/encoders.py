@@ -6,6 +6,9 @@ For a one-component plasma the state enters through Gamma alone: with c-hat = (v
 
 exactly, so a kernel learned at some (rho, T) holds at every other of equal Gamma.  Other interactions have no such
 symmetry: there `state="free"` gives the network ln(rho) and ln(T).
+
+Networks learn ratios to the Landau kernel with the effective-potential logarithm, which vary little: beyond the range
+of the training data a kernel goes over to Landau's scaling.
 """
 
 import itertools
@@ -16,22 +19,34 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ddco_jax._types import Array
+from ddco_jax.buildup import GAMMA_RANGE
+from ddco_jax.kernels.landau import effective_potential
 from ddco_jax.units import PAPER, Scales
 
 SPEED_SCALES = (0.3, 1.0, 3.0, 8.0)
 """Speeds (v_th) at which the bounded features s^2/(s^2 + scale^2) turn over."""
-GAMMA_RANGE = (0.03, 5.0)
-"""ln Gamma is clipped to this range, where there are data: beyond it a kernel stays what it is at the end."""
+SMALL = 0.1
+"""Width of the initial weights of the last layer: a network starts close to its level."""
+
+
+State = Literal["similarity", "free"]
+STATES = {"similarity": 1, "free": 2}
+"""State features of a network."""
 
 
 class Network(nnx.Module):
-    """A multilayer perceptron of bounded features of one speed and the state: bounded at any argument."""
+    """A multilayer perceptron of bounded features: bounded at any argument."""
 
-    def __init__(self, width: int, depth: int, states: int, rngs: nnx.Rngs):
-        sizes = [len(SPEED_SCALES) + states, *[width] * depth, 1]
-        self.layers = nnx.List(
-            [nnx.Linear(a, b, rngs=rngs, param_dtype=jnp.float32) for a, b in itertools.pairwise(sizes)]
+    def __init__(self, features: int, width: int, depth: int, level: float, rngs: nnx.Rngs):
+        sizes = [features, *[width] * depth]
+        last = nnx.Linear(
+            sizes[-1],
+            1,
+            kernel_init=nnx.initializers.normal(SMALL),
+            bias_init=nnx.initializers.constant(level),
+            rngs=rngs,
         )
+        self.layers = nnx.List([*(nnx.Linear(a, b, rngs=rngs) for a, b in itertools.pairwise(sizes)), last])
 
     def __call__(self, features: Array) -> Array:
         x = features
@@ -42,11 +57,19 @@ class Network(nnx.Module):
         return x[..., 0]
 
 
+def state_features(state: State, scales: Scales, density, temperature) -> list[Array]:
+    """What a network is told of the local state."""
+    if state == "free":
+        return [jnp.log(density), jnp.log(temperature)]
+    gamma = scales.coupling_parameter(density, temperature)
+    return [jnp.log(jnp.clip(gamma, *GAMMA_RANGE))]
+
+
 class Encoder(eqx.Module):
     """A radial function (speed, density, temperature) in physical units around a network in thermal ones.
 
-    value = (omega_p v_th^2/n)^share v_th^(-2 share power) h(network), with h = exp for a weight that must stay
-    positive and the identity for one that is squared.
+    value = [gamma(rho, T)/v_th^(1 + 2 power)]^share h(network), gamma Landau's prefactor, with h = exp for a weight
+    that must stay positive and the identity for one that is squared.
     """
 
     network: Network
@@ -55,29 +78,43 @@ class Encoder(eqx.Module):
     power: int = eqx.field(static=True, default=0)
     """1 where the tensor it multiplies has the unit of v^2: |Pr|^2 P, Pr r^T P."""
     positive: bool = eqx.field(static=True, default=True)
-    state: Literal["similarity", "free"] = eqx.field(static=True, default="similarity")
+    state: State = eqx.field(static=True, default="similarity")
     scales: Scales = eqx.field(static=True, default=PAPER)
 
     def __call__(self, speed, density, temperature):
         density, temperature = jnp.asarray(density, speed.dtype), jnp.asarray(temperature, speed.dtype)
         square = speed**2 / temperature
         features = [square / (square + scale**2) for scale in SPEED_SCALES]
-        features += [jnp.broadcast_to(f, speed.shape) for f in self._state(density, temperature)]
+        features += state_features(self.state, self.scales, density, temperature)
         value = self.network(jnp.stack(jnp.broadcast_arrays(*features), axis=-1))
         value = jnp.exp(value) if self.positive else value
         if not self.share:
             return value
-        prefactor = self.scales.plasma_frequency(density) * temperature ** (1 - self.power) / density
-        return prefactor**self.share * value
-
-    def _state(self, density, temperature):
-        if self.state == "free":
-            return [jnp.log(density), jnp.log(temperature)]
-        gamma = self.scales.coupling_parameter(density, temperature)
-        return [jnp.log(jnp.clip(gamma, *GAMMA_RANGE))]
+        gamma = effective_potential(self.scales)(density, temperature)
+        return (gamma / temperature ** (0.5 + self.power)) ** self.share * value
 
 
-def encoder(rngs: nnx.Rngs, *, width: int = 12, depth: int = 2, state="similarity", **keys) -> Encoder:
-    """A new encoder with random parameters."""
-    states = 2 if state == "free" else 1
-    return Encoder(Network(width, depth, states, rngs), state=state, **keys)
+class Prefactor(eqx.Module):
+    """gamma(rho, T) of a Landau kernel, learned: DD-Landau (C.1), positive like g0^2."""
+
+    network: Network
+    state: State = eqx.field(static=True, default="similarity")
+    scales: Scales = eqx.field(static=True, default=PAPER)
+
+    def __call__(self, density, temperature):
+        density, temperature = jnp.asarray(density), jnp.asarray(temperature)
+        features = state_features(self.state, self.scales, density, temperature)
+        ratio = jnp.exp(self.network(jnp.stack(jnp.broadcast_arrays(*features), axis=-1)))
+        return effective_potential(self.scales)(density, temperature) * ratio
+
+
+def encoder(
+    rngs: nnx.Rngs, *, width: int = 12, depth: int = 2, level: float = 0.0, state: State = "similarity", **keys
+):
+    """A new encoder with random parameters; its network starts near `level`."""
+    return Encoder(Network(len(SPEED_SCALES) + STATES[state], width, depth, level, rngs), state=state, **keys)
+
+
+def prefactor(rngs: nnx.Rngs, *, width: int = 12, depth: int = 2, state: State = "similarity", **keys) -> Prefactor:
+    """A new Landau prefactor, near that of the effective-potential theory."""
+    return Prefactor(Network(STATES[state], width, depth, 0.0, rngs), state=state, **keys)

@@ -1,20 +1,84 @@
-"""Kernels by name: those that come with the package."""
+"""Kernels by name, and learned kernels on disk: a specification in JSON beside plain arrays, no pickle."""
 
+import json
 from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.landau import Landau, MaxwellMolecules, classical
+from ddco_jax.kernels.learned import KernelSection, Learned, build
+from ddco_jax.settings import parse
 
 NAMED: dict[str, tuple[Callable[[], Kernel], str]] = {
     "landau": (Landau, "Landau, lnLambda = Xi22/2 of the effective-potential theory (positive at every Gamma)"),
     "landau-classical": (lambda: Landau(classical()), "Landau, lnLambda = -ln(sqrt(3) Gamma^1.5), for Gamma < 0.69"),
     "maxwell_molecules": (MaxwellMolecules, "|u|^2 P/24, for which the BKW solution is exact"),
 }
-"""Constructor and one-line description by name."""
+"""Constructor and one-line description of the analytic kernels."""
+SPECIFICATION, PARAMETERS = "kernel.json", "parameters.npz"
 
 
-def load_kernel(name: str) -> Kernel:
-    """The kernel of that name.  Raises ValueError that lists the names there are."""
-    if name not in NAMED:
-        raise ValueError(f"no kernel {name!r}; there are {', '.join(NAMED)}")
-    return NAMED[name][0]()
+def pretrained() -> dict[str, Path]:
+    """The learned kernels that come with the package, by name."""
+    folder = Path(str(resources.files("ddco_jax") / "pretrained"))
+    return {p.parent.name: p.parent for p in sorted(folder.glob(f"*/{SPECIFICATION}"))}
+
+
+def names() -> list[str]:
+    """All kernels that come with the package."""
+    return [*NAMED, *pretrained()]
+
+
+def describe(name: str) -> str:
+    """One line about a kernel of the package."""
+    return NAMED[name][1] if name in NAMED else metadata(pretrained()[name])["description"]
+
+
+def load_kernel(name_or_folder: str | Path) -> Kernel:
+    """A kernel of the package by name, or a learned one from its folder.
+
+    Raises ValueError that lists the names there are.
+    """
+    name = str(name_or_folder)
+    return NAMED[name][0]() if name in NAMED else load_learned(name).kernel
+
+
+def load_learned(name_or_folder: str | Path) -> Learned:
+    """A learned kernel with its build-up.  Raises ValueError where there is none."""
+    name = str(name_or_folder)
+    folder = pretrained().get(name, Path(name))
+    if not (folder / SPECIFICATION).is_file():
+        raise ValueError(f"no kernel {name!r}; there are {', '.join(names())}, or the folder of a training")
+    specification = json.loads((folder / SPECIFICATION).read_text())["kernel"]
+    like = build(parse(KernelSection, specification, str(folder / SPECIFICATION)), 0)
+    arrays, static = eqx.partition(like, eqx.is_array)
+    with np.load(folder / PARAMETERS, allow_pickle=False) as stored:
+        leaves = [jnp.asarray(stored[str(i)]) for i in range(len(stored.files))]
+    expected = jax.tree.leaves(arrays)
+    if [a.shape for a in leaves] != [a.shape for a in expected]:
+        raise ValueError(f"{folder}: {PARAMETERS} does not fit {SPECIFICATION}")
+    return eqx.combine(jax.tree.unflatten(jax.tree.structure(arrays), leaves), static)
+
+
+def metadata(folder: Path) -> dict[str, Any]:
+    """Data, seeds, errors and versions of a learned kernel."""
+    return json.loads((folder / SPECIFICATION).read_text())["metadata"]
+
+
+def save(folder: Path, specification: dict[str, Any], learned: Learned, about: dict[str, Any]) -> None:
+    """Write a learned kernel; the specification last, so that a folder with one is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    leaves = jax.tree.leaves(eqx.filter(learned, eqx.is_array))
+    with open(folder / f"{PARAMETERS}.part", "wb") as file:
+        np.savez(file, allow_pickle=False, **{str(i): np.asarray(leaf) for i, leaf in enumerate(leaves)})
+    (folder / f"{PARAMETERS}.part").replace(folder / PARAMETERS)
+    text = json.dumps({"kernel": specification, "metadata": about}, indent=1)
+    (folder / f"{SPECIFICATION}.part").write_text(text + "\n")
+    (folder / f"{SPECIFICATION}.part").replace(folder / SPECIFICATION)

@@ -1,0 +1,124 @@
+"""A run against MD: relative L2 errors per snapshot and cell, with the MD's own noise beside them.
+
+Both distributions are brought to the same velocity bins: the MD's histograms by merging whole bins, the solver's cell
+averages through a spline of their cumulative sums, which keeps the density in every bin to high order.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy.interpolate import CubicSpline
+
+from ddco_jax.io import open_result
+from ddco_jax.settings import ConfigError
+
+BIN = 0.16
+"""Width of the bins of the comparison, V0."""
+SAME_TIME = 1e-6
+"""Largest difference of times that count as equal, t0."""
+QUANTITIES = ("f_vx", "f_vxvy", "density", "drift", "temperature")
+
+
+def compare(folder: Path, md: xr.Dataset, bin_width: float = BIN) -> list[dict[str, Any]]:
+    """Rows {time, cell, quantity, total, noise, excess, kernel}, for every time that both have.
+
+    total = |model - MD|/|MD| in L2 over bins (for drift over the thermal speed); noise is what finite particle number
+    alone makes of it, the expectation of half the difference between random halves of the particles; excess =
+    sqrt(max(total^2 - noise^2, 0)).  Raises ConfigError where times or cells do not fit.
+    """
+    result = open_result(folder)
+    kernel = str(result.attrs["kernel"])
+    snapshots = result["snapshots"].to_dataset().load()
+    if "f_vxvy" not in md:
+        raise ConfigError("the MD file holds no histograms: correlation functions cannot be compared with a run")
+    if snapshots.sizes["x"] != md.sizes["x"]:
+        raise ConfigError(f"the run has {snapshots.sizes['x']} cells, the MD {md.sizes['x']}; set grid.nx")
+    pairs = [
+        (i, j)
+        for i, t in enumerate(snapshots["t"].to_numpy())
+        for j, s in enumerate(md["t"].to_numpy())
+        if abs(t - s) < SAME_TIME
+    ]
+    if not pairs:
+        raise ConfigError("no snapshot of the run is at a time of the MD; set output.snapshot_every to meet them")
+    merge = round(bin_width / md.attrs["bin_width"])
+    if merge < 1 or abs(merge * md.attrs["bin_width"] / bin_width - 1) > 1e-6:
+        raise ConfigError(f"the MD's bins of {md.attrs['bin_width']:g} V0 do not merge to {bin_width:g} V0")
+    rows = []
+    for i, j in pairs:
+        time = float(snapshots["t"][i])
+        for cell in range(md.sizes["x"]):
+            share = float(md["density"][:, j, cell].sum() / md["density"][0, j].sum())  # of all replicates
+            particles = md.attrs["particles"] * share
+            errors = _errors(snapshots.isel(t=i, x=cell), md.isel(t=j, x=cell), merge, particles)
+            for quantity, (total, noise) in errors.items():
+                excess = max(total**2 - noise**2, 0) ** 0.5
+                row = {"time": time, "cell": cell, "quantity": quantity, "total": total, "noise": noise}
+                rows.append(row | {"excess": excess, "kernel": kernel})
+    return rows
+
+
+def _errors(model: xr.Dataset, md: xr.Dataset, merge: int, particles: float) -> dict[str, tuple[float, float]]:
+    """(total, noise) of each quantity in one cell at one time; `particles` in it, of all replicates together."""
+    edges, out = _edges(md, merge), {}
+    line = _merge(md["f_vx"].mean("replicate").to_numpy(), merge, 1)
+    plane = _merge(md["f_vxvy"].mean("replicate").to_numpy(), merge, 2)
+    vx = rebin(model["f_vx"].to_numpy(), model["vx"].to_numpy(), edges)
+    vxvy = rebin(model["f_vxvy"].to_numpy(), model["vx"].to_numpy(), edges)
+    vxvy = rebin(vxvy.T, model["vy"].to_numpy(), edges).T
+    for name, measured, predicted in (("f_vx", line, vx), ("f_vxvy", plane, vxvy)):
+        norm = float(np.linalg.norm(measured))
+        share = measured / measured.sum()  # counts are multinomial: variance N p (1 - p)
+        noise = measured.sum() * np.sqrt((share * (1 - share)).sum() / particles)
+        out[name] = (float(np.linalg.norm(predicted - measured)) / norm, float(noise) / norm)
+    density, T = (float(md[name].mean()) for name in ("density", "temperature"))
+    drift = float(md["drift"].isel(axis=0).mean())
+    out["density"] = (abs(float(model["density"]) / density - 1), particles**-0.5)
+    out["drift"] = (abs(float(model["drift_x"]) - drift) / T**0.5, particles**-0.5)
+    out["temperature"] = (abs(float(model["temperature"]) / T - 1), (2 / (3 * particles)) ** 0.5)
+    return out
+
+
+def _edges(md: xr.Dataset, merge: int) -> np.ndarray:
+    width, n = md.attrs["bin_width"], md.sizes["vx"] // merge
+    return (np.arange(n + 1) - n / 2) * width * merge
+
+
+def _merge(f: np.ndarray, merge: int, axes: int) -> np.ndarray:
+    """Averages over `merge` neighbouring bins, symmetric about 0; a bin too many at each end is dropped."""
+    for axis in range(axes):
+        n = f.shape[axis] // merge * merge
+        start = (f.shape[axis] - n) // 2
+        f = np.moveaxis(f, axis, 0)[start : start + n]
+        f = np.moveaxis(f.reshape(n // merge, merge, *f.shape[1:]).mean(1), 0, axis)
+    return f
+
+
+def rebin(f: np.ndarray, v: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Cell averages f (n, ...) on the uniform cells around v to averages over the bins between `edges`."""
+    dv = v[1] - v[0]
+    own = np.concatenate([v - dv / 2, v[-1:] + dv / 2])
+    cumulative = np.concatenate([np.zeros((1, *f.shape[1:])), np.cumsum(f, axis=0) * dv])
+    at = CubicSpline(own, cumulative)(np.clip(edges, own[0], own[-1]))
+    return np.diff(at, axis=0) / np.diff(edges).reshape(-1, *(1,) * (f.ndim - 1))
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Root mean square over cells, by time and quantity."""
+    lines = [f"{'t/t0':>6s}  " + "  ".join(f"{q:>22s}" for q in QUANTITIES), " " * 8 + "  total  noise excess   " * 5]
+    for time in sorted({row["time"] for row in rows}):
+        parts = []
+        for quantity in QUANTITIES:
+            chosen = [r for r in rows if r["time"] == time and r["quantity"] == quantity]
+            values = [np.mean([r[key] ** 2 for r in chosen]) ** 0.5 for key in ("total", "noise", "excess")]
+            parts.append(" ".join(f"{value:6.4f}" for value in values))
+        lines.append(f"{time:6.2f}  " + "    ".join(parts))
+    return "\n".join(lines)
+
+
+def write(rows: list[dict[str, Any]], path: Path) -> None:
+    """The rows as JSON."""
+    path.write_text(json.dumps(rows, indent=1) + "\n")

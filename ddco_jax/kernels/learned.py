@@ -1,0 +1,78 @@
+"""Kernels made of networks, by specification: what is trained, stored and loaded again."""
+
+from typing import Any, Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+from flax import nnx
+
+from ddco_jax.buildup import LearnedBuildup
+from ddco_jax.kernels.base import Kernel
+from ddco_jax.kernels.encoders import encoder, prefactor
+from ddco_jax.kernels.landau import Landau
+from ddco_jax.kernels.lowrank import LowRank
+from ddco_jax.kernels.separable import PositiveSeparable, Term
+from ddco_jax.settings import Section
+
+LEVELS = {"isotropic": 0.0, "perpendicular": -4.0, "parallel": -2.5}
+"""ln of the initial ratio of each weight to Landau's: near the solution, so that training is short."""
+
+
+class KernelSection(Section):
+    """The form of the kernel and the size of its networks."""
+
+    form: Literal["separable", "low_rank", "landau"] = "separable"
+    """separable: positive separable weights; low_rank: the paper's (11) with (13); landau: DD-Landau (C.1)."""
+    rank: int = 1
+    """Terms of the separable form, J' of the low-rank one."""
+    isotropic: bool = True
+    """The low-rank form with the isotropic term g0^2 P as well."""
+    factors: bool = False
+    """Separable: every term has its own m(|c|) m(|c'|); without, the first has none."""
+    state: Literal["similarity", "free"] = "similarity"
+    width: int = 12
+    depth: int = 2
+    buildup: bool = True
+
+
+class Learned(eqx.Module):
+    """A kernel with or without the build-up of correlations; every array in it is trained."""
+
+    kernel: Kernel
+    buildup: LearnedBuildup | None
+
+
+def build(section: KernelSection, seed: int) -> Learned:
+    """A model with random parameters."""
+    rngs = nnx.Rngs(seed)
+    size: dict[str, Any] = {"width": section.width, "depth": section.depth, "state": section.state}
+    kernel: Kernel
+    if section.form == "landau":
+        kernel = Landau(prefactor(rngs, **size))
+    elif section.form == "separable":
+        kernel = PositiveSeparable([_term(rngs, k, section, size) for k in range(section.rank)])
+    else:
+        names = ("g0", "g1", "g2") if section.isotropic else ("g1", "g2")
+        kernel = LowRank(**{name: _triples(rngs, name, section.rank, size) for name in names})
+    buildup = None
+    if section.buildup:
+        buildup = LearnedBuildup(jnp.array([-0.8, 0.1, 0.0]), jnp.array([0.25, 0.0]))
+    return Learned(kernel, buildup)
+
+
+def _term(rngs: nnx.Rngs, index: int, section: KernelSection, size: dict[str, Any]) -> Term:
+    weights = {
+        kind: encoder(rngs, level=level - 0.7 * index, power=int(kind != "isotropic"), **size)
+        for kind, level in LEVELS.items()
+    }
+    factor = encoder(rngs, share=0.0, level=-0.1, **size) if section.factors or index else None
+    return Term(**weights, factor=factor)
+
+
+def _triples(rngs: nnx.Rngs, name: str, rank: int, size: dict[str, Any]) -> tuple:
+    power = 0 if name == "g0" else 1
+
+    def function(share):
+        return encoder(rngs, share=share, level=0.4, power=power, positive=False, **size)
+
+    return tuple((function(0.5), function(0.0), function(0.0)) for _ in range(rank))

@@ -1,0 +1,72 @@
+"""The configuration of a training."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from ddco_jax import settings
+from ddco_jax.kernels.learned import KernelSection
+from ddco_jax.settings import ConfigError, Section
+
+
+class DataSection(Section):
+    """Homogeneous MD runs."""
+
+    files: tuple[str, ...] = Field(min_length=1)
+    """Paths with wildcards, relative to the config or to the working directory."""
+    rounds: PositiveInt = 4
+    """Pairings of the stored particles per snapshot and half: the pairs sampled in (17)."""
+
+
+class TrainingSection(Section):
+    """Adam on the whole data, learning rate falling as a cosine."""
+
+    steps: PositiveInt = 2000
+    learning_rate: PositiveFloat = 0.01
+    error_floor: NonNegativeFloat = 0.02
+    """Share of each test function's largest rate that is added to its statistical error, in quadrature."""
+    checkpoint_every: PositiveInt = 250
+
+
+class TrainConfig(Section):
+    """A whole training."""
+
+    description: str = ""
+    seed: NonNegativeInt = 0
+    data: DataSection
+    kernel: KernelSection = KernelSection()
+    training: TrainingSection = TrainingSection()
+
+    def paths(self) -> list[Path]:
+        """The files that match.  Raises ConfigError where a pattern matches none."""
+        found: list[Path] = []
+        for pattern in self.data.files:
+            path = Path(pattern)
+            matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor) if path.anchor else path)))
+            if not matches:
+                raise ConfigError(f"data.files: nothing matches {pattern}")
+            found += [m for m in matches if m not in found]
+        return found
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The training configs that come with the package, by name."""
+    folder = resources.files("ddco_jax") / "configs" / "train"
+    return {Path(str(p)).stem: Path(str(p)) for p in sorted(folder.iterdir(), key=str) if str(p).endswith(".toml")}
+
+
+def load(source: str, overrides=()) -> TrainConfig:
+    """Read a training config, or a shipped one by name.  Raises ConfigError with one line."""
+    data, path = settings.read(source, shipped_configs(), overrides)
+    section: Any = data.get("data")
+    if isinstance(section, dict) and isinstance(section.get("files"), list):
+        section["files"] = tuple(_absolute(f, path.parent) for f in section["files"])
+    return settings.parse(TrainConfig, data, source)
+
+
+def _absolute(pattern: Any, folder: Path) -> Any:
+    if not isinstance(pattern, str) or Path(pattern).is_absolute():
+        return pattern
+    return str((folder if any(folder.glob(pattern)) else Path()).resolve() / pattern)
