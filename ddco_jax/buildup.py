@@ -3,7 +3,9 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from ddco_jax._types import Array, Profile
+from ddco_jax._types import Array, Float
+
+Elementwise = Float[Array, "..."]
 
 GAMMA_RANGE = (0.03, 5.0)
 """Gamma is clipped to this range, where there are data."""
@@ -19,7 +21,7 @@ class StretchedExponential(eqx.Module):
     """1/omega_p."""
     exponent: float | Array = 1.3
 
-    def __call__(self, age: Profile, gamma: Profile) -> Profile:
+    def __call__(self, age: Elementwise, gamma: Elementwise) -> Elementwise:
         positive = age > 0  # the power has no finite gradient at age 0
         ratio = jnp.where(positive, age, 1) / self.time
         return jnp.where(positive, -jnp.expm1(-(ratio**self.exponent)), 0)
@@ -33,7 +35,7 @@ class LearnedBuildup(eqx.Module):
     exponent: Array
     """Coefficients of ln p."""
 
-    def __call__(self, age: Profile, gamma: Profile) -> Profile:
+    def __call__(self, age: Elementwise, gamma: Elementwise) -> Elementwise:
         x = jnp.log(jnp.clip(gamma, *GAMMA_RANGE))
         tau, p = (
             jnp.exp(sum(k.astype(age.dtype) * x**i for i, k in enumerate(coefficients)))

@@ -173,6 +173,27 @@ def md_transport(
             print(path, file=sys.stderr)
 
 
+@app.command
+def train(
+    config: str,
+    *,
+    out: Path,
+    set_: Overrides = None,
+    cache: Annotated[Path | None, Parameter(help="folder for pair averages, to share between trainings")] = None,
+) -> None:
+    """Learn a kernel from MD; call it again after a kill and it goes on, bitwise as if unbroken."""
+    from ddco_jax.kernels.store import metadata
+    from ddco_jax.learning.config import load
+    from ddco_jax.learning.train import train as fit
+
+    _enable_x64()
+    fit(load(config, set_ or []), out, cache=cache)
+    about = metadata(out)
+    print(f"kernel                    {out}")
+    print(f"runs                      {len(about['runs'])}")
+    print(f"chi^2 per datum           {about['training_chi_squared']:.2f}")
+
+
 @app.command(name="kernels")
 def list_kernels(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
     """The kernels that come with the package."""

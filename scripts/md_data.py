@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ddco_jax import units
 from ddco_jax.md.config import MDConfig
+from ddco_jax.md.dataset import write
 from ddco_jax.md.equilibrate import equilibrate, save_configuration
 from ddco_jax.md.simulate import simulate
 from ddco_jax.settings import parse, tuples
@@ -43,6 +44,8 @@ class Job:
     path: Path
     settings: dict
     configuration: Path | None = None
+    drop: tuple[str, ...] = ()
+    """Variables that the repository does not need, by the beginning of their names."""
 
 
 def temperature_eV(gamma: float) -> float:
@@ -127,7 +130,8 @@ def validation(scratch: Path) -> Iterator[Job]:
             settings = homogeneous(gamma, BI_OBLATE, 4000 + 100 * i + 10 * j, n, **keys)
             settings["statistics"] |= {"particles_kept": 0, "bin_m_s": 8000.0}  # only moments are wanted
             shared = scratch / f"validation_{n}_gamma_{gamma:g}.nc"
-            yield Job(DATA / "validation" / f"gamma_{gamma:g}_{name}.nc", settings, shared)
+            path = DATA / "validation" / f"gamma_{gamma:g}_{name}.nc"
+            yield Job(path, settings, shared, ("psi", "moment", "f_", "power"))
 
 
 def slabs(scratch: Path) -> Iterator[Job]:
@@ -179,7 +183,9 @@ def make(job: Job, processes: int, scratch: Path) -> None:
         settings["equilibrate"] = {**settings["equilibrate"], "file": str(job.configuration)}
     config = parse(MDConfig, tuples(settings), job.path.name)
     job.path.parent.mkdir(parents=True, exist_ok=True)
-    simulate(config, job.path, progress=sys.stderr.isatty())
+    data = simulate(config, job.path, progress=sys.stderr.isatty())
+    if job.drop:
+        write(data.drop_vars([v for v in data.variables if str(v).startswith(job.drop)]), job.path)
     print(f"{job.path.relative_to(DATA.parent.parent)}  {job.path.stat().st_size / 1024:.0f} KiB", flush=True)
 
 

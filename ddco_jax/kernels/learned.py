@@ -53,10 +53,13 @@ def build(section: KernelSection, seed: int) -> Learned:
         kernel = PositiveSeparable([_term(rngs, k, section, size) for k in range(section.rank)])
     else:
         names = ("g0", "g1", "g2") if section.isotropic else ("g1", "g2")
-        kernel = LowRank(**{name: _triples(rngs, name, section.rank, size) for name in names})
+        shared = [tuple(_function(rngs, 0.0, 0, size) for _ in range(2)) for _ in range(section.rank)]
+        kernel = LowRank(
+            **{name: tuple((_function(rngs, 0.5, int(name != "g0"), size), *mn) for mn in shared) for name in names}
+        )
     buildup = None
     if section.buildup:
-        buildup = LearnedBuildup(jnp.array([-0.8, 0.1, 0.0]), jnp.array([0.25, 0.0]))
+        buildup = LearnedBuildup(jnp.array([-0.8, 0.1, 0.0], jnp.float32), jnp.array([0.25, 0.0], jnp.float32))
     return Learned(kernel, buildup)
 
 
@@ -69,10 +72,6 @@ def _term(rngs: nnx.Rngs, index: int, section: KernelSection, size: dict[str, An
     return Term(**weights, factor=factor)
 
 
-def _triples(rngs: nnx.Rngs, name: str, rank: int, size: dict[str, Any]) -> tuple:
-    power = 0 if name == "g0" else 1
-
-    def function(share):
-        return encoder(rngs, share=share, level=0.4, power=power, positive=False, **size)
-
-    return tuple((function(0.5), function(0.0), function(0.0)) for _ in range(rank))
+def _function(rngs: nnx.Rngs, share: float, power: int, size: dict[str, Any]):
+    """L (share 1/2 of the prefactor), or an M or N (none), which all g's have in common: fewer transforms."""
+    return encoder(rngs, share=share, power=power, level=0.4, positive=False, **size)

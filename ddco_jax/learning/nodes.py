@@ -42,8 +42,9 @@ def _coefficients(which: str) -> tuple[np.ndarray, np.ndarray]:
 def cardinal(which: str, speed, derivative: bool = False):
     """All cardinal splines of an axis ("u" or "c") at speeds (P,), (P, knots); constant beyond the last knot."""
     knots, coefficients = _coefficients(which)
-    inside = speed < knots[-1]
-    s = jnp.minimum(speed, knots[-1])
+    last = jnp.asarray(knots[-1], speed.dtype)
+    inside = speed < last
+    s = jnp.minimum(speed, last)
     place = jnp.clip(jnp.searchsorted(jnp.asarray(knots, s.dtype), s, side="right") - 1, 0, len(knots) - 2)
     t = (s - jnp.asarray(knots, s.dtype)[place])[:, None]
     a, b, c, d = (jnp.asarray(k, s.dtype)[place] for k in coefficients)
@@ -75,7 +76,7 @@ def kernel_values(kernel, density, temperature, plasma_frequency):
 
     In thermal units, omega = (omega_p v_th^2/n) omega-hat.
     """
-    u, c, c_prime = (jnp.asarray(s, jnp.result_type(float)) for s in speeds())
+    u, c, c_prime = (jnp.asarray(s, temperature.dtype) for s in speeds())
     thermal = jnp.sqrt(temperature)
     weights = kernel.radial(thermal * u, thermal * c, thermal * c_prime, density, temperature)
     unit = plasma_frequency / density * jnp.stack([temperature, jnp.ones_like(temperature), jnp.ones_like(temperature)])

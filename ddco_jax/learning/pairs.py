@@ -62,7 +62,7 @@ def average(c, weight, gradient, hessian, partner):
     c_prime = c[partner]
     u = jnp.linalg.norm(c - c_prime, axis=-1)
     speed, speed_prime = jnp.linalg.norm(c, axis=-1), jnp.linalg.norm(c_prime, axis=-1)
-    share = 0.5 * weight * weight[partner] * (u > CLOSE) / len(c)
+    share = jnp.where(u > CLOSE, 0.5 * weight * weight[partner] / len(c), 0)
     difference = (gradient - gradient[partner]) * share[:, None, None]
     curvature = (hessian + hessian[partner]) * share[:, None, None]
     radial, S, S_c, S_c_prime = nodes.basis(jnp.maximum(u, CLOSE), speed, speed_prime)

@@ -94,6 +94,7 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
             bar.update()
     checkpoints.close()
     metadata = {
+        "description": config.description,
         "training_chi_squared": float(chi_squared(fit.model, groups)),
         "runs": [run.name for run in runs],
         "config": config.model_dump(mode="json"),

@@ -1,0 +1,256 @@
+"""Learning: pair averages against the pointwise kernel, recovery of a known kernel, resuming, storage."""
+
+import dataclasses
+import json
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
+from ddco_jax.kernels import store
+from ddco_jax.kernels.learned import KernelSection, build
+from ddco_jax.kernels.separable import PositiveSeparable, Term
+from ddco_jax.learning import nodes, pairs, weak_form
+from ddco_jax.learning.config import load as load_config
+from ddco_jax.learning.config import shipped_configs
+from ddco_jax.learning.train import chi_squared, stack, train
+from ddco_jax.md.test_functions import TEST_FUNCTIONS
+from ddco_jax.settings import ConfigError
+
+ONE = jnp.asarray(1.0)
+
+
+def gaussian(width, height=1.0):
+    return lambda s, n, T: height * jnp.exp(-(s**2) / (2 * width**2 * T))
+
+
+SMOOTH = PositiveSeparable(
+    [Term(gaussian(3.0, 0.3), gaussian(4.0, 0.05), gaussian(3.0, 0.02), gaussian(2.5)), Term(gaussian(5.0, 0.1))]
+)
+
+
+def pointwise(kernel, c, c_prime):
+    """The pair's term of the weak form by autodiff of omega: three jvps along (e_a, -e_a)."""
+
+    def omega(a, b):
+        return kernel(a, b, jnp.zeros(3), ONE, ONE)
+
+    def term(a, b):
+        divergence = sum(jax.jvp(omega, (a, b), (e, -e))[1][i] for i, e in enumerate(jnp.eye(3)))
+        gradient = jax.jacfwd(pairs.test_function)
+        hessian = jax.jacfwd(gradient)
+        first = (gradient(a) - gradient(b)) @ divergence
+        return (first + jnp.einsum("ij,kij->k", omega(a, b), hessian(a) + hessian(b))) / 2
+
+    return jax.vmap(term)(c, c_prime).mean(0)
+
+
+@pytest.mark.parametrize(("kernel", "bound"), [(kernels.Landau(0.3), 1e-12), (SMOOTH, 3e-3)])
+def test_pair_averages_are_those_of_the_pointwise_kernel(rng, kernel, bound):
+    """Exact for what the spline space holds (Landau), to its slopes' error (h/width)^3/3 for a smooth kernel."""
+    c = jnp.asarray(rng.normal(size=(400, 3)))
+    partner = jnp.asarray(pairs._pairing(rng, 400))
+    assert not (partner == jnp.arange(400)).any()
+    gradient, hessian = pairs.derivatives(c)
+    averages = pairs.average(c, jnp.ones(400), gradient, hessian, partner)
+    values = nodes.kernel_values(kernel, ONE, ONE, ONE)
+    predicted = jnp.einsum("kam,am->k", averages, values)
+    direct = pointwise(kernel, c, c[partner])
+    assert jnp.abs(direct).max() > 0.01
+    assert jnp.abs(predicted - direct).max() < bound * jnp.abs(direct).max()
+
+
+def test_pair_averages_are_the_operator_s_rates(rng):
+    """(C[f], psi) of the operator on a grid against pair averages over samples of the same f."""
+    grid = PhaseGrid(1.0, 1, (5.0, 7.0, 7.0), (30, 32, 32))
+    f = initial.bimaxwellian(grid, 1.0, 1.0, 0.25)
+    op = CollisionOperator(grid, SMOOTH)
+    v = np.stack(np.meshgrid(grid.vx, grid.vy, grid.vz, indexing="ij"), -1).reshape(-1, 3)
+    rates = np.asarray(op(jnp.asarray(f)))[0].reshape(-1) @ TEST_FUNCTIONS(v) * grid.dv3
+    n = 40_000
+    c = rng.normal(size=(n, 3)) * np.sqrt([1 / 3, 4 / 3, 4 / 3])
+    c = weak_form.symmetrise(c, "bimaxwellian", rng)
+    exact = np.asarray(f)[0].reshape(-1) @ TEST_FUNCTIONS(v) * grid.dv3
+    averages = pairs.pair_averages(c, weak_form.calibrate(c, exact), 4, rng)
+    values = nodes.kernel_values(SMOOTH, ONE, ONE, ONE)
+    halves = np.einsum("hkam,am->hk", averages, values)
+    error = np.abs(halves[0] - halves[1]).mean() + 2e-3  # sampling, and the grid's dv^2
+    k = TEST_FUNCTIONS.names.index("cx^2 cy^0 cz^0")
+    assert rates[k] > 0.1  # the colder axis warms
+    # polynomials of degree 4 weigh the tails: compare where the test functions are bounded
+    bounded = slice(0, 47)
+    assert np.abs(halves.mean(0) - rates)[bounded].max() < 6 * error
+    assert halves.mean(0)[k] == pytest.approx(rates[k], rel=0.03)
+
+
+def test_calibration_gives_the_subset_the_averages_of_all(rng):
+    c = rng.normal(size=(20_000, 3))
+    target = TEST_FUNCTIONS(c).mean(0)
+    subset = c[:2000]
+    weight = weak_form.calibrate(subset, target)
+    assert weight.mean() == pytest.approx(1) and weight.min() > 0 and weight.std() < 0.3
+    before = np.abs(TEST_FUNCTIONS(subset).mean(0) - target)
+    after = np.abs((weight[:, None] * TEST_FUNCTIONS(subset)).mean(0) - target)
+    assert after[:47].max() < 0.1 * before[:47].max()
+
+
+@pytest.mark.parametrize("start", ["bimaxwellian", "uniform", "uniform_ball", "asymmetric_double_well"])
+def test_symmetrising_keeps_what_the_start_keeps(rng, start):
+    c = rng.normal(size=(500, 3)) + 0.1
+    moved = weak_form.symmetrise(c, start, np.random.default_rng(1))
+    np.testing.assert_allclose((moved**2).sum(1), (c**2).sum(1), rtol=1e-12)
+    if start == "bimaxwellian":
+        np.testing.assert_allclose(np.abs(moved[:, 0]), np.abs(c[:, 0]))
+    if start == "asymmetric_double_well":
+        assert moved is c
+
+
+def synthetic(rng, kernel, gamma, start):
+    """A run whose rates are exactly a kernel's, with the build-up 1 - exp(-(t/0.5)^1.2), and small errors."""
+    scale = {"bimaxwellian": np.sqrt([1 / 3, 4 / 3, 4 / 3]), "uniform": np.ones(3)}[start]
+    draw = rng.normal(size=(3000, 3)) * scale if start == "bimaxwellian" else rng.uniform(-(3**0.5), 3**0.5, (3000, 3))
+    averages = pairs.pair_averages(draw, np.ones(3000), 2, rng)[:, None]
+    averages = np.repeat(averages, 4, axis=1)
+    times = np.linspace(0, 3, 7)
+    points = times[:-1, None] + np.diff(times)[:, None] * np.array([p for p, _ in weak_form.SIMPSON])
+    run = weak_form.Run(
+        start, start, gamma, 1.0, 0.2221 / gamma, 1.3158, averages, np.full((6, 3, 4), 0.25), points,
+        np.zeros((6, len(TEST_FUNCTIONS))), np.ones((6, len(TEST_FUNCTIONS))),
+    )  # fmt: skip
+    predictor = weak_form.Predictor.of(run, jnp.float64)
+    rate = predictor.rates(kernel, lambda s, g: 1 - jnp.exp(-((s / 0.5) ** 1.2))).mean(0)
+    return run._replace(rate=np.asarray(rate), error=np.full(rate.shape, 1e-3))
+
+
+@pytest.fixture
+def promoting():
+    """optax promotes dtypes by itself."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.mark.usefixtures("promoting")
+def test_training_finds_a_kernel_it_has_not_seen(rng, tmp_path, monkeypatch):
+    truth = build(KernelSection(), 11).kernel
+    runs = [synthetic(rng, truth, gamma, start) for gamma in (0.8, 1.5) for start in ("bimaxwellian", "uniform")]
+    monkeypatch.setattr("ddco_jax.learning.train.load_runs", lambda *args: runs)
+    monkeypatch.setattr("ddco_jax.learning.config.TrainConfig.paths", lambda self: [])
+    config = load_config("ddco", ["training.steps=150", "training.checkpoint_every=50", "kernel.width=8"])
+    first = build(config.kernel, config.seed)
+    groups = stack(runs, jnp.float64)
+    start = float(chi_squared(first, groups, unbiased=False))
+    whole = train(config, tmp_path / "whole", progress=False)
+    end = float(chi_squared(whole, groups, unbiased=False))
+    assert start > 30 and end < 0.01 * start
+    # the kernel itself, where pairs are: c = c' = 1, u = 1 ... 3
+    u, c = jnp.linspace(1.0, 3.0, 5), jnp.ones(5)
+    found, true = (k.radial(u, c, c, ONE, 0.2221 * ONE)[0] for k in (whole.kernel, truth))
+    np.testing.assert_allclose(found, true, rtol=0.25)
+    _resumed_training_is_the_unbroken_one(config, tmp_path, whole)
+    _stored_kernels_come_back(tmp_path / "whole", whole)
+
+
+def _resumed_training_is_the_unbroken_one(config, tmp_path, whole):
+    folder = tmp_path / "broken"
+
+    class Killed(Exception):
+        pass
+
+    def kill(self, *args, **kwargs):
+        self.count = getattr(self, "count", 0) + 1
+        if self.count == 80:
+            raise Killed
+
+    from ddco_jax.learning import train as module
+
+    original = module.tqdm
+
+    class Dying(original):
+        def update(self, n=1):
+            kill(self)
+            return super().update(n)
+
+    module.tqdm = Dying
+    try:
+        with pytest.raises(Killed):
+            train(config, folder, progress=False)
+    finally:
+        module.tqdm = original
+    resumed = train(config, folder, progress=False)
+    for a, b in zip(jax.tree.leaves(resumed), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_array_equal(a, b)
+    losses = json.loads((folder / "loss.json").read_text())
+    assert losses == json.loads((tmp_path / "whole" / "loss.json").read_text()) and len(losses) == 150
+    other = config.model_copy(update={"seed": 5})
+    with pytest.raises(ConfigError, match="another config"):
+        train(other, folder, progress=False)
+
+
+def _stored_kernels_come_back(folder, whole):
+    again = store.load_learned(folder)
+    assert jax.tree.structure(again) == jax.tree.structure(whole)
+    for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert store.metadata(folder)["config"]["seed"] == 1
+    with pytest.raises(ValueError, match="no kernel"):
+        store.load_learned(folder / "absent")
+
+
+@pytest.mark.parametrize("form", ["separable", "low_rank", "landau"])
+@pytest.mark.parametrize("state", ["similarity", "free"])
+def test_learned_kernels_are_kernels(rng, form, state):
+    """Pointwise and fast forms agree, omega is positive semidefinite far outside the data, similarity holds."""
+    rank = 1 if form == "low_rank" else 2  # J' = 2 has ten products: a minute of compilation
+    kernel = build(KernelSection(form=form, rank=rank, state=state, width=4), 3).kernel
+    grid = PhaseGrid(1.0, 1, (1.5, 1.8, 2.0), (6, 7, 6))
+    f = jnp.asarray(np.exp(0.3 * rng.normal(size=grid.shape)))
+    fast, direct = (CollisionOperator(grid, kernel, method)(f) for method in ("spectral", "direct"))
+    assert jnp.abs(fast - direct).max() < 1e-12 * jnp.abs(direct).max()
+    v, v_prime = (jnp.asarray(rng.normal(size=(50, 3)) * 30) for _ in range(2))
+    for T in (1e-3, 0.2, 50.0):
+        omega = kernel(v, v_prime, jnp.zeros(3), ONE, T * ONE)
+        smallest = jnp.linalg.eigvalsh(omega)
+        assert jnp.isfinite(omega).all() and (smallest.min(-1) > -1e-12 * smallest.max(-1)).all()
+    if state == "similarity":
+        # omega = (omega_p v_th^2/n) omega-hat(c-hat; Gamma): another density and temperature of the same Gamma
+        n, T = 8.0, 2.0 * 0.3  # Gamma ~ n^(1/3)/T
+        here = kernel(v * 0.3**0.5, v_prime * 0.3**0.5, jnp.zeros(3), ONE, 0.3 * ONE)
+        there = kernel(v * T**0.5, v_prime * T**0.5, jnp.zeros(3), n * ONE, T * ONE)
+        np.testing.assert_allclose(there, here * (n**0.5 * T / n) / 0.3, rtol=1e-10, atol=1e-12 * float(here.max()))
+
+
+def test_a_second_use_of_a_factor_is_one_product():
+    factor = gaussian(2.0)
+    kernel = PositiveSeparable([Term(gaussian(1.0), factor=factor), Term(None, None, gaussian(3.0), factor)])
+    separable = kernel.separable(ONE, ONE)
+    assert len(separable.factors) == 1 and set(separable.weights) == {(0, 0)}
+
+
+def test_a_learned_buildup_is_monotone_and_finite():
+    buildup = build(KernelSection(), 0).buildup
+    age = jnp.linspace(0, 20, 400)
+    for gamma in (1e-3, 0.1, 1.0, 3.0, 100.0):
+        a = buildup(age, jnp.full(400, gamma))
+        assert a[0] == 0 and (jnp.diff(a) >= 0).all() and a[-1] <= 1 and a[100] > 0.5
+    slope = jax.grad(lambda s: buildup(s[None], ONE[None])[0])
+    assert jnp.isfinite(slope(jnp.asarray(0.0)))
+
+
+@pytest.mark.parametrize("name", sorted(shipped_configs()))
+def test_shipped_training_configs_are_valid(name):
+    config = load_config(name)
+    assert config.kernel.form in ("separable", "low_rank", "landau")
+    assert eqx.filter(build(config.kernel, 0), eqx.is_array)
+    with pytest.raises(ConfigError, match="nothing matches"):
+        config.model_copy(update={"data": config.data.model_copy(update={"files": ("absent/*.nc",)})}).paths()
+
+
+def test_mistakes_in_a_training_config_are_named():
+    with pytest.raises(ConfigError, match=r"unknown key kernel.rnak; did you mean 'rank'"):
+        load_config("ddco", ["kernel.rnak=2"])
+    with pytest.raises(ConfigError, match=r"training\.steps"):
+        load_config("ddco", ["training.steps=0"])
+    assert dataclasses.is_dataclass(TEST_FUNCTIONS)
