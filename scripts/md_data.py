@@ -129,9 +129,9 @@ def validation(scratch: Path) -> Iterator[Job]:
             keys = {"time": time, "replicates": 8, **sections}
             settings = homogeneous(gamma, BI_OBLATE, 4000 + 100 * i + 10 * j, n, **keys)
             settings["statistics"] |= {"particles_kept": 0, "bin_m_s": 8000.0}  # only moments are wanted
-            shared = scratch / f"validation_{n}_gamma_{gamma:g}.nc"
+            settings["equilibrate"] |= {"shared": False}  # or the scatter of draws would miss that of positions
             path = DATA / "validation" / f"gamma_{gamma:g}_{name}.nc"
-            yield Job(path, settings, shared, ("psi", "moment", "f_", "power"))
+            yield Job(path, settings, None, ("psi", "moment", "f_", "power"))
 
 
 def slabs(scratch: Path) -> Iterator[Job]:
@@ -158,7 +158,7 @@ def equilibrium(scratch: Path) -> Iterator[Job]:
     """Correlation functions for Green-Kubo; durations in correlation times of the shear stress, 3 Gamma eta*."""
     from ddco_jax import ocp
 
-    for i, gamma in enumerate(EQUILIBRIUM):
+    for i, gamma in reversed(list(enumerate(EQUILIBRIUM))):  # the quick ones first
         tau = 3 * gamma * float(ocp.effective_potential(gamma)[1]) * units.PAPER.debye_number  # t0
         parts = {0.2: 4, 2.0: 1}.get(gamma, 2)
         for part in range(parts):

@@ -53,8 +53,10 @@ class EquilibrateSection(Section):
     temperature: Literal["local", "mean"] = "local"
     """A slab's thermostat: at T(x), family (i), or at the mean temperature everywhere, family (ii)."""
     step_ps: PositiveFloat | None = None
+    shared: bool = True
+    """All replicates on one configuration; otherwise each has its own, and their scatter is all of the error."""
     file: str | None = None
-    """An equilibrated configuration made before, instead; the potential energy is checked all the same."""
+    """An equilibrated configuration made before, instead."""
 
 
 class NamedStart(Section):
@@ -133,7 +135,7 @@ class MDConfig(Section):
     description: str = ""
     seed: NonNegativeInt = 0
     replicates: PositiveInt = 1
-    """Velocity draws on the one equilibrated configuration."""
+    """Velocity draws."""
     processes: PositiveInt = 1
     """MPI processes of LAMMPS."""
     units: UnitsSection = UnitsSection()
@@ -150,6 +152,8 @@ class MDConfig(Section):
     def _consistent(self):
         if self.plasma.temperature_modulation_eV and self.box.length_angstrom is None:
             raise ValueError("plasma.temperature_modulation_eV needs a slab: set box.length_angstrom")
+        if self.equilibrate.file is not None and not self.equilibrate.shared:
+            raise ValueError("equilibrate.file is one configuration: equilibrate.shared must be true")
         if self.correlations is not None and (self.start.kind != "equilibrium" or self.box.cells > 1):
             raise ValueError('correlations need start.kind = "equilibrium" in a homogeneous box')
         return self

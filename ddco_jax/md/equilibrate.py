@@ -24,7 +24,7 @@ CONFIGURATION_QUANTUM = 0.005
 """Rounding of stored positions in units of n^(-1/3): shifts the energy by 1e-5 kT at most."""
 
 
-def equilibrate(config: MDConfig, folder: Path, show: bool = False) -> dump.Frame:
+def equilibrate(config: MDConfig, folder: Path, replicate: int = 0, show: bool = False) -> dump.Frame:
     """A phase-space point in equilibrium at T, or T(x); continued until the potential energy says so.
 
     Raises RunFailed where it does not get there within equilibrate.limit_ps.
@@ -42,7 +42,7 @@ def equilibrate(config: MDConfig, folder: Path, show: bool = False) -> dump.Fram
     every = max(1, steps // 20)
     frame, step = _latest(folder), 0
     if frame is None:
-        rng = np.random.default_rng([config.seed, 0])
+        rng = np.random.default_rng([config.seed, 0, replicate])
         x = starts.lattice(rng, system.particles, np.array(system.lengths))
         v = starts.maxwellian(rng, len(x)) * np.sqrt(_thermostat_temperature(config, x[:, 0]))[:, None]
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,14 @@ def equilibrate(config: MDConfig, folder: Path, show: bool = False) -> dump.Fram
             start = folder / f"start.{step}.bin"
             (folder / f"frame.{step}.bin").replace(start)
             segment = lammps.Segment(
-                system, start, step, target - step, dt, every, "id x y z vx vy vz c_energy", _thermostat(config, step)
+                system,
+                start,
+                step,
+                target - step,
+                dt,
+                every,
+                "id x y z vx vy vz c_energy",
+                _thermostat(config, step, replicate),
             )
             energies = []
             for frame in lammps.run(segment, folder, lambda s: bar.update(s - bar.n)):
@@ -92,9 +99,9 @@ def _thermostat_temperature(config: MDConfig, x: np.ndarray) -> np.ndarray:
     return config.temperature_at(x) if local else np.full(np.shape(x), config.temperature)
 
 
-def _thermostat(config: MDConfig, step: int) -> tuple[str, ...]:
+def _thermostat(config: MDConfig, step: int, replicate: int) -> tuple[str, ...]:
     """Langevin at T or T(x); a slab's density is held uniform by the external force (1/n) dp/dx."""
-    e, seed = config.equilibrate, (config.seed * 7919 + step) % 900_000_000 + 1
+    e, seed = config.equilibrate, (config.seed * 7919 + replicate * 104_729 + step) % 900_000_000 + 1
     damping = config.interval(e.damping_ps)
     lines = ["compute energy all pe/atom"]
     modulation = config.scales.temperature_from_ev(config.plasma.temperature_modulation_eV)

@@ -46,7 +46,7 @@ def simulate(
         result = _blocks(config, work, show)
     else:
         parts = [_replicate(config, work, r, show, trajectory is not None) for r in range(config.replicates)]
-        drift = max(abs(p.attrs["energy_drift"]) for p in parts)
+        drift = float(np.mean([p.attrs["energy_drift"] for p in parts]))
         result = dataset.combine(parts, _attributes(config, drift))
     dataset.write(result, out)
     if trajectory is not None:
@@ -105,10 +105,11 @@ def _attributes(config: MDConfig, energy_drift: float) -> dict:
     )
 
 
-def _configuration(config: MDConfig, work: Path, show: bool) -> dump.Frame:
+def _configuration(config: MDConfig, work: Path, r: int, show: bool) -> dump.Frame:
     """Equilibrated positions and velocities; a stored configuration has Maxwellian ones drawn for it."""
     if config.equilibrate.file is None:
-        return equilibrate(config, work / "equilibrate", show)
+        which = 0 if config.equilibrate.shared else r
+        return equilibrate(config, work / f"equilibrate_{which}", which, show)
     x = load_configuration(config, Path(config.equilibrate.file))
     v = starts.maxwellian(np.random.default_rng([config.seed, 3]), len(x))
     v *= np.sqrt(config.temperature_at(x[:, 0]))[:, None]
@@ -145,7 +146,7 @@ def _replicate(config: MDConfig, work: Path, r: int, show: bool, keep: bool) -> 
     every, dt = config.steps_per(config.interval(config.time.snapshot_ps))
     last = every * max(1, round(config.interval(config.time.duration_ps) / (every * dt)))
     if not (folder / "frame.0.bin").exists():
-        frame = _configuration(config, work, show)
+        frame = _configuration(config, work, r, show)
         velocities = frame.velocities
         if config.start.kind != "equilibrium":
             velocities = start_velocities(config, frame["x"], r)
@@ -272,7 +273,7 @@ def _blocks(config: MDConfig, work: Path, show: bool) -> xr.Dataset:
     )
 
     def state():
-        frame = _configuration(config, work, show)
+        frame = _configuration(config, work, 0, show)
         # the energy of the ensemble at T, not that of this configuration, or T would wander by 1/sqrt(N)
         potential = frame["c_energy"].mean() if "c_energy" in frame.columns else excess * config.temperature
         return frame.positions, correlations.with_energy(frame.velocities, plan.total_energy - float(potential))
