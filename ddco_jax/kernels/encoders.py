@@ -25,6 +25,8 @@ from ddco_jax.units import PAPER, Scales
 
 SPEED_SCALES = (0.3, 1.0, 3.0, 8.0)
 """Speeds (v_th) at which the bounded features s^2/(s^2 + scale^2) turn over."""
+FAR = 4.0
+"""Relative speed (v_th) beyond which weights fall as Landau's do."""
 SMALL = 0.1
 """Width of the initial weights of the last layer: a network starts close to its level."""
 
@@ -68,8 +70,9 @@ def state_features(state: State, scales: Scales, density, temperature) -> list[A
 class Encoder(eqx.Module):
     """A radial function (speed, density, temperature) in physical units around a network in thermal ones.
 
-    value = [gamma(rho, T)/v_th^(1 + 2 power)]^share h(network), gamma Landau's prefactor, with h = exp for a weight
-    that must stay positive and the identity for one that is squared.
+    value = [gamma(rho, T)/(v_th^2 + speed^2/FAR^2)^(1/2 + power)]^share h(network), gamma Landau's prefactor, with
+    h = exp for a weight that must stay positive and the identity for one that is squared.  So fast particles meet
+    Landau's 1/|u|, whatever the network says where there are no data, and diffusion stays bounded there.
     """
 
     network: Network
@@ -91,7 +94,7 @@ class Encoder(eqx.Module):
         if not self.share:
             return value
         gamma = effective_potential(self.scales)(density, temperature)
-        return (gamma / temperature ** (0.5 + self.power)) ** self.share * value
+        return (gamma / (temperature + speed**2 / FAR**2) ** (0.5 + self.power)) ** self.share * value
 
 
 class Prefactor(eqx.Module):
