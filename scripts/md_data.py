@@ -160,12 +160,11 @@ def equilibrium(scratch: Path) -> Iterator[Job]:
 
     for i, gamma in reversed(list(enumerate(EQUILIBRIUM))):  # the quick ones first
         tau = 3 * gamma * float(ocp.effective_potential(gamma)[1]) * units.PAPER.debye_number  # t0
-        parts = {0.2: 4, 2.0: 1}.get(gamma, 2)
+        parts = 4 if gamma < 0.3 else 2
         for part in range(parts):
             settings = homogeneous(gamma, {"kind": "equilibrium"}, 7000 + 10 * i + part, 512)
             del settings["statistics"]
-            # the energy alone, at Gamma = 2, needs no more than a tenth
-            settings["time"] = {"duration_ps": (90 if gamma == 2.0 else 900) * tau / parts}
+            settings["time"] = {"duration_ps": 900 * tau / parts}
             if gamma < 0.3:
                 settings["time"]["step_ps"] = 0.05 * 3**0.5 * gamma**1.5 * units.PAPER.debye_number
             settings["correlations"] = {"sample_ps": 0.08, "lag_ps": 12 * tau, "block_ps": 36 * tau}

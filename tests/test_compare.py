@@ -1,0 +1,107 @@
+"""Comparison with MD: bins, noise, and the command, on samples of a known distribution."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+from ddco_jax.compare import compare, rebin
+from ddco_jax.md import starts
+from ddco_jax.md.dataset import combine, replicate_dataset, write
+from ddco_jax.md.statistics import Bins, Statistics
+from ddco_jax.settings import ConfigError
+from tests.test_cli import ddco
+
+RUN = """
+description = "homogeneous"
+field = "none"
+[plasma]
+temperature_eV = 0.2
+[grid]
+length_angstrom = 1024.0
+nx = 1
+velocity_extent_m_s = [26000.0, 30000.0, 30000.0]
+nv = [40, 40, 40]
+[time]
+step_ps = 0.02
+steps = 1
+[initial]
+kind = "bimaxwellian"
+[collisions]
+kernel = "none"
+"""
+
+
+def test_rebinning_keeps_the_density_and_is_exact_to_high_order():
+    width = 0.4
+    errors = []
+    for n in (24, 48):
+        v = (np.arange(n) + 0.5) * 4.0 / n - 2.0
+        dv = v[1] - v[0]
+        f = (ndtr((v + dv / 2) / width) - ndtr((v - dv / 2) / width)) / dv
+        edges = np.arange(-13, 14) * 0.16
+        got = rebin(f, v, edges)
+        exact = np.diff(ndtr(edges / width)) / 0.16
+        errors.append(np.abs(got - exact).max())
+        assert got.sum() * 0.16 == pytest.approx(f.sum() * dv, rel=1e-12)
+    assert errors[1] < 1e-4 and errors[0] / errors[1] > 8  # a cubic's third-order slopes, at least
+
+
+def sample(rng, n, anisotropy=0.25, T=0.19161676646706585):
+    """An MD dataset of n particles at t = 0 and 0.02 t0."""
+    bins = Bins.cover(0.08, 3.2)
+    rows = []
+    measure = Statistics(10.24, 1.0, np.array([T**0.5]), bins)
+    for _ in range(2):
+        c = starts.exact(starts.bimaxwellian(anisotropy)(rng, n), np.zeros(n, int), 1)
+        rows.append(measure(np.zeros(n), c * T**0.5))
+    times = np.array([0.0, 0.02])
+    part = replicate_dataset(rows, times, length=10.24, thermal_speed=np.array([T**0.5]), bins=bins, kept=None)
+    return combine([part], {"particles": n, "density": 1.0, "bin_width": 0.08, "length": 10.24})
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare")
+    (folder / "run.toml").write_text(RUN)
+    ddco("run", "run.toml", "--out", "run", cwd=folder)
+    return folder
+
+
+def test_samples_of_the_same_distribution_differ_by_their_noise(run_folder, rng):
+    for n in (4_000, 64_000):
+        rows = compare(run_folder / "run", sample(rng, n))
+        assert {row["time"] for row in rows} == {0.0, 0.02} and len(rows) == 10
+        for row in rows:
+            if row["quantity"] in ("f_vx", "f_vxvy"):
+                assert 0.6 < row["total"] / row["noise"] < 1.5
+        noise = next(r["noise"] for r in rows if r["quantity"] == "f_vx")
+        assert 0.3 < noise * n**0.5 < 3
+
+
+def test_another_distribution_has_excess(run_folder, rng):
+    rows = compare(run_folder / "run", sample(rng, 64_000, anisotropy=0.5))
+    assert all(row["excess"] > 0.1 for row in rows if row["quantity"] == "f_vx")
+    assert all(row["excess"] == 0 for row in rows if row["quantity"] == "drift")
+
+
+def test_the_command_writes_and_prints(run_folder, rng):
+    write(sample(rng, 4_000), run_folder / "md.nc")
+    out, _ = ddco("compare", "run", "md.nc", cwd=run_folder)
+    assert "f_vxvy" in out and "0.02" in out
+    out, _ = ddco("compare", "run", "md.nc", "--json", cwd=run_folder)
+    rows = json.loads(out)
+    assert set(rows[0]) == {"time", "cell", "quantity", "total", "noise", "excess", "kernel"}
+    assert json.loads((run_folder / "run" / "compare_md.json").read_text()) == rows
+    _, error = ddco("compare", "absent", "md.nc", cwd=run_folder, expect=2)
+    assert "absent" in error
+
+
+def test_what_does_not_fit_is_refused(run_folder, rng):
+    late = sample(rng, 4_000)
+    late = late.assign_coords(t=late["t"] + 0.005)
+    with pytest.raises(ConfigError, match="snapshot_every"):
+        compare(run_folder / "run", late)
+    with pytest.raises(ConfigError, match="do not merge"):
+        compare(run_folder / "run", sample(rng, 4_000), bin_width=0.1)
