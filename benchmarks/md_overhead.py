@@ -19,6 +19,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `ddco md` does, before NumPy is loaded
+
 import numpy as np
 
 from ddco_jax.md import dump, lammps, starts

@@ -95,6 +95,7 @@ def md(
     ] = None,
 ) -> None:
     """Molecular dynamics with LAMMPS, written as a dataset; call it again after a kill and it goes on."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # statistics run beside LAMMPS, not in its place
     from ddco_jax.md.config import load
     from ddco_jax.md.report import md_table
     from ddco_jax.md.simulate import estimate, simulate

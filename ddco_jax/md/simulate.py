@@ -164,15 +164,16 @@ def _replicate(config: MDConfig, work: Path, r: int, show: bool, keep: bool) -> 
         potential = np.interp(np.arange(0, last + 1, every), rows[:, 0], rows[:, 1]) / system.particles
         attrs = {"units": dataset.UNITS["potential_energy"]}
         result["potential_energy"] = (("t", "x"), potential[:, None], attrs)
-    partial = product.with_suffix(".part")
-    result.to_netcdf(partial, engine="h5netcdf")
     if keep:
         target = work / KEPT / f"replicate_{r}"
         target.mkdir(parents=True, exist_ok=True)
         for path in folder.glob("frame.*.bin"):
             path.replace(target / f"{int(path.name.split('.')[1]):08d}.bin")
-    partial.replace(product)
-    shutil.rmtree(folder)
+    if config.replicates > 1:  # what is done stays done; a single one is written at once, in its final form
+        partial = product.with_suffix(".part")
+        result.to_netcdf(partial, engine="h5netcdf")
+        partial.replace(product)
+        shutil.rmtree(folder)
     return result
 
 

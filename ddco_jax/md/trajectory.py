@@ -87,7 +87,7 @@ def _text(path: Path) -> Iterator[Snapshot]:
     from MDAnalysis.coordinates.LAMMPS import DumpReader
 
     try:
-        reader = DumpReader(str(path))
+        reader = DumpReader(str(path), dt=1.0)  # steps are counted by `step`
         for ts in reader:
             yield _snapshot(path, ts, float(ts.data["step"]))
     except (ValueError, IndexError, UnicodeDecodeError, OSError) as error:
