@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from ddco_jax import ocp
 from ddco_jax.md.green_kubo import Transport, running_integral
@@ -72,7 +73,7 @@ def _transport(results: Sequence[Transport]) -> Figure:
         axis.plot(span, ocp.effective_potential(span)[i], "-", color="C1", lw=1, label="effective potential")
     points = [
         (left, "D_star", "ko", "Green-Kubo"),
-        (left, "D_star_displacement", "k+", "displacement"),
+        (left, "D_star_displacement", "rx", "displacement"),
         (right, "eta_star_kinetic", "ko", "Green-Kubo, kinetic"),
         (right, "eta_star", "ks", "Green-Kubo, total"),
     ]
@@ -85,7 +86,7 @@ def _transport(results: Sequence[Transport]) -> Figure:
                 [e.value for e in estimates],
                 [e.error for e in estimates],
                 fmt=style,
-                ms=4,
+                ms=6 if style == "rx" else 3.5,
                 lw=0.8,
                 capsize=2,
                 label=label,
@@ -93,6 +94,10 @@ def _transport(results: Sequence[Transport]) -> Figure:
             )
     for axis, label in ((left, r"$D/a^2\omega_p$"), (right, r"$\eta/mna^2\omega_p$")):
         axis.set(xscale="log", yscale="log", xlabel="Γ", ylabel=label)
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_locator(LogLocator(10, (1, 2, 5)))
+            side.set_major_formatter("{x:g}")
+            side.set_minor_formatter(NullFormatter())
         axis.legend(fontsize=7, frameon=False)
     return figure
 
