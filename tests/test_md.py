@@ -18,6 +18,7 @@ from ddco_jax.md import dump, importer, lammps
 from ddco_jax.md.config import MDConfig, shipped_configs
 from ddco_jax.md.config import load as load_config
 from ddco_jax.md.dataset import open_dataset
+from ddco_jax.md.simulate import simulate
 from ddco_jax.monitors import RunFailed
 from ddco_jax.settings import ConfigError
 from tests.test_cli import ddco
@@ -183,6 +184,20 @@ def test_a_killed_run_goes_on(small, tmp_path):
     assert data.sizes["t"] == 17
     assert np.ptp(data["total_energy"].to_numpy()) < 1e-3 * data.attrs["temperature"]
     np.testing.assert_allclose(data["temperature_axis"][:, :3], whole["temperature_axis"][:, :3], rtol=1e-6)
+
+
+@needs_lammps
+@pytest.mark.parametrize("shared", [True, False])
+def test_replicates_share_a_configuration_or_not(tmp_path, shared):
+    (tmp_path / "small.toml").write_text(SMALL)
+    overrides = ["box.particles=300", "replicates=2", f"equilibrate.shared={str(shared).lower()}"]
+    config = load_config(str(tmp_path / "small.toml"), [*overrides, "time.duration_ps=0.1"])
+    data = simulate(config, tmp_path / "two.nc", progress=False)
+    assert data.sizes["replicate"] == 2
+    start = data.isel(t=0, x=0)
+    velocity, potential = start["velocity"].isel(t_kept=0), start["potential_energy"]
+    assert np.abs(velocity[0] - velocity[1]).max() > 0.1  # every draw is another
+    assert bool(np.isclose(*potential.to_numpy(), rtol=1e-6)) == shared
 
 
 @needs_lammps
