@@ -75,9 +75,10 @@ def compare(
     from ddco_jax import compare as comparison
     from ddco_jax.config import ConfigError
     from ddco_jax.md.dataset import open_dataset
+    from ddco_jax.units import PAPER
 
     try:
-        rows = comparison.compare(folder, open_dataset(md_file), bin_m_s / 1e4)
+        rows = comparison.compare(folder, open_dataset(md_file), bin_m_s / PAPER.velocity)
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from None
     comparison.write(rows, folder / f"compare_{md_file.stem}.json")

@@ -7,10 +7,7 @@ import math
 
 import numpy as np
 
-from ddco_jax.kernels.landau import generalised_logarithm
-
-GAMMA_VALID = 160.0
-"""Liquid range of the internal-energy formula."""
+from ddco_jax.kernels.landau import STANTON_MURILLO_11, STANTON_MURILLO_22, generalised_logarithm
 
 _A1, _A2 = -0.907347, 0.62849
 _A3 = -math.sqrt(3) / 2 - _A1 / math.sqrt(_A2)
@@ -30,15 +27,10 @@ def excess_pressure(gamma):
 
 
 _SM = {
-    (1, 1): (
-        (1.4660, -1.7836, 1.4313, -0.55833, 0.061162),
-        (0.081033, -0.091336, 0.051760, -0.50026, 0.17044),
-    ),
-    (2, 2): (
-        (0.85401, -0.22898, -0.60059, 0.80591, -0.30555),
-        (0.43475, -0.21147, 0.11116, 0.19665, 0.15195),
-    ),
+    (1, 1): (STANTON_MURILLO_11, (0.081033, -0.091336, 0.051760, -0.50026, 0.17044)),
+    (2, 2): (STANTON_MURILLO_22, (0.43475, -0.21147, 0.11116, 0.19665, 0.15195)),
 }
+"""Coefficients a (g < 1) and b (g >= 1) of K_nm."""
 
 
 def stanton_murillo_integral(gamma, n: int, m: int):

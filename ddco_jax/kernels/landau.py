@@ -94,8 +94,8 @@ def classical_logarithm(gamma):
 _GAMMA = (0.1, 0.2, 0.5, 0.773, 1.0, 2.0, 2.318, 5.0, 10.0)
 _XI11 = (2.639, 1.741, 0.836, 0.544, 0.411, 0.178, 0.146, 0.0499, 0.0177)
 _XI22 = (6.257, 4.320, 2.203, 1.464, 1.117, 0.487, 0.401, 0.134, 0.0457)
-_K11 = (1.4660, -1.7836, 1.4313, -0.55833, 0.061162)
-_K22 = (0.85401, -0.22898, -0.60059, 0.80591, -0.30555)
+STANTON_MURILLO_11 = (1.4660, -1.7836, 1.4313, -0.55833, 0.061162)
+STANTON_MURILLO_22 = (0.85401, -0.22898, -0.60059, 0.80591, -0.30555)
 
 
 def generalised_logarithm(gamma, order: int):
@@ -105,7 +105,7 @@ def generalised_logarithm(gamma, order: int):
     continued beyond 10 at its last slope; below 0.1 four times the Stanton-Murillo (2016) integrals, scaled to
     match at 0.1.
     """
-    table, coefficients = {1: (_XI11, _K11), 2: (_XI22, _K22)}[order]
+    table, coefficients = {1: (_XI11, STANTON_MURILLO_11), 2: (_XI22, STANTON_MURILLO_22)}[order]
     below = gamma < _GAMMA[0]
     middle = jnp.exp(_monotone_cubic(np.log(_GAMMA), np.log(table), jnp.log(jnp.where(below, 1.0, gamma))))
     scale = table[0] / _stanton_murillo(_GAMMA[0], order, coefficients, math.log)

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from ddco_jax import ocp
 from ddco_jax.md import dataset, dump, lammps, starts
 from ddco_jax.md.config import MDConfig
+from ddco_jax.md.statistics import cell_of
 from ddco_jax.monitors import RunFailed
 from ddco_jax.settings import ConfigError
 
@@ -130,7 +131,7 @@ def _thermostat(config: MDConfig, step: int, replicate: int) -> tuple[str, ...]:
 def _excess_profile(config: MDConfig, frame: dump.Frame) -> np.ndarray:
     """Potential energy per particle, by cell in a slab."""
     cells = PROFILE_CELLS if config.box.length_angstrom else 1
-    index = np.floor(np.mod(frame["x"] / config.lengths[0], 1) * cells).astype(int) % cells
+    index = cell_of(frame["x"], config.lengths[0], cells)
     count = np.maximum(np.bincount(index, minlength=cells), 1)
     return np.bincount(index, frame["c_energy"], cells) / count
 

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ddco_jax.md import correlations, dataset, trajectory
-from ddco_jax.md.statistics import Bins, Statistics
+from ddco_jax.md.statistics import EXTENT, Bins, Statistics, cell_of
 from ddco_jax.md.trajectory import Snapshot
 from ddco_jax.settings import ConfigError
 from ddco_jax.units import PAPER, Scales
@@ -27,7 +27,6 @@ UNIT_STYLES = {
 """Length (m), velocity (m/s) and time (s) of one unit: LAMMPS styles, and the package's own code units."""
 DRIFT_SIGMAS = 5.0
 """Net drift, in units of its thermal noise v_th/sqrt(N), beyond which an import is refused."""
-EXTENT = 7.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +120,7 @@ def _statistics(snapshots: Iterator[Snapshot], options: Options) -> xr.Dataset:
     first = next(snapshots)
     n, lengths = len(first.positions), first.lengths
     temperature, density, attributes = _plasma(first, options)
-    helper = Statistics(lengths[0], density, np.ones(options.cells), Bins(1.0, 1))
-    cell = helper.cell_of(first.positions[:, 0])
+    cell = cell_of(first.positions[:, 0], lengths[0], options.cells)
     thermal_speed = np.sqrt([np.var(first.velocities[cell == i], axis=0).mean() for i in range(options.cells)])
     hottest = np.sqrt(np.var(first.velocities, axis=0).max()) if options.cells == 1 else thermal_speed.max() * 3**0.5
     bins = Bins.cover(options.bin_m_s / options.scales.velocity, EXTENT * float(hottest))

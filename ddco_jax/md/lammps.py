@@ -1,7 +1,7 @@
 """Driving LAMMPS: one process that integrates a one-component plasma from a snapshot and dumps snapshots.
 
-Units are `lj` with m = kT = r = 1 in code units (m0, m0 V0^2, L0), charge sqrt(q^2).  The box carries a net charge: its
-uniform neutralising background is implicit in the mesh part, energies include it.
+LAMMPS's `lj` units are code units here: mass m0, energy m0 V0^2, length L0, charge sqrt(q^2).  The box carries a net
+charge: its uniform neutralising background is implicit in the mesh part, energies include it.
 """
 
 import contextlib
@@ -26,7 +26,6 @@ from ddco_jax.settings import ConfigError
 
 LOG = "log.lammps"
 SCREEN = "screen.txt"
-VIRIAL = "virial.txt"
 POLL_SECONDS = 0.05
 SKIN = 0.1
 """Neighbour skin over the cutoff."""
@@ -164,7 +163,7 @@ def command(processes: int) -> list[str]:
         beside = Path(sysconfig.get_path("scripts")) / "mpiexec"
         mpi = str(beside) if beside.exists() else shutil.which("mpiexec")
         if mpi is None:
-            raise ConfigError(f"run.processes: no mpiexec found for {processes} processes; set it to 1")
+            raise ConfigError(f"processes: no mpiexec found for {processes} processes; set it to 1")
         line = [mpi, "-n", str(processes), *line]
     return line
 

@@ -13,15 +13,13 @@ from ddco_jax import ocp
 from ddco_jax.md import correlations, dataset, dump, lammps, starts
 from ddco_jax.md.config import MDConfig
 from ddco_jax.md.equilibrate import equilibrate, load_configuration
-from ddco_jax.md.statistics import Bins, Statistics
+from ddco_jax.md.statistics import EXTENT, Bins, Statistics, cell_of
 from ddco_jax.settings import ConfigError
 
 RATE = 4e5
 """Particle-steps per second and core, for the estimate before a run."""
 KEPT = "trajectory"
 """Folder of the snapshots asked for, while the run goes on."""
-EXTENT = 7.0
-"""Half extent of the histograms in thermal speeds of the hottest axis."""
 
 
 def simulate(
@@ -122,7 +120,7 @@ def start_velocities(config: MDConfig, x: np.ndarray, replicate: int) -> np.ndar
     sampler = config.sampler() or starts.maxwellian
     rng = np.random.default_rng([config.seed, 1, replicate])
     cells = config.box.cells
-    cell = np.floor(np.mod(x / config.lengths[0], 1) * cells).astype(int) % cells
+    cell = cell_of(x, config.lengths[0], cells)
     c = starts.exact(sampler(rng, len(x)), cell, cells)
     return c * np.sqrt(config.temperature_at(x))[:, None]
 

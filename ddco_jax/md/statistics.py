@@ -7,6 +7,8 @@ import numpy as np
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
 
 BLOCK = 8192
+EXTENT = 7.0
+"""Half extent of the histograms in thermal speeds of the hottest axis."""
 ORDER = 6
 POWERS = np.array(
     [(i, j, k) for n in range(ORDER + 1) for i in range(n, -1, -1) for j in range(n - i, -1, -1) for k in (n - i - j,)]
@@ -62,9 +64,7 @@ class Statistics:
 
     def cell_of(self, x: np.ndarray) -> np.ndarray:
         """Cell of each position."""
-        if self.cells == 1:
-            return np.zeros(len(x), np.int64)
-        return np.floor(np.mod(x / self.length, 1.0) * self.cells).astype(np.int64) % self.cells
+        return cell_of(x, self.length, self.cells)
 
     def __call__(self, x: np.ndarray, v: np.ndarray, energy: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Statistics of one snapshot; x (N,), v (N, 3), potential energy per particle (N,)."""
@@ -124,6 +124,13 @@ class Statistics:
             out["psi_change_covariance"] = (products / n - np.outer(change, change)) / (n - 1)
         self._previous = psi
         return out
+
+
+def cell_of(x: np.ndarray, length: float, cells: int) -> np.ndarray:
+    """Cell along x of each position, of `cells` equal ones in the periodic box."""
+    if cells == 1:
+        return np.zeros(len(x), np.int64)
+    return np.floor(np.mod(x / length, 1.0) * cells).astype(np.int64) % cells
 
 
 def _blocks(n: int) -> list[slice]:
