@@ -8,6 +8,7 @@ from flax import nnx
 
 from ddco_jax.buildup import LearnedBuildup
 from ddco_jax.kernels.base import Kernel
+from ddco_jax.kernels.convex import SHAPE, Convex
 from ddco_jax.kernels.encoders import encoder, prefactor
 from ddco_jax.kernels.landau import Landau
 from ddco_jax.kernels.lowrank import LowRank
@@ -21,8 +22,9 @@ LEVELS = {"isotropic": 0.0, "perpendicular": -4.0, "parallel": -2.5}
 class KernelSection(Section):
     """The form of the kernel and the size of its networks."""
 
-    form: Literal["separable", "low_rank", "landau"] = "separable"
-    """separable: positive separable weights; low_rank: the paper's (11) with (13); landau: DD-Landau (C.1)."""
+    form: Literal["separable", "low_rank", "landau", "convex"] = "separable"
+    """separable: positive separable weights; low_rank: the paper's (11) with (13); landau: DD-Landau (C.1);
+    convex: fixed functions with non-negative coefficients, fitted by least squares instead of by descent."""
     rank: int = 1
     """Terms of the separable form, J' of the low-rank one."""
     isotropic: bool = True
@@ -49,6 +51,8 @@ def build(section: KernelSection, seed: int) -> Learned:
     kernel: Kernel
     if section.form == "landau":
         kernel = Landau(prefactor(rngs, **size))
+    elif section.form == "convex":
+        kernel = Convex(jnp.zeros(SHAPE, jnp.float32))
     elif section.form == "separable":
         kernel = PositiveSeparable([_term(rngs, k, section, size) for k in range(section.rank)])
     else:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ddco_jax.kernels import store
 from ddco_jax.kernels.learned import Learned, build
+from ddco_jax.learning import convex
 from ddco_jax.learning.config import TrainConfig
 from ddco_jax.learning.weak_form import Predictor, Run, load_runs
 from ddco_jax.monitors import RunFailed
@@ -74,6 +75,24 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
     _claim(config, folder)
     runs = load_runs(config.paths(), cache or folder / "pair_averages", config.data.rounds, show)
     groups = stack(runs, jnp.float32)
+    if config.kernel.form == "convex":
+        model = convex.fit(runs, config.kernel.buildup, config.training.error_floor)
+    else:
+        model = _descend(config, folder, groups, show)
+    metadata = {
+        "description": config.description,
+        "training_chi_squared": float(chi_squared(model, groups)),
+        "runs": [run.name for run in runs],
+        "config": config.model_dump(mode="json"),
+        "version": version("ddco-jax"),
+        "jax": jax.__version__,
+    }
+    store.save(folder, config.kernel.model_dump(mode="json"), model, metadata)
+    return model
+
+
+def _descend(config: TrainConfig, folder: Path, groups: Sequence[Predictor], show: bool) -> Learned:
+    """Adam, from the last checkpoint in the folder or from random parameters."""
     first = build(config.kernel, config.seed)
     initialise, step = make_step(config, groups)
     checkpoints = _Checkpoints(folder)
@@ -93,15 +112,6 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
             bar.set_postfix_str(f"chi2 {losses[-1]:.2f}", refresh=False)
             bar.update()
     checkpoints.close()
-    metadata = {
-        "description": config.description,
-        "training_chi_squared": float(chi_squared(fit.model, groups)),
-        "runs": [run.name for run in runs],
-        "config": config.model_dump(mode="json"),
-        "version": version("ddco-jax"),
-        "jax": jax.__version__,
-    }
-    store.save(folder, config.kernel.model_dump(mode="json"), fit.model, metadata)
     return fit.model
 
 

@@ -1,0 +1,234 @@
+"""Judges kernels by data/verdict.toml: MD runs, starts and Gamma that no training has seen.
+
+    python scripts/verdict.py rates | forward [KERNEL ...] [--only NAMEPART] [--cache DIR]
+    python scripts/verdict.py show
+
+KERNEL is a name of `ddco kernels` or the folder of a training; `NAME/markov` leaves the build-up of correlations out.
+`rates` compares weak-form rates; `forward` runs the solver and compares distributions, and for bi-Maxwellians the
+decay of anisotropy.  Results are kept in benchmarks/results/verdict.json, case by case.
+"""
+
+import argparse
+import json
+import platform
+import tempfile
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import numpy as np  # noqa: E402
+from scipy.special import erf  # noqa: E402
+
+from ddco_jax import compare, initial, units  # noqa: E402
+from ddco_jax.config import parse  # noqa: E402
+from ddco_jax.grid import PhaseGrid  # noqa: E402
+from ddco_jax.io import open_result  # noqa: E402
+from ddco_jax.kernels.store import NAMED, load_kernel, load_learned  # noqa: E402
+from ddco_jax.learning.train import stack  # noqa: E402
+from ddco_jax.learning.weak_form import load_run  # noqa: E402
+from ddco_jax.md.dataset import open_dataset  # noqa: E402
+from ddco_jax.md.test_functions import VERSION  # noqa: E402
+from ddco_jax.run import run  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+VERDICT = tomllib.loads((ROOT / "data" / "verdict.toml").read_text())
+RESULT = ROOT / "benchmarks" / "results" / "verdict.json"
+KERNELS = ("ddco", "ddco/markov", "ddco-paper", "dd-landau", "landau")
+MARKOV = "/markov"
+
+
+def files(only: str) -> list[Path]:
+    return [ROOT / "data" / "md" / f for f in VERDICT["rates"]["files"] if only in f]
+
+
+def kernel_and_buildup(name: str):
+    """The kernel, and its build-up unless the name leaves it out."""
+    base = name.removesuffix(MARKOV)
+    if base in NAMED:
+        return load_kernel(base), None
+    learned = load_learned(base)
+    return learned.kernel, None if name.endswith(MARKOV) else learned.buildup
+
+
+def rates(names, only: str, cache: Path | None) -> list[dict]:
+    """chi^2 per datum of the rates, by kernel and run."""
+    if VERDICT["rates"]["test_functions_version"] != VERSION:
+        raise SystemExit("data/verdict.toml fixes other test functions than this version has")
+    rows = []
+    for path in files(only):
+        data = load_run(path, cache, VERDICT["rates"]["rounds"])
+        last = VERDICT["rates"]["last_time"] * data.plasma_frequency
+        keep = data.times[:, -1] < last * (1 + 1e-9)
+        parts = {key: getattr(data, key)[keep] for key in ("interpolation", "times", "rate", "error")}
+        predictor = jax.tree.map(lambda a: a[0], stack([data._replace(**parts)], np.float32)[0])
+        share = VERDICT["rates"]["reference_particles"] / float(open_dataset(path).attrs["particles"])
+        for name in names:
+            chi = float(predictor.chi_squared(*kernel_and_buildup(name)))
+            row = {"kernel": name, "case": path.stem, "chi_squared": chi, "at_reference_noise": 1 + (chi - 1) * share}
+            print(f"{name:14s}{path.stem:40s}{chi:9.2f}{row['at_reference_noise']:9.2f}", flush=True)
+            rows.append(row)
+    return rows
+
+
+def ball(grid: PhaseGrid, temperature: float) -> np.ndarray:
+    """The uniform ball, its edge smoothed over half a cell and its exterior filled with 1e-3 of a Maxwellian.
+
+    A discontinuity has no logarithm to differentiate; with exact discrete density and temperature.
+    """
+    c = np.stack(np.meshgrid(*grid.velocities, indexing="ij")) / temperature**0.5
+    r = np.maximum(np.sqrt((c**2).sum(0)), 1e-9)
+    s = 0.5 * max(grid.dv) / temperature**0.5
+    R = (5 * (1 - s**2)) ** 0.5
+    below, above = (R - r) / (2**0.5 * s), (R + r) / (2**0.5 * s)
+    f = (erf(below) + erf(above)) / 2 - s / (r * (2 * np.pi) ** 0.5) * (np.exp(-(below**2)) - np.exp(-(above**2)))
+    f = np.maximum(f, 0) / (4 / 3 * np.pi * R**3) + 1e-3 * np.exp(-(r**2) / 2) / (2 * np.pi) ** 1.5
+    cell = np.prod(grid.dv) / temperature**1.5
+    for _ in range(20):  # Newton for the tilt exp(a + b r^2)
+        m0, m2, m4 = (float((f * r**k).sum() * cell) for k in (0, 2, 4))
+        a, b = np.linalg.solve([[m0, m2], [m2, m4]], [1 - m0, 3 - m2])
+        f = f * np.exp(a + b * r**2)
+    return f[None] / temperature**1.5
+
+
+def config_of(name: str, md, last: float, folder: Path):
+    """The solver's config for one kernel and one MD run."""
+    section, scales = VERDICT["forward"], units.PAPER
+    start = json.loads(md.attrs["config"])["start"]
+    T = float(md.attrs["temperature"])
+    shape = section["grids"][start["kind"]]
+    extent = [scales.velocity * T**0.5 * e for e in shape["extent"]]
+    initial_section = {"kind": start["kind"]}
+    if start["kind"] == "bimaxwellian":
+        initial_section["anisotropy"] = start["anisotropy"]
+    if start["kind"] == "uniform_ball":
+        grid = PhaseGrid(1.0, 1, tuple(e / scales.velocity for e in extent), tuple(shape["nv"]))
+        np.save(folder / "ball.npy", ball(grid, T))
+        initial_section = {"kind": "array", "file": str(folder / "ball.npy")}
+    base = name.removesuffix(MARKOV)
+    on = base not in NAMED and not name.endswith(MARKOV) and load_learned(base).buildup is not None
+    return parse(
+        {
+            "field": "none",
+            "plasma": {"density_m3": 1e24, "temperature_eV": scales.temperature_to_ev(T)},
+            "grid": {"length_angstrom": 100.0, "nx": 1, "velocity_extent_m_s": extent, "nv": shape["nv"]},
+            "time": {"step_ps": section["step"], "steps": round(last / section["step"])},
+            "initial": initial_section,
+            "collisions": {"kernel": base, "substeps": shape["substeps"], "buildup": "quench" if on else "off"},
+            "output": {"snapshot_every": round(0.1 / section["step"]), "checkpoint_every": 1000, "distribution": False},
+        }
+    )
+
+
+def forward(names, only: str) -> list[dict]:
+    """Errors of f by kernel, run and time; for bi-Maxwellians the decay of anisotropy."""
+    section, rows = VERDICT["forward"], []
+    for path in files(only):
+        md = open_dataset(path).load()
+        bimaxwellian = md.attrs["start"] == "bimaxwellian"
+        last = VERDICT["anisotropy"]["last_time"] if bimaxwellian else max(section["times"])
+        for name in names:
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = Path(scratch) / "run"
+                run(config_of(name, md, last, Path(scratch)), folder, path.stem)
+                found = compare.compare(folder, md, section["bin"])
+                row = {"kernel": name, "case": path.stem, "errors": select(found, section["times"])}
+                if bimaxwellian:
+                    row["anisotropy"] = decay(folder, md)
+            print(line(row), flush=True)
+            rows.append(row)
+            store("forward", [row])
+    return rows
+
+
+def select(rows: list[dict], times) -> list[dict]:
+    """The distributions at the times of the verdict."""
+    keys = ("time", "quantity", "total", "noise", "excess")
+    chosen = [r for r in rows if r["quantity"] in ("f_vx", "f_vxvy") and min(abs(r["time"] - t) for t in times) < 1e-6]
+    return [{k: r[k] for k in keys} for r in chosen]
+
+
+def decay(folder: Path, md) -> dict:
+    """(Tx - Tperp), as a share of its start, of model and MD, and the standard error of the MD's."""
+    snapshots = open_result(folder)["snapshots"].to_dataset().load()
+    out: dict[str, list] = {"time": [], "model": [], "md": [], "error": []}
+    vx, f = snapshots["vx"].to_numpy(), snapshots["f_vx"].to_numpy()[:, 0]
+    dv = vx[1] - vx[0]
+    n = f.sum(-1) * dv
+    along = (f * vx**2).sum(-1) * dv / n - ((f * vx).sum(-1) * dv / n) ** 2
+    model = along - (3 * snapshots["temperature"].to_numpy()[:, 0] - along) / 2
+    axis = md["temperature_axis"].mean("replicate").to_numpy()[:, 0]
+    measured = axis[:, 0] - axis[:, 1:].mean(-1)
+    # variances 2 T_a^2/N, perpendicular the mean of two
+    error = (2 * axis[:, 0] ** 2 + axis[:, 1] * axis[:, 2]) ** 0.5 / md.attrs["particles"] ** 0.5
+    for i, t in enumerate(md["t"].to_numpy()):
+        j = int(np.argmin(np.abs(snapshots["t"].to_numpy() - t)))
+        out["time"].append(float(t))
+        out["model"].append(float(model[j] / model[0]))
+        out["md"].append(float(measured[i] / measured[0]))
+        out["error"].append(float(error[i] / abs(measured[0])))
+    return out
+
+
+def line(row: dict) -> str:
+    by = {(e["quantity"], e["time"]): e["excess"] for e in row["errors"]}
+    text = f"{row['kernel']:14s}{row['case']:40s}"
+    for quantity in ("f_vx", "f_vxvy"):
+        values = [v for (q, _), v in sorted(by.items()) if q == quantity]
+        text += f"  {quantity} " + " ".join(f"{v:.4f}" for v in values)
+    if "anisotropy" in row:
+        a = row["anisotropy"]
+        worst = max(abs(m / d - 1) for m, d in zip(a["model"], a["md"], strict=True))
+        text += f"  anisotropy off by at most {100 * worst:.1f} %"
+    return text
+
+
+def store(kind: str, rows: list[dict]) -> None:
+    """Merge rows into the result file."""
+    old = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    table = {(r["kernel"], r["case"]): r for r in old.get(kind, [])}
+    table |= {(r["kernel"], r["case"]): r for r in rows}
+    old[kind] = [table[key] for key in sorted(table)]
+    old["machine"], old["date"] = platform.processor() or platform.machine(), datetime.now(UTC).date().isoformat()
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(old, indent=1) + "\n")
+
+
+def show() -> None:
+    """Everything that has been judged."""
+    result = json.loads(RESULT.read_text())
+    names = [k for k in KERNELS if any(r["kernel"] == k for r in result.get("rates", []))]
+    cases = sorted({r["case"] for r in result.get("rates", [])})
+    chi = {(r["kernel"], r["case"]): r for r in result.get("rates", [])}
+    print(f"{'chi^2 per datum (at N = 13,824)':40s}" + "".join(f"{n:>20s}" for n in names))
+    for case in cases:
+        cells = [chi.get((n, case)) for n in names]
+        print(
+            f"{case:40s}"
+            + "".join(f"{c['chi_squared']:10.2f} ({c['at_reference_noise']:6.2f}) " if c else " " * 20 for c in cells)
+        )
+    for row in result.get("forward", []):
+        print(line(row))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=("rates", "forward", "show"))
+    parser.add_argument("kernels", nargs="*", default=KERNELS)
+    parser.add_argument("--only", default="", help="runs whose name contains this")
+    parser.add_argument("--cache", type=Path, help="folder for pair averages")
+    arguments = parser.parse_args()
+    if arguments.kind == "show":
+        return show()
+    if arguments.kind == "rates":
+        store("rates", rates(arguments.kernels, arguments.only, arguments.cache))
+    else:
+        forward(arguments.kernels, arguments.only)
+    return None
+
+
+if __name__ == "__main__":
+    main()
