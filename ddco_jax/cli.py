@@ -50,13 +50,27 @@ def check(config: str, *, set_: Overrides = None, json_: Annotated[bool, Paramet
 
 
 @app.command
-def plot(folder: Path) -> None:
+def plot(
+    folder: Path,
+    *,
+    md: Annotated[Path | None, Parameter(help="an MD file, for a figure of the run beside it")] = None,
+    beside: Annotated[
+        list[Path] | None, Parameter(name="--with", help="another run in that figure, may be repeated")
+    ] = None,
+) -> None:
     """Figures of a run as PNG into DIR/figures."""
     from ddco_jax.config import ConfigError
+    from ddco_jax.md.dataset import open_dataset
     from ddco_jax.plot import plot_run
+    from ddco_jax.plot_md import plot_against_md
 
+    if beside and md is None:
+        raise ConfigError("--with: only the figure beside MD shows several runs; give --md FILE")
     try:
         paths = plot_run(folder)
+        if md is not None:
+            target = folder / "figures" / f"md_{md.stem}.png"
+            paths.append(plot_against_md([folder, *(beside or [])], open_dataset(md), target))
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from None
     for path in paths:
@@ -196,16 +210,34 @@ def train(
     print(f"chi^2 per datum           {about['training_chi_squared']:.2f}")
 
 
+@app.command
+def recompress(
+    kernel: str,
+    *,
+    out: Path,
+    products: Annotated[int, Parameter(help="positive separable terms of the new kernel")] = 3,
+    seed: int = 0,
+) -> None:
+    """A learned kernel refitted with few separable products; prints the error and the speed-up."""
+    from ddco_jax.learning.recompress import recompress_learned
+
+    _enable_x64()
+    print(recompress_learned(kernel, out, products, seed))
+
+
 @app.command(name="kernels")
 def list_kernels(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
-    """The kernels that come with the package."""
-    from ddco_jax.kernels.store import describe, names
+    """The kernels that come with the package; learned ones with their errors on MD that they never saw."""
+    from ddco_jax.kernels.store import describe, held_out, names
 
     if json_:
-        print(json.dumps([{"name": name, "description": describe(name)} for name in names()], indent=1))
-    else:
-        for name in names():
-            print(f"{name:20s}{describe(name)}")
+        rows = [{"name": name, "description": describe(name), "held_out": held_out(name)} for name in names()]
+        print(json.dumps(rows, indent=1))
+        return
+    for name in names():
+        print(f"{name:20s}{describe(name)}")
+        if errors := held_out(name):
+            print(" " * 20 + "held-out: " + ", ".join(f"{key} {value:.3g}" for key, value in errors.items()))
 
 
 def _load(config: str, overrides: list[str] | None):

@@ -63,9 +63,9 @@ def compare(folder: Path, md: xr.Dataset, bin_width: float = BIN) -> list[dict[s
 
 def _errors(model: xr.Dataset, md: xr.Dataset, merge: int, particles: float) -> dict[str, tuple[float, float]]:
     """(total, noise) of each quantity in one cell at one time; `particles` in it, of all replicates together."""
-    edges, out = _edges(md, merge), {}
-    line = _merge(md["f_vx"].mean("replicate").to_numpy(), merge, 1)
-    plane = _merge(md["f_vxvy"].mean("replicate").to_numpy(), merge, 2)
+    edges, out = bin_edges(md, merge), {}
+    line = merge_bins(md["f_vx"].mean("replicate").to_numpy(), merge, 1)
+    plane = merge_bins(md["f_vxvy"].mean("replicate").to_numpy(), merge, 2)
     vx = rebin(model["f_vx"].to_numpy(), model["vx"].to_numpy(), edges)
     vxvy = rebin(model["f_vxvy"].to_numpy(), model["vx"].to_numpy(), edges)
     vxvy = rebin(vxvy.T, model["vy"].to_numpy(), edges).T
@@ -82,12 +82,13 @@ def _errors(model: xr.Dataset, md: xr.Dataset, merge: int, particles: float) -> 
     return out
 
 
-def _edges(md: xr.Dataset, merge: int) -> np.ndarray:
+def bin_edges(md: xr.Dataset, merge: int) -> np.ndarray:
+    """Edges of the MD's velocity bins, `merge` of them joined."""
     width, n = md.attrs["bin_width"], md.sizes["vx"] // merge
     return (np.arange(n + 1) - n / 2) * width * merge
 
 
-def _merge(f: np.ndarray, merge: int, axes: int) -> np.ndarray:
+def merge_bins(f: np.ndarray, merge: int, axes: int) -> np.ndarray:
     """Averages over `merge` neighbouring bins, symmetric about 0; a bin too many at each end is dropped."""
     for axis in range(axes):
         n = f.shape[axis] // merge * merge

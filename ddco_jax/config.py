@@ -87,7 +87,7 @@ Initial = Annotated[Named | Bimaxwellian | TwoStream | BKW | ArrayStart, Field(d
 class CollisionsSection(Section):
     """Which kernel, by name or as the folder of a training; `none` for a collisionless plasma."""
 
-    kernel: str = "landau"
+    kernel: str = "ddco"
     prefactor: PositiveFloat | None = None
     """Replaces the kernel's own prefactor: gamma of P/|u|, kappa of |u|^2 P, code units."""
     method: Literal["spectral", "direct"] = "spectral"

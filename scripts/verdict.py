@@ -23,7 +23,7 @@ jax.config.update("jax_enable_x64", True)
 import numpy as np  # noqa: E402
 from scipy.special import erf  # noqa: E402
 
-from ddco_jax import compare, initial, units  # noqa: E402
+from ddco_jax import compare, units  # noqa: E402
 from ddco_jax.config import parse  # noqa: E402
 from ddco_jax.grid import PhaseGrid  # noqa: E402
 from ddco_jax.io import open_result  # noqa: E402

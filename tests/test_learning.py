@@ -242,7 +242,7 @@ def test_a_learned_buildup_is_monotone_and_finite():
 @pytest.mark.parametrize("name", sorted(shipped_configs()))
 def test_shipped_training_configs_are_valid(name):
     config = load_config(name)
-    assert config.kernel.form in ("separable", "low_rank", "landau")
+    assert config.kernel.form in ("separable", "low_rank", "landau", "convex")
     assert eqx.filter(build(config.kernel, 0), eqx.is_array)
     with pytest.raises(ConfigError, match="nothing matches"):
         config.model_copy(update={"data": config.data.model_copy(update={"files": ("absent/*.nc",)})}).paths()

@@ -10,9 +10,10 @@ from conftest import CUBIC, SMALL, random_low_rank, random_positive
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
 from ddco_jax.collisions import transforms
+from ddco_jax.kernels.store import load_kernel
 from ddco_jax.moments import power_moments
 
-KERNELS = ("landau", "maxwell", "low-rank", "shared", "isotropic")
+KERNELS = ("landau", "maxwell", "low-rank", "shared", "isotropic", "ddco")
 CASES = [(k, "central") for k in KERNELS] + [("landau", "compact"), ("shared", "compact")]
 each_case = pytest.mark.parametrize("name, differences", CASES)
 
@@ -22,6 +23,8 @@ def make(name, rng):
         M = lambda s, n, T: jnp.exp(-(s**2) / (8 * T))
         L = lambda s, n, T: 1 / (1 + s)
         return kernels.LowRank(g0=((L, M, M),), g1=((M, M, M),), g2=((L, M, M),))
+    if name == "ddco":
+        return load_kernel("ddco")
     return {
         "landau": kernels.Landau(),
         "maxwell": kernels.MaxwellMolecules(),

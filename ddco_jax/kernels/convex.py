@@ -55,10 +55,11 @@ class Convex(Kernel):
         return prefactor * sum(amplitude[..., r] * function for r, function in enumerate(functions))
 
     def _products(self) -> PositiveSeparable:
-        return PositiveSeparable(
-            Term(*(functools.partial(self._weight, tensor, j) for tensor in range(len(KINDS))), factor=_factor(width))
-            for j, width in enumerate(FACTOR_WIDTHS)
-        )
+        def term(j: int) -> Term:
+            isotropic, perpendicular, parallel = (functools.partial(self._weight, i, j) for i in range(len(KINDS)))
+            return Term(isotropic, perpendicular, parallel, _factor(FACTOR_WIDTHS[j]))
+
+        return PositiveSeparable(map(term, range(len(FACTOR_WIDTHS))))
 
     def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
         speeds = (relative_speed, peculiar_speed, peculiar_speed_prime)

@@ -3,18 +3,22 @@
 from typing import Any, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from ddco_jax.buildup import LearnedBuildup
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.convex import SHAPE, Convex
-from ddco_jax.kernels.encoders import encoder, prefactor
+from ddco_jax.kernels.encoders import Encoder, encoder, prefactor
 from ddco_jax.kernels.landau import Landau
 from ddco_jax.kernels.lowrank import LowRank
 from ddco_jax.kernels.separable import PositiveSeparable, Term
+from ddco_jax.kernels.tabulated import Tabulated
 from ddco_jax.settings import Section
 
+KNOTS = 2048
+"""Of the tables: their error is then rounding."""
 LEVELS = {"isotropic": 0.0, "perpendicular": -4.0, "parallel": -2.5}
 """ln of the initial ratio of each weight to Landau's: near the solution, so that training is short."""
 
@@ -28,7 +32,7 @@ class KernelSection(Section):
     rank: int = 1
     """Terms of the separable form, J' of the low-rank one."""
     isotropic: bool = True
-    """The low-rank form with the isotropic term g0^2 P as well."""
+    """With the isotropic term g0^2 P."""
     factors: bool = False
     """Separable: every term has its own m(|c|) m(|c'|); without, the first has none."""
     state: Literal["similarity", "free"] = "similarity"
@@ -67,10 +71,20 @@ def build(section: KernelSection, seed: int) -> Learned:
     return Learned(kernel, buildup)
 
 
+def tabulated(kernel: Kernel) -> Kernel:
+    """The kernel with its networks behind tables, so that no network is run on the grid."""
+
+    def is_encoder(node) -> bool:
+        return isinstance(node, Encoder)
+
+    return jax.tree.map(lambda node: Tabulated(node, KNOTS) if is_encoder(node) else node, kernel, is_leaf=is_encoder)
+
+
 def _term(rngs: nnx.Rngs, index: int, section: KernelSection, size: dict[str, Any]) -> Term:
     weights = {
         kind: encoder(rngs, level=level - 0.7 * index, power=int(kind != "isotropic"), **size)
         for kind, level in LEVELS.items()
+        if section.isotropic or kind != "isotropic"
     }
     factor = encoder(rngs, share=0.0, level=-0.1, **size) if section.factors or index else None
     return Term(**weights, factor=factor)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.landau import Landau, MaxwellMolecules, classical
-from ddco_jax.kernels.learned import KernelSection, Learned, build
+from ddco_jax.kernels.learned import KernelSection, Learned, build, tabulated
 from ddco_jax.settings import parse
 
 NAMED: dict[str, tuple[Callable[[], Kernel], str]] = {
@@ -22,7 +22,7 @@ NAMED: dict[str, tuple[Callable[[], Kernel], str]] = {
     "maxwell_molecules": (MaxwellMolecules, "|u|^2 P/24, for which the BKW solution is exact"),
 }
 """Constructor and one-line description of the analytic kernels."""
-SPECIFICATION, PARAMETERS = "kernel.json", "parameters.npz"
+SPECIFICATION, PARAMETERS, MEMBERS = "kernel.json", "parameters.npz", "parameters_seed_*.npz"
 
 
 def pretrained() -> dict[str, Path]:
@@ -41,29 +41,43 @@ def describe(name: str) -> str:
     return NAMED[name][1] if name in NAMED else metadata(pretrained()[name])["description"]
 
 
+def held_out(name: str) -> dict[str, float]:
+    """Errors of a kernel of the package on MD that it never saw; empty where none are stored."""
+    return {} if name in NAMED else metadata(pretrained()[name]).get("held_out", {})
+
+
 def load_kernel(name_or_folder: str | Path) -> Kernel:
-    """A kernel of the package by name, or a learned one from its folder.
+    """A kernel of the package by name, or a learned one from its folder, ready for the solver: networks by table.
 
     Raises ValueError that lists the names there are.
     """
     name = str(name_or_folder)
-    return NAMED[name][0]() if name in NAMED else load_learned(name).kernel
+    return NAMED[name][0]() if name in NAMED else tabulated(load_learned(name).kernel)
 
 
 def load_learned(name_or_folder: str | Path) -> Learned:
-    """A learned kernel with its build-up.  Raises ValueError where there is none."""
+    """A learned kernel with its build-up, networks as they are.  Raises ValueError where there is none."""
+    return load_ensemble(name_or_folder)[0]
+
+
+def load_ensemble(name_or_folder: str | Path) -> list[Learned]:
+    """A learned kernel and those of other seeds that come with it: their spread is its uncertainty."""
     name = str(name_or_folder)
     folder = pretrained().get(name, Path(name))
     if not (folder / SPECIFICATION).is_file():
         raise ValueError(f"no kernel {name!r}; there are {', '.join(names())}, or the folder of a training")
     specification = json.loads((folder / SPECIFICATION).read_text())["kernel"]
     like = build(parse(KernelSection, specification, str(folder / SPECIFICATION)), 0)
+    return [_filled(like, path) for path in (folder / PARAMETERS, *sorted(folder.glob(MEMBERS)))]
+
+
+def _filled(like: Learned, path: Path) -> Learned:
+    """A model of the same structure with the arrays of a file."""
     arrays, static = eqx.partition(like, eqx.is_array)
-    with np.load(folder / PARAMETERS, allow_pickle=False) as stored:
+    with np.load(path, allow_pickle=False) as stored:
         leaves = [jnp.asarray(stored[str(i)]) for i in range(len(stored.files))]
-    expected = jax.tree.leaves(arrays)
-    if [a.shape for a in leaves] != [a.shape for a in expected]:
-        raise ValueError(f"{folder}: {PARAMETERS} does not fit {SPECIFICATION}")
+    if [a.shape for a in leaves] != [a.shape for a in jax.tree.leaves(arrays)]:
+        raise ValueError(f"{path} does not fit {SPECIFICATION} beside it")
     return eqx.combine(jax.tree.unflatten(jax.tree.structure(arrays), leaves), static)
 
 

@@ -16,6 +16,8 @@ class DataSection(Section):
 
     files: tuple[str, ...] = Field(min_length=1)
     """Paths with wildcards, relative to the config or to the working directory."""
+    gamma: tuple[PositiveFloat, PositiveFloat] | None = None
+    """Only files with a coupling parameter in this range."""
     rounds: PositiveInt = 4
     """Pairings of the stored particles per snapshot and half: the pairs sampled in (17)."""
 
@@ -63,7 +65,7 @@ def load(source: str, overrides=()) -> TrainConfig:
     section: Any = data.get("data")
     if isinstance(section, dict) and isinstance(section.get("files"), list):
         section["files"] = tuple(_absolute(f, path.parent) for f in section["files"])
-    return settings.parse(TrainConfig, data, source)
+    return settings.parse(TrainConfig, settings.tuples(data), source)
 
 
 def _absolute(pattern: Any, folder: Path) -> Any:

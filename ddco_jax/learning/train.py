@@ -73,7 +73,7 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
     """
     show = sys.stderr.isatty() if progress is None else progress
     _claim(config, folder)
-    runs = load_runs(config.paths(), cache or folder / "pair_averages", config.data.rounds, show)
+    runs = load_runs(config.paths(), cache or folder / "pair_averages", config.data.rounds, show, config.data.gamma)
     groups = stack(runs, jnp.float32)
     if config.kernel.form == "convex":
         model = convex.fit(runs, config.kernel.buildup, config.training.error_floor)

@@ -29,6 +29,12 @@ SIMPSON = ((0.0, 1 / 6), (0.5, 4 / 6), (1.0, 1 / 6))
 CALIBRATION_STEPS = 50
 SINGULAR = 1e-5
 """Combinations of test functions of smaller variance than this share of the largest are not matched."""
+PLAUSIBLE = (1e-3, 200.0)
+"""Gamma outside is taken for a mistake in units: gas without correlations, or a crystal."""
+PARTICLES_PER_FUNCTION = 20
+"""Stored particles that calibration needs at least, per test function."""
+SIGNAL = 1.5
+"""Least mean square of rates over their errors; 1 would be noise alone."""
 AXISYMMETRIC = ("bimaxwellian",)
 CUBIC = ("uniform", "symmetric_double_well")
 ISOTROPIC = ("maxwellian", "uniform_ball", "equilibrium")
@@ -98,13 +104,10 @@ def calibrate(c: np.ndarray, target: np.ndarray) -> np.ndarray:
 def load_run(path: Path, cache: Path | None = None, rounds: int = 6) -> Run:
     """The learning data of one file, `rounds` pairings a snapshot and half; kept in `cache` once made.
 
-    Raises ConfigError where the file holds no particles or no rates of the present test functions.
+    Raises ConfigError where the file is not fit to learn from.
     """
     data = open_dataset(path)
-    if "psi_rate" not in data or "velocity" not in data:
-        raise ConfigError(f"{path}: holds no rates of test functions or no particles; is it a homogeneous quench?")
-    if data.attrs["test_functions_version"] != VERSION:
-        raise ConfigError(f"{path}: other test functions than this version's; make or import it again")
+    _refuse(path, data)
     data = data.isel(replicate=0, x=0)
     omega, start = float(data.attrs["plasma_frequency"]), str(data.attrs["start"])
     data = data.isel(t_kept=slice(None, None, EVERY))
@@ -126,10 +129,45 @@ def load_run(path: Path, cache: Path | None = None, rounds: int = 6) -> Run:
     )
 
 
-def load_runs(paths: Sequence[Path], cache: Path | None, rounds: int = 6, progress: bool = False) -> list[Run]:
-    """The learning data of several files."""
+def _refuse(path: Path, data: xr.Dataset) -> None:
+    """Raise ConfigError for data that no kernel can be learned from, and say why."""
+    if "psi_rate" not in data or "velocity" not in data:
+        raise ConfigError(f"{path}: holds no rates of test functions or no particles; is it a homogeneous quench?")
+    if data.attrs["test_functions_version"] != VERSION:
+        raise ConfigError(f"{path}: other test functions than this version's; make or import it again")
+    if data.sizes["x"] > 1:
+        raise ConfigError(f"{path}: {data.sizes['x']} cells along x; kernels are learned from homogeneous runs")
+    gamma = float(data.attrs["coupling_parameter"])
+    if not PLAUSIBLE[0] < gamma < PLAUSIBLE[1]:
+        raise ConfigError(f"{path}: Gamma = {gamma:.3g} is no moderately coupled plasma; were the units right?")
+    for name in ("velocity", "psi", "psi_rate", "psi_rate_error"):
+        if not np.isfinite(data[name].to_numpy()).all():
+            raise ConfigError(f"{path}: {name} holds values that are not finite")
+    kept, needed = data.sizes["particle"], PARTICLES_PER_FUNCTION * len(TEST_FUNCTIONS)
+    if kept < needed:
+        raise ConfigError(
+            f"{path}: {kept} stored particles are too few for {len(TEST_FUNCTIONS)} test functions; "
+            f"set statistics.particles_kept to {needed} or more"
+        )
+    signal = float(np.mean((data["psi_rate"] / data["psi_rate_error"]).to_numpy() ** 2))
+    if signal < SIGNAL:
+        raise ConfigError(f"{path}: the rates do not rise above their noise; use more particles or a start farther off")
+
+
+def load_runs(
+    paths: Sequence[Path],
+    cache: Path | None,
+    rounds: int = 6,
+    progress: bool = False,
+    gamma_range: tuple[float, float] | None = None,
+) -> list[Run]:
+    """The learning data of several files, of those with Gamma in the range where one is given."""
+    if gamma_range is not None:
+        paths = [
+            p for p in paths if gamma_range[0] <= float(open_dataset(p).attrs["coupling_parameter"]) <= gamma_range[1]
+        ]
     if not paths:
-        raise ConfigError("data.files: no file matches")
+        raise ConfigError("data.gamma: no file of data.files is in this range")
     return [load_run(p, cache, rounds) for p in tqdm(paths, unit="run", desc="pair averages", disable=not progress)]
 
 
