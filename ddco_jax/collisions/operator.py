@@ -17,6 +17,8 @@ from ddco_jax.moments import compute_moments
 
 METHODS = ("spectral", "direct")
 DIFFERENCES = ("central", "compact")
+FLOOR = 1e-15
+"""Least f of a cell that is told from zero, relative to its largest."""
 
 
 class CollisionOperator(eqx.Module):
@@ -27,8 +29,9 @@ class CollisionOperator(eqx.Module):
     Exact to rounding: mass, momentum and energy of every cell, whatever f does at the edge of the velocity box.
     Entropy production is non-negative (to rounding) for any positive f.  The scheme is second order in dv.
 
-    log f needs f > 0: below `floor()`, which is the square of the machine epsilon relative to the largest value in the
-    cell, f counts as the floor in p.  That leaves p antisymmetric, so all conservation laws hold as before.
+    log f needs f > 0: below `floor()`, FLOOR times the largest value in the cell, f counts as the floor in p.  That
+    leaves p antisymmetric, so all conservation laws hold as before, and keeps the far corners of the box, where f is
+    nothing and the gradients of its logarithm are large, from limiting the step of an explicit scheme.
 
     `differences="central"` is the paper's scheme.  Its D- does not see the grid's Nyquist mode, which then neither
     decays nor stays harmless where f is under-resolved.  `differences="compact"` is the mean over forward and backward
@@ -74,7 +77,7 @@ class CollisionOperator(eqx.Module):
 
     def floor(self, f: VelocityDistribution) -> VelocityDistribution:
         """f of one cell, floored so that its logarithm exists."""
-        smallest = jnp.finfo(f.dtype).eps ** 2 * lax.stop_gradient(jnp.max(f))
+        smallest = FLOOR * lax.stop_gradient(jnp.max(f))
         return jnp.maximum(f, jnp.maximum(smallest, jnp.finfo(f.dtype).tiny))
 
     def forces(self, h: VelocityDistribution) -> Forces:
