@@ -13,6 +13,7 @@ import xarray as xr
 from scipy.interpolate import make_interp_spline
 
 from ddco_jax.io import open_result
+from ddco_jax.md.dataset import draws
 from ddco_jax.settings import ConfigError
 
 BIN = 0.16
@@ -51,14 +52,18 @@ def compare(folder: Path, md: xr.Dataset, bin_width: float = BIN) -> list[dict[s
     for i, j in pairs:
         time = float(snapshots["t"][i])
         for cell in range(md.sizes["x"]):
-            share = float(md["density"][:, j, cell].sum() / md["density"][0, j].sum())  # of all replicates
-            particles = md.attrs["particles"] * share
-            errors = _errors(snapshots.isel(t=i, x=cell), md.isel(t=j, x=cell), merge, particles)
+            errors = _errors(snapshots.isel(t=i, x=cell), md.isel(t=j, x=cell), merge, particles_in(md, j, cell))
             for quantity, (total, noise) in errors.items():
                 excess = max(total**2 - noise**2, 0) ** 0.5
                 row = {"time": time, "cell": cell, "quantity": quantity, "total": total, "noise": noise}
                 rows.append(row | {"excess": excess, "kernel": kernel})
     return rows
+
+
+def particles_in(md: xr.Dataset, time: int, cell: int) -> float:
+    """Particles in a cell at a time, those of all draws together."""
+    share = float(md["density"][:, time, cell].sum() / md["density"][0, time].sum())
+    return md.attrs["particles"] * draws(md) * share
 
 
 def _errors(model: xr.Dataset, md: xr.Dataset, merge: int, particles: float) -> dict[str, tuple[float, float]]:

@@ -69,8 +69,7 @@ def _marginals(above, below, runs, md, times, cell, bin_width) -> None:
     merge = round(bin_width / md.attrs["bin_width"])
     edges = compare.bin_edges(md, merge)
     centres = (edges[1:] + edges[:-1]) / 2
-    share = float(md["density"][:, 0, cell].sum() / md["density"][0, 0].sum())
-    particles = md.attrs["particles"] * share
+    particles = compare.particles_in(md, 0, cell)
     for column, time in enumerate(times):
         index = int(np.argmin(np.abs(md["t"].to_numpy() - time)))
         measured = compare.merge_bins(md["f_vx"].isel(t=index, x=cell).mean("replicate").to_numpy(), merge, 1)

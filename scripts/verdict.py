@@ -113,6 +113,7 @@ def config_of(name: str, md, last: float, folder: Path):
     return parse(
         {
             "field": "none",
+            "precision": section["precision"],
             "plasma": {"density_m3": 1e24, "temperature_eV": scales.temperature_to_ev(T)},
             "grid": {"length_angstrom": 100.0, "nx": 1, "velocity_extent_m_s": extent, "nv": shape["nv"]},
             "time": {"step_ps": section["step"], "steps": round(last / section["step"])},

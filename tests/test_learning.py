@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -11,12 +12,14 @@ import pytest
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
 from ddco_jax.kernels import store
+from ddco_jax.kernels.convex import SHAPE, Convex, hats
 from ddco_jax.kernels.learned import KernelSection, build
 from ddco_jax.kernels.separable import PositiveSeparable, Term
-from ddco_jax.learning import nodes, pairs, weak_form
+from ddco_jax.learning import convex, nodes, pairs, recompress, weak_form
 from ddco_jax.learning.config import load as load_config
 from ddco_jax.learning.config import shipped_configs
 from ddco_jax.learning.train import chi_squared, stack, train
+from ddco_jax.md.dataset import open_dataset, write
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
 from ddco_jax.settings import ConfigError
 
@@ -254,3 +257,89 @@ def test_mistakes_in_a_training_config_are_named():
     with pytest.raises(ConfigError, match=r"training\.steps"):
         load_config("ddco", ["training.steps=0"])
     assert dataclasses.is_dataclass(TEST_FUNCTIONS)
+
+
+def test_least_squares_finds_a_kernel_in_its_span(rng):
+    """Rates made with a few of the fixed products: the fit returns them, build-up included, from exact data."""
+    coefficients = np.zeros(SHAPE, np.float32)
+    coefficients[:, 0, 0, 2], coefficients[:, 2, 1, 2] = 0.5, 0.05
+    truth = Convex(jnp.asarray(coefficients))
+    runs = [synthetic(rng, truth, gamma, start) for gamma in (0.8, 1.5) for start in ("bimaxwellian", "uniform")]
+    learned = convex.fit(runs, True, 0.0)
+    assert (learned.kernel.coefficients >= 0).all() and learned.buildup is not None
+    groups = stack(runs, jnp.float64)
+    nothing = Convex(jnp.asarray(0 * coefficients))
+    before, after = (
+        float(chi_squared(model, groups, unbiased=False))
+        for model in (eqx.tree_at(lambda m: m.kernel, learned, nothing), learned)
+    )
+    assert before > 100 and after < 1e-3 * before
+    markov = convex.fit(runs, False, 0.0)
+    assert markov.buildup is None and float(chi_squared(markov, groups, unbiased=False)) > 10 * after
+
+
+def test_hats_are_a_partition_of_unity():
+    x = jnp.log(jnp.asarray([1e-3, 0.05, 0.07, 0.4, 1.0, 3.0, 50.0]))
+    share = hats(x)
+    np.testing.assert_allclose(share.sum(-1), 1, rtol=1e-12)
+    assert (share >= 0).all() and share[0, 0] == 1 and share[-1, -1] == 1 and share[3, 3] == pytest.approx(1)
+
+
+@pytest.mark.usefixtures("promoting")
+def test_recompression_keeps_the_kernel(tmp_path, monkeypatch):
+    """Three products of a low-rank kernel by one positive one: near, positive, stored, and the distance is reported."""
+    monkeypatch.setattr(recompress, "STEPS", 200)
+    monkeypatch.setattr(recompress, "GAMMAS", np.array([0.3, 1.0]))
+    section = KernelSection(form="low_rank", width=4, buildup=False)
+    source = tmp_path / "source"
+    store.save(source, section.model_dump(mode="json"), build(section, 2), {"description": "random"})
+    report = recompress.recompress_learned(str(source), tmp_path / "small", 1)
+    assert "separable products        3 -> 1" in report
+    about = store.metadata(tmp_path / "small")
+    assert 0 < max(about["relative_distance"].values()) < 0.25
+    first = build(KernelSection(factors=True), 0).kernel
+    teacher = recompress.thermal_eigenvalues(store.load_learned(source).kernel)
+    start, end = (
+        float(recompress.distance(recompress.thermal_eigenvalues(k), teacher).mean())
+        for k in (first, store.load_learned(tmp_path / "small").kernel)
+    )
+    assert end < 0.5 * start
+    with pytest.raises(ConfigError, match="not empty"):
+        recompress.recompress_learned(str(source), tmp_path / "small", 1)
+    with pytest.raises(ConfigError, match="no kernel 'absent'"):
+        recompress.recompress_learned("absent", tmp_path / "other", 1)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return open_dataset(Path(__file__).parents[1] / "data" / "md" / "training" / "gamma_0.9_uniform.nc")
+
+
+BAD = {
+    "units": (lambda d: d.attrs.update(coupling_parameter=4e4), "were the units right"),
+    "nan": (lambda d: d["psi_rate"].values.__setitem__((0, 3, 5), np.nan), "psi_rate holds values that are not finite"),
+    "noise": (lambda d: d["psi_rate"].values.__imul__(1e-3), "do not rise above their noise"),
+    "version": (lambda d: d.attrs.update(test_functions_version=0), "other test functions"),
+}
+
+
+@pytest.mark.parametrize("mistake", BAD)
+def test_bad_data_is_refused_in_one_line(mistake, measured, tmp_path):
+    spoil, message = BAD[mistake]
+    data = measured.copy(deep=True)
+    spoil(data)
+    write(data, tmp_path / "bad.nc")
+    with pytest.raises(ConfigError, match=message) as error:
+        weak_form.load_run(tmp_path / "bad.nc")
+    assert "\n" not in str(error.value)
+
+
+def test_too_few_particles_and_no_overlap_are_refused(measured, tmp_path):
+    write(measured.isel(particle=slice(500)), tmp_path / "few.nc")
+    with pytest.raises(ConfigError, match="500 stored particles are too few for 54 test functions"):
+        weak_form.load_run(tmp_path / "few.nc")
+    with pytest.raises(ConfigError, match=r"data\.gamma: no file"):
+        weak_form.load_runs([tmp_path / "few.nc"], None, gamma_range=(2.0, 3.0))
+    equilibrium = sorted((Path(__file__).parents[1] / "data" / "md" / "equilibrium").glob("*.nc"))[0]
+    with pytest.raises(ConfigError, match="is it a homogeneous quench"):
+        weak_form.load_run(equilibrium)

@@ -1,4 +1,4 @@
-"""The MD dataset: one netCDF-4 file that opens in xarray, in code units, described in docs/md_data.md.
+"""The MD dataset: one netCDF-4 file that opens in xarray, in code units, described in data/md/README.md.
 
 Histogram densities are stored as the integer counts they are, velocities of particles as scaled integers; xarray
 undoes both on reading.
@@ -161,7 +161,20 @@ def write(dataset: xr.Dataset, path: Path) -> None:
 def _count_unit(dataset: xr.Dataset, name: str) -> float:
     """The density that one particle in one bin stands for."""
     width = dataset.attrs["bin_width"] ** (2 if name == "f_vxvy" else 1)
-    return dataset.attrs["density"] * dataset.sizes["x"] / dataset.attrs["particles"] / width
+    return dataset.attrs["density"] * dataset.sizes["x"] / (dataset.attrs["particles"] * draws(dataset)) / width
+
+
+def draws(dataset: xr.Dataset) -> int:
+    """Velocity draws that each replicate is the mean of."""
+    return int(dataset.attrs.get("draws_per_replicate", 1))
+
+
+def join_draws(dataset: xr.Dataset, groups: int) -> xr.Dataset:
+    """Replicates averaged into `groups` means of equally many: smaller, and their scatter still tells the noise."""
+    each = dataset.sizes["replicate"] // groups
+    joined = dataset.isel(replicate=slice(each * groups)).coarsen(replicate=each).mean(keep_attrs=True)
+    joined.attrs = dataset.attrs | {"draws_per_replicate": each * draws(dataset)}
+    return joined
 
 
 def open_dataset(path) -> xr.Dataset:
