@@ -45,7 +45,7 @@ def test_positive_for_all_arguments(name, rng):
         omega = kernel(v, v_prime, jnp.zeros(3), ONE, T)
         values = jnp.linalg.eigvalsh(omega)
         assert jnp.isfinite(omega).all() and (values[:, 0] >= -1e-12 * values[:, 2]).all()
-        assert (values[:, 2] > 0).all()
+        assert (values[:, 2] >= 0).all() and (scale > 1 or (values[:, 2] > 0).all())
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -56,7 +56,7 @@ def test_equilibrium_stays(name):
     f = jnp.asarray(np.exp(-v2 / (2 * 0.4))[None])
     op = CollisionOperator(grid, load_kernel(name))
     away = op(jnp.asarray(initial.bimaxwellian(grid, float(f.sum() * grid.dv3), 0.4, 0.5)))
-    assert jnp.abs(op(f)).max() < 1e-13 * jnp.abs(away).max() and jnp.abs(away).max() > 1e-4
+    assert jnp.abs(op(f)).max() < 2e-12 * jnp.abs(away).max() and jnp.abs(away).max() > 1e-4
 
 
 def test_tables_are_the_networks():
@@ -140,3 +140,15 @@ def test_gradients_with_respect_to_all_parameters_through_a_run():
             return float(observable(jax.tree.map(jnp.add, params, shift)))
 
         assert along == pytest.approx((moved(1) - moved(-1)) / (2 * step), rel=1e-5)
+
+
+def test_the_build_up_passes_one_and_settles():
+    """Not negative at any age and Gamma, zero at the quench, above 1 after 1.5/omega_p as MD is, 1 in the end."""
+    buildup = load_learned("ddco").buildup
+    age = jnp.linspace(0, 60, 6001)
+    for gamma in (0.02, 0.1, 0.5, 1.0, 2.0, 3.0, 10.0):
+        a = buildup(age, jnp.full(age.shape, gamma))
+        assert a[0] == 0 and a.min() >= 0 and a.max() < 2 and a[-1] == pytest.approx(1, abs=0.02)
+        if 0.5 <= gamma <= 3:
+            peak = age[jnp.argmax(a)]
+            assert 1.0 < peak < 2.2 and 1.01 < a.max() < 1.2

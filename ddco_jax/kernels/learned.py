@@ -39,6 +39,8 @@ class KernelSection(Section):
     width: int = 12
     depth: int = 2
     buildup: bool = True
+    overshoot: bool = False
+    """The build-up passes 1 and rings, as MD does, instead of rising to it."""
 
 
 class Learned(eqx.Module):
@@ -67,7 +69,9 @@ def build(section: KernelSection, seed: int) -> Learned:
         )
     buildup = None
     if section.buildup:
-        buildup = LearnedBuildup(jnp.array([-0.8, 0.1, 0.0], jnp.float32), jnp.array([0.25, 0.0], jnp.float32))
+        rise = jnp.array([-0.8, 0.1, 0.0], jnp.float32), jnp.array([0.25, 0.0], jnp.float32)
+        ringing = jnp.array([[-1.0, 0.5], [0.7, 0.0], [0.6, 0.0], [1.2, 0.0]], jnp.float32)
+        buildup = LearnedBuildup(*rise, ringing if section.overshoot else None)
     return Learned(kernel, buildup)
 
 

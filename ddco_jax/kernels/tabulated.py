@@ -31,7 +31,8 @@ class Tabulated(eqx.Module):
         def slope(s):
             return jax.jvp(value, (s,), (jnp.ones_like(s),))[1]
 
-        h = lax.stop_gradient(jnp.max(speed)) / (self.knots - 1)
+        # the barrier: speeds on a grid are constants, and to fold their maximum would take the compiler a minute
+        h = jnp.max(lax.optimization_barrier(lax.stop_gradient(speed))) / (self.knots - 1)
         table = h * jnp.arange(self.knots, dtype=speed.dtype)
         f = value(table)
         df, ddf = jax.jvp(slope, (table,), (jnp.ones_like(table),))
