@@ -210,6 +210,27 @@ def train(
     print(f"chi^2 per datum           {about['training_chi_squared']:.2f}")
 
 
+@app.command(name="transport")
+def transport_coefficients(
+    *,
+    kernel: Annotated[list[str] | None, Parameter(help="name or folder, may be repeated; all by default")] = None,
+    gamma: Annotated[list[float] | None, Parameter(help="coupling parameter, may be repeated")] = None,
+    order: Annotated[int, Parameter(help="Sonine polynomials")] = 4,
+    density_m3: Annotated[float | None, Parameter(help="add physical units, at this density")] = None,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """D*, eta*, kappa* of kernels by Chapman-Enskog expansion, Eq. (34)."""
+    from ddco_jax.config import ConfigError
+    from ddco_jax.report import transport_report, transport_report_table
+
+    _enable_x64()
+    try:
+        rows = transport_report(kernel, gamma, order, density_m3)
+    except ValueError as error:
+        raise ConfigError(f"--kernel: {error}") from None
+    print(json.dumps(rows, indent=1) if json_ else transport_report_table(rows))
+
+
 @app.command
 def recompress(
     kernel: str,

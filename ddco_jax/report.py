@@ -5,9 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ddco_jax import stability
+from ddco_jax import chapman_enskog, stability
 from ddco_jax.config import Config, ConfigError
 from ddco_jax.fields import poisson_field
+from ddco_jax.kernels import store
 from ddco_jax.run import Summary, build
 
 GIB = 2**30
@@ -145,3 +146,40 @@ def _axis_temperatures(grid, f: np.ndarray) -> np.ndarray:
 
 def _span(values) -> tuple[float, float]:
     return np.min(values), np.max(values)
+
+
+GAMMAS = (0.2, 0.5, 0.773, 1.0, 1.5, 2.0, 2.32, 3.0)
+"""Coupling parameters of the transport table by default."""
+
+
+def transport_report(names, gammas, order: int, density_m3: float | None) -> list[dict[str, Any]]:
+    """D*, eta* and kappa* by kernel and Gamma; in SI at a density where one is given.
+
+    Raises ValueError for a kernel that does not exist or that has no positive value at a Gamma.
+    """
+    rows = []
+    for name in names or ["landau", *store.pretrained()]:
+        kernel = store.load_kernel(name)
+        for gamma in gammas or GAMMAS:
+            found = chapman_enskog.transport(kernel, gamma, order=order)
+            if not all(float(x) > 0 for x in found):
+                raise ValueError(f"{name} has no transport coefficients at Gamma = {gamma:g}: it is not positive there")
+            row = {"gamma": gamma, **{k: float(v) for k, v in found._asdict().items()}, "kernel": name}
+            if density_m3 is not None:
+                row |= chapman_enskog.physical(found, gamma, density_m3)
+            rows.append(row)
+    return rows
+
+
+def transport_report_table(rows: list[dict[str, Any]]) -> str:
+    """One line per kernel and Gamma."""
+    units = [k for k in rows[0] if k.endswith(("_m2_s", "_Pa_s", "_W_mK", "_eV"))]
+    lines = [
+        f"{'kernel':16s}{'Gamma':>7s}{'D*':>11s}{'eta*':>11s}{'kappa*':>11s}" + "".join(f"{u:>15s}" for u in units)
+    ]
+    for row in rows:
+        line = f"{row['kernel']:16s}{row['gamma']:7.3g}"
+        line += "".join(f"{row[k]:11.4g}" for k in ("D_star", "eta_star", "kappa_star"))
+        lines.append(line + "".join(f"{row[u]:15.4g}" for u in units))
+    lines.append("D* in a^2 omega_p, eta* in m n a^2 omega_p, kappa* in n k a^2 omega_p; kinetic parts")
+    return "\n".join(lines)

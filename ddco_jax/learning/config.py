@@ -16,6 +16,8 @@ class DataSection(Section):
 
     files: tuple[str, ...] = Field(min_length=1)
     """Paths with wildcards, relative to the config or to the working directory."""
+    equilibrium: tuple[str, ...] = ()
+    """Equilibrium runs whose Green-Kubo coefficients the kernel has to have as well."""
     gamma: tuple[PositiveFloat, PositiveFloat] | None = None
     """Only files with a coupling parameter in this range."""
     rounds: PositiveInt = 4
@@ -30,6 +32,12 @@ class TrainingSection(Section):
     error_floor: NonNegativeFloat = 0.02
     """Share of each test function's largest rate that is added to its statistical error, in quadrature."""
     checkpoint_every: PositiveInt = 250
+    drift_weight: NonNegativeFloat = 0.0
+    """Weight of the accumulated residuals beside the chi^2 of the rates."""
+    coefficient_weight: NonNegativeFloat = 0.05
+    """Weight of the mean squared misfit of D* and eta* beside the logarithm of the mean chi^2 of the rates."""
+    coefficient_floor: NonNegativeFloat = 0.02
+    """Relative error that is added to theirs, in quadrature."""
 
 
 class TrainConfig(Section):
@@ -42,15 +50,23 @@ class TrainConfig(Section):
     training: TrainingSection = TrainingSection()
 
     def paths(self) -> list[Path]:
-        """The files that match.  Raises ConfigError where a pattern matches none."""
-        found: list[Path] = []
-        for pattern in self.data.files:
-            path = Path(pattern)
-            matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor) if path.anchor else path)))
-            if not matches:
-                raise ConfigError(f"data.files: nothing matches {pattern}")
-            found += [m for m in matches if m not in found]
-        return found
+        """The quenches.  Raises ConfigError where a pattern matches none."""
+        return _matches("data.files", self.data.files)
+
+    def equilibrium_paths(self) -> list[Path]:
+        """The equilibrium runs.  Raises ConfigError where a pattern matches none."""
+        return _matches("data.equilibrium", self.data.equilibrium)
+
+
+def _matches(key: str, patterns: tuple[str, ...]) -> list[Path]:
+    found: list[Path] = []
+    for pattern in patterns:
+        path = Path(pattern)
+        matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor) if path.anchor else path)))
+        if not matches:
+            raise ConfigError(f"{key}: nothing matches {pattern}")
+        found += [m for m in matches if m not in found]
+    return found
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -63,8 +79,9 @@ def load(source: str, overrides=()) -> TrainConfig:
     """Read a training config, or a shipped one by name.  Raises ConfigError with one line."""
     data, path = settings.read(source, shipped_configs(), overrides)
     section: Any = data.get("data")
-    if isinstance(section, dict) and isinstance(section.get("files"), list):
-        section["files"] = tuple(_absolute(f, path.parent) for f in section["files"])
+    for key in ("files", "equilibrium"):
+        if isinstance(section, dict) and isinstance(section.get(key), list):
+            section[key] = tuple(_absolute(f, path.parent) for f in section[key])
     return settings.parse(TrainConfig, settings.tuples(data), source)
 
 

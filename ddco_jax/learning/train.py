@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ddco_jax.kernels import store
 from ddco_jax.kernels.learned import Learned, build
 from ddco_jax.learning import convex
+from ddco_jax.learning.coefficients import Coefficients, load_coefficients
 from ddco_jax.learning.config import TrainConfig
 from ddco_jax.learning.weak_form import Predictor, Run, load_runs
 from ddco_jax.monitors import RunFailed
@@ -48,22 +49,32 @@ def chi_squared(model: Learned, groups: Sequence[Predictor], floor: float = 0.0,
     return jnp.mean(jnp.concatenate(each))
 
 
-def make_step(config: TrainConfig, groups: Sequence[Predictor]):
+def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Coefficients | None = None):
     """(initial optimizer state of a model, one step of the optimizer); jitted once."""
     t = config.training
     schedule = optax.cosine_decay_schedule(t.learning_rate, t.steps, 0.01)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
 
-    @eqx.filter_jit
-    def step(model, state, groups):
+    def objective(model, groups, coefficients):
         # the logarithm: runs of very different size of error weigh in alike from the first step to the last
-        loss, gradient = eqx.filter_value_and_grad(
-            lambda m: jnp.log(chi_squared(m, groups, t.error_floor, unbiased=False))
-        )(model)
-        updates, state = optimizer.update(gradient, state)
-        return eqx.apply_updates(model, updates), state, jnp.exp(loss)
+        chi = chi_squared(model, groups, t.error_floor, unbiased=False)
+        total = chi
+        if t.drift_weight:
+            drift = [jax.vmap(lambda p: p.drift_squared(model.kernel, model.buildup, t.error_floor))(g) for g in groups]
+            total = total + t.drift_weight * jnp.mean(jnp.concatenate(drift))
+        misfit = 0.0 if coefficients is None else coefficients.misfit(model.kernel)
+        return jnp.log(total) + t.coefficient_weight * misfit, chi
 
-    return lambda model: optimizer.init(eqx.filter(model, eqx.is_inexact_array)), lambda m, s: step(m, s, groups)
+    @eqx.filter_jit
+    def step(model, state, groups, coefficients):
+        (_, chi), gradient = eqx.filter_value_and_grad(objective, has_aux=True)(model, groups, coefficients)
+        updates, state = optimizer.update(gradient, state)
+        return eqx.apply_updates(model, updates), state, chi
+
+    def initialise(model):
+        return optimizer.init(eqx.filter(model, eqx.is_inexact_array))
+
+    return initialise, lambda model, state: step(model, state, groups, coefficients)
 
 
 def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progress: bool | None = None) -> Learned:
@@ -75,14 +86,18 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
     _claim(config, folder)
     runs = load_runs(config.paths(), cache or folder / "pair_averages", config.data.rounds, show, config.data.gamma)
     groups = stack(runs, jnp.float32)
+    coefficients = None
+    if equilibrium := config.equilibrium_paths():
+        coefficients = load_coefficients(equilibrium, config.training.coefficient_floor, jnp.float32)
     if config.kernel.form == "convex":
         model = convex.fit(runs, config.kernel.buildup, config.training.error_floor)
     else:
-        model = _descend(config, folder, groups, show)
+        model = _descend(config, folder, groups, coefficients, show)
     metadata = {
         "description": config.description,
         "training_chi_squared": float(chi_squared(model, groups)),
         "runs": [run.name for run in runs],
+        "coefficients_misfit": None if coefficients is None else float(coefficients.misfit(model.kernel)),
         "config": config.model_dump(mode="json"),
         "version": version("ddco-jax"),
         "jax": jax.__version__,
@@ -91,10 +106,10 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
     return model
 
 
-def _descend(config: TrainConfig, folder: Path, groups: Sequence[Predictor], show: bool) -> Learned:
+def _descend(config: TrainConfig, folder: Path, groups, coefficients, show: bool) -> Learned:
     """Adam, from the last checkpoint in the folder or from random parameters."""
     first = build(config.kernel, config.seed)
-    initialise, step = make_step(config, groups)
+    initialise, step = make_step(config, groups, coefficients)
     checkpoints = _Checkpoints(folder)
     fit = checkpoints.restore(Fit(first, initialise(first), 0))
     losses = _losses(folder)[: fit.step]

@@ -238,3 +238,15 @@ class Predictor(eqx.Module):
         variance = self.error**2 + (floor * jnp.max(jnp.abs(self.rate), axis=0)) ** 2
         square = residual[0] * residual[1] if unbiased else jnp.mean(residual, axis=0) ** 2
         return jnp.mean(square / variance)
+
+    def drift_squared(self, kernel, buildup=None, floor: float = 0.0):
+        """Mean square of the accumulated residuals, the errors of <psi>(t) - <psi>(0), over their own errors.
+
+        Rates are noisy and their small systematic errors add up: it is these sums that a forward solution shows.
+        """
+        interval = (self.times[:, -1] - self.times[:, 0])[:, None]
+        residual = jnp.mean(self.rates(kernel, buildup), axis=0) - self.rate
+        moved = jnp.cumsum(self.rate * interval, axis=0)
+        variance = jnp.cumsum((self.error * interval) ** 2, axis=0)
+        variance = variance + (floor * jnp.max(jnp.abs(moved), axis=0)) ** 2
+        return jnp.mean(jnp.cumsum(residual * interval, axis=0) ** 2 / variance)

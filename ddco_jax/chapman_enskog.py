@@ -1,0 +1,180 @@
+"""Transport coefficients of any kernel by Sonine expansion, Eq. (34): self-diffusion, shear viscosity, heat conduction.
+
+In thermal units, c = (v - v-bar)/v_th and omega = (omega_p v_th^2/n) omega-hat, with averages over two Maxwellians,
+
+    D   = v_th^2/omega_p     b A^-1 b,  A_pq = <grad phi_p . omega-hat . grad phi_q>
+    eta = m n v_th^2/omega_p b B^-1 b,  B_pq = 1/2 <(grad phi_p - grad' phi'_p) . omega-hat . (grad phi_q - ...)>
+
+with phi_p = c_x S_p^(3/2) for D and c_x c_y S_p^(5/2) for eta; kappa, in n k v_th^2/omega_p, is like eta with the
+polynomials of D from p = 1 on and the source c_x (c^2 - 5)/2;
+S Sonine (generalised Laguerre) polynomials of c^2/2.  A is the tagged particle's operator C- (no field-particle term).
+D and eta of order 1 are Landau's lnLambda formulas.  The averages depend on |u|, |c + c'| and the angle between them
+only: over the orientation they are taken exactly, (1/3) sum_a for vectors and (1/10) sum_ab for traceless tensors, and
+the rest is Gauss quadrature, in which Landau's 1/|u| is no singularity.
+"""
+
+import functools
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddco_jax._types import Array
+from ddco_jax.kernels.base import Kernel
+from ddco_jax.units import BOLTZMANN, PAPER, Scales
+
+ORDER = 4
+"""Sonine polynomials by default."""
+POINTS = (32, 24, 16)
+"""Quadrature points in |u|, |c + c'|/2 and the cosine between them by default."""
+REACH = (13.0, 6.5)
+"""Ends of the quadrature: the Maxwellian weight is exp(-42) there."""
+
+
+class Transport(NamedTuple):
+    """Reduced coefficients, in units of a^2 omega_p (times 1, m n, n k)."""
+
+    D_star: Array
+    """Self-diffusion."""
+    eta_star: Array
+    """Shear viscosity, kinetic part."""
+    kappa_star: Array
+    """Heat conduction, kinetic part."""
+
+
+@eqx.filter_jit
+def transport(
+    kernel: Kernel,
+    gamma,
+    *,
+    order: int = ORDER,
+    points: tuple[int, int, int] = POINTS,
+    density: float = 1.0,
+    scales: Scales = PAPER,
+) -> Transport:
+    """D*, eta*, kappa* of a kernel at coupling `gamma` (scalar or array); differentiable in the kernel's parameters.
+
+    `order` Sonine polynomials; `density` (n0) matters only for kernels without similarity in Gamma.
+    """
+    gamma = jnp.asarray(gamma, jnp.result_type(gamma, jnp.float32))
+
+    def one(g):
+        return _transport(kernel, g, order, points, density, scales)
+
+    return jax.lax.map(one, gamma) if gamma.ndim else one(gamma)
+
+
+def _transport(kernel, gamma, order, points, density, scales) -> Transport:
+    dtype = gamma.dtype
+    pairs = [jnp.asarray(a, dtype) for a in _pairs(points)]
+    n = jnp.asarray(density, dtype)
+    temperature = scales.coupling_parameter(n, 1.0) / gamma
+    first, second = _brackets(kernel, pairs, order, n, temperature, scales)
+    vector, heat, tensor = first[0], first[1][1:, 1:], second
+
+    def solve(matrix, source: float):
+        unit = jnp.zeros(len(matrix), dtype).at[0].set(source)
+        return unit @ jnp.linalg.solve(matrix, unit)
+
+    # v_th^2/omega_p over a^2 omega_p is 1/(3 Gamma)
+    return Transport(*(solve(m, s) / (3 * gamma) for m, s in ((vector, 1.0), (tensor, 1.0), (heat, 2.5))))
+
+
+def _brackets(kernel, pairs, order, n, temperature, scales):
+    """((A, B of vectors), B of tensors), matrices (order + 1, order + 1)[: order] over the Sonine polynomials."""
+    c, c_prime, weight = pairs
+    omega = _omega_hat(kernel, c, c_prime, n, temperature, scales)
+    gradients = [_vector_gradients(v, order + 1) for v in (c, c_prime)]
+    difference = gradients[0] - gradients[1]
+    A = jnp.einsum("s,spia,sij,sqja->pq", weight, gradients[0], omega, gradients[0], optimize=True) / 3
+    B = jnp.einsum("s,spia,sij,sqja->pq", weight, difference, omega, difference, optimize=True) / 6
+    shear = _tensor_gradients(c, order) - _tensor_gradients(c_prime, order)
+    second = jnp.einsum("s,spia,sij,sqja->pq", weight, shear, omega, shear, optimize=True) / 20
+    return (A[:order, :order], B), second
+
+
+def _omega_hat(kernel, c, c_prime, n, temperature, scales):
+    """omega over omega_p v_th^2/n for pairs (P, 3) in thermal units."""
+    thermal = jnp.sqrt(temperature)
+    zero = jnp.zeros(3, c.dtype)
+    omega = kernel(thermal * c, thermal * c_prime, zero, n, temperature)
+    return omega * (n / (scales.plasma_frequency(n) * temperature))
+
+
+def _sonine(square, order: int, index: float):
+    """S_p^(index)(square/2) and derivatives with respect to square/2, (order, P) each."""
+    x = square / 2
+    values = [jnp.ones_like(x), 1 + index - x]
+    slopes = [jnp.zeros_like(x), -jnp.ones_like(x)]
+    for p in range(1, order - 1):
+        a, b = 2 * p + 1 + index, p + index
+        values.append(((a - x) * values[p] - b * values[p - 1]) / (p + 1))
+        slopes.append(((a - x) * slopes[p] - values[p] - b * slopes[p - 1]) / (p + 1))
+    return jnp.stack(values[:order]), jnp.stack(slopes[:order])
+
+
+def _vector_gradients(c, order: int):
+    """d_i [c_a S_p^(3/2)], (P, order, 3, 3)."""
+    S, dS = _sonine(jnp.sum(c**2, -1), order, 1.5)
+    eye = jnp.eye(3, dtype=c.dtype)
+    return jnp.einsum("ps,ia->spia", S, eye) + jnp.einsum("ps,si,sa->spia", dS, c, c)
+
+
+def _tensor_gradients(c, order: int):
+    """d_i [(c_a c_b - delta_ab c^2/3) S_p^(5/2)], (P, order, 3, 9)."""
+    S, dS = _sonine(jnp.sum(c**2, -1), order, 2.5)
+    eye = jnp.eye(3, dtype=c.dtype)
+    traceless = jnp.einsum("sa,sb->sab", c, c) - jnp.sum(c**2, -1)[:, None, None] * eye / 3
+    slope = jnp.einsum("ia,sb->siab", eye, c) + jnp.einsum("ib,sa->siab", eye, c)
+    slope = slope - 2 / 3 * jnp.einsum("si,ab->siab", c, eye)
+    out = jnp.einsum("ps,siab->spiab", S, slope) + jnp.einsum("ps,si,sab->spiab", dS, c, traceless)
+    return out.reshape(*out.shape[:3], 9)
+
+
+@functools.cache
+def _pairs(points: tuple[int, int, int]):
+    """Pairs c, c' (P, 3) and weights (P,) of the average over two Maxwellians, up to their common orientation."""
+    (u, wu), (g, wg) = (_half_line(n, end) for n, end in zip(points, REACH, strict=False))
+    cosine, wc = np.polynomial.legendre.leggauss(points[2])
+    wu = wu * u**2 * np.exp(-(u**2) / 4)
+    wg = wg * g**2 * np.exp(-(g**2))
+    wu, wg, wc = (w / w.sum() for w in (wu, wg, wc))
+    u, g, cosine = (a.reshape(-1) for a in np.meshgrid(u, g, cosine, indexing="ij"))
+    weight = np.einsum("a,b,c->abc", wu, wg, wc).reshape(-1)
+    relative = np.stack([np.zeros_like(u), np.zeros_like(u), u], -1)
+    centre = np.stack([g * np.sqrt(1 - cosine**2), np.zeros_like(g), g * cosine], -1)
+    return centre + relative / 2, centre - relative / 2, weight
+
+
+def _half_line(n: int, end: float):
+    """Gauss-Legendre on [0, end]."""
+    x, w = np.polynomial.legendre.leggauss(n)
+    return end * (x + 1) / 2, end * w / 2
+
+
+def physical(coefficients: Transport, gamma: float, density_m3: float, scales: Scales = PAPER) -> dict[str, float]:
+    """Temperature and coefficients in SI at a density (1/m^3) and coupling: D, eta, kappa with k in J/K."""
+    n = density_m3 / scales.density
+    temperature = scales.coupling_parameter(n, 1.0) / gamma
+    a = (3 / (4 * np.pi * density_m3)) ** (1 / 3)
+    unit = a**2 * scales.plasma_frequency(n) / scales.time
+    return {
+        "temperature_eV": scales.temperature_to_ev(temperature),
+        "D_m2_s": float(coefficients.D_star) * unit,
+        "eta_Pa_s": float(coefficients.eta_star) * unit * scales.mass * density_m3,
+        "kappa_W_mK": float(coefficients.kappa_star) * unit * density_m3 * BOLTZMANN,
+    }
+
+
+def converged(kernel: Kernel, gamma: float, tolerance: float = 1e-5, largest: int = 12) -> tuple[Transport, int, float]:
+    """(coefficients, order, relative quadrature error): the first order whose next one moves none by more."""
+    before = transport(kernel, gamma, order=2)
+    for order in range(3, largest + 1):
+        now = transport(kernel, gamma, order=order)
+        if all(abs(float(a / b) - 1) < tolerance for a, b in zip(now, before, strict=True)):
+            break
+        before = now
+    finer = transport(kernel, gamma, order=order, points=(48, 36, 24))
+    return finer, order, max(abs(float(a / b) - 1) for a, b in zip(now, finer, strict=True))
