@@ -58,7 +58,7 @@ def transport(
 
     `order` Sonine polynomials; `density` (n0) matters only for kernels without similarity in Gamma.
     """
-    gamma = jnp.asarray(gamma, jnp.result_type(gamma, jnp.float32))
+    gamma = jnp.asarray(gamma, None if hasattr(gamma, "dtype") else float)
 
     def one(g):
         return _transport(kernel, g, order, points, density, scales)

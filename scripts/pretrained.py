@@ -51,8 +51,9 @@ def make(name: str, scratch: Path) -> None:
         "final_loss_by_seed": [last_loss(f) for f in folders],
         "training_seconds_by_seed": seconds,
     }
-
-    text["metadata"]["config"]["data"]["files"] = ["data/md/training/*.nc"]  # not the paths of this machine
+    data = text["metadata"]["config"]["data"]
+    for key in ("files", "equilibrium"):  # not the paths of this machine
+        data[key] = [f.removeprefix(f"{ROOT}/") for f in data[key] or ()]
     (target / store.SPECIFICATION).write_text(json.dumps(text, indent=1) + "\n")
     if len(folders) > 1:
         text["metadata"]["spread_by_gamma"] = spread(name)

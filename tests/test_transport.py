@@ -137,7 +137,7 @@ def measured():
 
 
 def test_the_default_kernel_has_the_coefficients_of_md(measured):
-    """D* within 5 %, the kinetic eta* within 10 %; Landau with the effective-potential logarithm misses eta* by more."""
+    """D* within 5 %, the kinetic eta* within 10 %; Landau with Xi22/2 misses eta* by more."""
     assert len(measured) >= 7
     for md in measured:
         found = transport(load_kernel("ddco"), md.gamma)
