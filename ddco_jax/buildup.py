@@ -30,12 +30,39 @@ class StretchedExponential(eqx.Module):
         return jnp.where(positive, -jnp.expm1(-(ratio**self.exponent)), 0)
 
 
+class Amplitude(eqx.Module):
+    """A(|u|) = total [1 - deficit h(|u|)], h = 1/(1 + (|u|/width)^2), |u| in thermal speeds: slow pairs lag behind.
+
+    total >= 0 and 0 <= deficit <= 1, so A >= 0; it multiplies omega, whose symmetry and null vector do not notice.
+    """
+
+    total: Array
+    deficit: Array
+    width: Array
+
+    def lag(self, speed) -> Array:
+        """h at speeds that broadcast with the width."""
+        return 1 / (1 + (speed / self.width) ** 2)
+
+    def __call__(self, speed) -> Array:
+        return self.total * (1 - self.deficit * self.lag(speed))
+
+
+MEMORY = 20.0
+"""1/omega_p: how long a quench differs from an aged plasma; longer than the quenches in the data, which do not tell."""
+
+
 class LearnedBuildup(eqx.Module):
     """A(s; Gamma) = [1 - exp(-(s/tau)^p)] [1 + b exp(-s/theta) sin(w s - phi)], all smooth in ln Gamma, fitted to MD.
 
-    The second factor, there where `overshoot` is not None, is the ringing of the correlations that have built up: MD
-    passes its kinetic rate after about 1.5/omega_p and falls below it before it settles.  b < BOUND keeps A positive,
-    which is all that conservation and the H-theorem ask for.
+    The first factor rises from 0 to 1.  The second, where `overshoot` is not None, is the ringing of the correlations
+    that have built up: MD passes its kinetic rate after about 1.5/omega_p and falls below it before it settles.
+
+    With `memory`, A depends on |u| as well (an `Amplitude`): what decays freely with memory, dC/dt = -int M(t') C(t-t')
+    dt', decays faster than its Green-Kubo coefficient 1/nu = int C dt says, by about nu times the time of the memory,
+    while slow pairs, whose collisions take longest, lag behind.  Both differences fade after MEMORY: in an aged plasma
+    A = 1, and the kernel has the transport coefficients.  b < BOUND keeps A positive, which is all that conservation
+    and the H-theorem ask for.
     """
 
     time: Array
@@ -44,8 +71,10 @@ class LearnedBuildup(eqx.Module):
     """Coefficients of ln p."""
     overshoot: Array | None = None
     """(4, 2): coefficients of logit(b/BOUND), ln theta (1/omega_p), ln w (omega_p), phi."""
+    memory: Array | None = None
+    """(3, 2): coefficients of the ln of the lead, of the logit of the deficit of slow pairs, of ln(width/v_th)."""
 
-    def __call__(self, age: Elementwise, gamma: Elementwise) -> Elementwise:
+    def __call__(self, age: Elementwise, gamma: Elementwise) -> Elementwise | Amplitude:
         x = jnp.log(jnp.clip(gamma, *GAMMA_RANGE))
 
         def polynomial(coefficients):
@@ -54,9 +83,16 @@ class LearnedBuildup(eqx.Module):
         tau, p = jnp.exp(polynomial(self.time)), jnp.exp(polynomial(self.exponent))
         positive = age > 0
         ratio = jnp.where(positive, age, 1) / tau
-        amplitude = jnp.where(positive, -jnp.expm1(-(ratio**p)), 0)
-        if self.overshoot is None:
-            return amplitude
-        b, theta, w, phi = (polynomial(coefficients) for coefficients in self.overshoot)
-        ringing = jnp.exp(-age * jnp.exp(-theta)) * jnp.sin(jnp.exp(w) * age - phi)
-        return amplitude * (1 + BOUND * jax.nn.sigmoid(b) * ringing)
+        rise = jnp.where(positive, -jnp.expm1(-(ratio**p)), 0)
+        relative = jnp.ones_like(rise)
+        if self.overshoot is not None:
+            b, theta, w, phi = (polynomial(coefficients) for coefficients in self.overshoot)
+            ringing = jnp.exp(-age * jnp.exp(-theta)) * jnp.sin(jnp.exp(w) * age - phi)
+            relative = relative + BOUND * jax.nn.sigmoid(b) * ringing
+        if self.memory is None:
+            return rise * relative
+        lead, deficit, width = (polynomial(coefficients) for coefficients in self.memory)
+        young = jnp.exp(-age / MEMORY)
+        return Amplitude(
+            rise * (relative + young * jnp.exp(lead)), young * jax.nn.sigmoid(deficit), jnp.exp(width) + 0 * age
+        )

@@ -9,6 +9,7 @@ import pytest
 from conftest import CUBIC, SMALL, random_low_rank, random_positive
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
+from ddco_jax.buildup import Amplitude
 from ddco_jax.collisions import transforms
 from ddco_jax.kernels.store import load_kernel
 from ddco_jax.moments import power_moments
@@ -198,6 +199,25 @@ def test_amplitude_and_cells_at_once(rng):
         assert np.allclose(together, one_by_one, rtol=0, atol=1e-14 * np.max(np.abs(one_by_one)))
     a = jnp.linspace(0, 1, 5)
     assert np.allclose(CollisionOperator(grid, kernel)(f, a), a[:, None, None, None] * one_by_one)
+
+
+def test_an_amplitude_of_relative_speed(rng):
+    """It multiplies omega: conservation to rounding, entropy, spectral = direct; at a constant it multiplies C."""
+    grid = PhaseGrid(1.0, 2, (2.0, 2.2, 2.4), (7, 6, 8))
+    f, kernel = random_positive(rng, grid.shape), make("shared", rng)
+    slow = Amplitude(jnp.array([1.3, 0.4]), jnp.array([0.9, 0.3]), jnp.array([1.2, 2.0]))
+    op, oracle = CollisionOperator(grid, kernel), CollisionOperator(grid, kernel, "direct")
+    c = op(f, slow)
+    assert np.max(np.abs(c - oracle(f, slow))) < 1e-12 * np.max(np.abs(c))
+    assert np.max(np.abs(c - slow.total[:, None, None, None] * op(f))) > 0.05 * np.max(np.abs(c))
+    v = np.meshgrid(*grid.velocities, indexing="ij")
+    for invariant in (np.ones_like(v[0]), *v, sum(w**2 for w in v)):
+        assert np.all(np.abs(np.sum(invariant * c, (1, 2, 3))) < 1e-14 * np.sum(np.abs(invariant * c), (1, 2, 3)))
+    assert np.all(jnp.sum(c * jnp.log(f), (1, 2, 3)) < 0)
+    even = Amplitude(slow.total, 0 * slow.deficit, slow.width)
+    np.testing.assert_allclose(op(f, even), op(f, slow.total), rtol=0, atol=1e-14 * np.max(np.abs(c)))
+    aged = kernels.Scaled(kernel, jax.tree.map(lambda a: a[0], slow))
+    np.testing.assert_allclose(CollisionOperator(grid, aged)(f)[0], c[0], rtol=0, atol=1e-14 * np.max(np.abs(c)))
 
 
 def test_floor_keeps_everything_finite_and_conserved():

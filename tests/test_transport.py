@@ -55,10 +55,11 @@ def test_maxwell_molecules_need_one_polynomial():
 def test_small_anisotropy_decays_as_the_first_order_says(name):
     """3 nu_T/omega_p = 1/(3 Gamma eta_1*), by the operator on a grid, to the error of the grid."""
     kernel = load_kernel(name)
-    width = 5.0 * T**0.5
-    grid = PhaseGrid(1.0, 1, (width, width, width), (20, 20, 20))
+    width, points = (5.0 * T**0.5, 20) if name != "ddco-paper" else (4.5 * T**0.5, 14)
+    grid = PhaseGrid(1.0, 1, (width, width, width), (points, points, points))
     f = jnp.asarray(initial.bimaxwellian(grid, 1.0, T, 0.99))
-    c = CollisionOperator(grid, kernel)(f)
+    # the paper's form has many products: its spectral operator takes minutes to compile
+    c = CollisionOperator(grid, kernel, "direct" if name == "ddco-paper" else "spectral")(f)
     v2 = [jnp.asarray(v**2) for v in np.meshgrid(*grid.velocities, indexing="ij")]
 
     def anisotropy(g):

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from ddco_jax._types import Array, Distribution, Float, Profile, Scalar, VelocityDistribution
+from ddco_jax.buildup import Amplitude
 from ddco_jax.collisions import direct, spectral
 from ddco_jax.collisions.differences import Forces, curvature, curvature_divergence, divergence, gradient
 from ddco_jax.grid import PhaseGrid
-from ddco_jax.kernels import Kernel
+from ddco_jax.kernels import Kernel, Scaled
 from ddco_jax.moments import compute_moments
 
 METHODS = ("spectral", "direct")
@@ -24,7 +25,8 @@ FLOOR = 1e-15
 class CollisionOperator(eqx.Module):
     """C[f] = D+ p,  p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j'),  q = D- log f, with each cell's rho, v-bar, T.
 
-    `op(f)` returns C[f], (nx, nvx, nvy, nvz), n0 V0^-3/t0.  `op(f, amplitude)` multiplies it by amplitude(x) >= 0.
+    `op(f)` returns C[f], (nx, nvx, nvy, nvz), n0 V0^-3/t0.  `op(f, amplitude)` multiplies it by amplitude(x) >= 0,
+    or omega by an amplitude(x, |u|) >= 0 (`buildup`).
 
     Exact to rounding: mass, momentum and energy of every cell, whatever f does at the edge of the velocity box.
     Entropy production is non-negative (to rounding) for any positive f.  The scheme is second order in dv.
@@ -70,8 +72,10 @@ class CollisionOperator(eqx.Module):
         self.cells_at_once = cells_at_once
 
     @eqx.filter_jit
-    def __call__(self, f: Distribution, amplitude: Profile | None = None) -> Distribution:
-        """C[f]; `amplitude` (nx,) multiplies it, one non-negative number per cell."""
+    def __call__(self, f: Distribution, amplitude: Profile | Amplitude | None = None) -> Distribution:
+        """C[f]; `amplitude` (nx,) multiplies it, one non-negative number per cell; an `Amplitude`, omega."""
+        if isinstance(amplitude, Amplitude):
+            return self._over_cells(self._cell, f, amplitude)
         c = self._over_cells(self._cell, f)
         return c if amplitude is None else amplitude[:, None, None, None] * c
 
@@ -85,7 +89,7 @@ class CollisionOperator(eqx.Module):
         R = curvature(self.grid, h) if self.differences == "compact" else None
         return Forces(gradient(self.grid, h), R)
 
-    def flux(self, f: VelocityDistribution, forces: Forces) -> Forces:
+    def flux(self, f: VelocityDistribution, forces: Forces, amplitude: Amplitude | None = None) -> Forces:
         """The fluxes of one cell for given forces; linear in them.
 
         With the forces of log f they are the collision flux; with those of another functional derivative they give
@@ -93,10 +97,11 @@ class CollisionOperator(eqx.Module):
         """
         density, drift, temperature = compute_moments(self.grid, f)
         positive = self.floor(f)
+        kernel = self.kernel if amplitude is None else Scaled(self.kernel, amplitude)
         with jax.named_scope("collision_flux"):
             if self.method == "direct":
-                return direct.collision_flux(self.grid, self.kernel, positive, forces, density, drift, temperature)
-            separable = self.kernel.separable(density, temperature)
+                return direct.collision_flux(self.grid, kernel, positive, forces, density, drift, temperature)
+            separable = kernel.separable(density, temperature)
             return spectral.collision_flux(self.grid, separable, positive, forces, drift)
 
     def dissipation(self, f: VelocityDistribution, a: VelocityDistribution, b: VelocityDistribution) -> Scalar:
@@ -134,15 +139,16 @@ class CollisionOperator(eqx.Module):
 
         return lax.map(cell, f)
 
-    def _cell(self, f: VelocityDistribution) -> VelocityDistribution:
-        p, p_R = self.flux(f, self.forces(jnp.log(self.floor(f))))
+    def _cell(self, f: VelocityDistribution, amplitude: Amplitude | None = None) -> VelocityDistribution:
+        p, p_R = self.flux(f, self.forces(jnp.log(self.floor(f))), amplitude)
         c = divergence(self.grid, p)
         return c if p_R is None else c + curvature_divergence(self.grid, p_R)
 
-    def _over_cells(self, function, f: Distribution):
+    def _over_cells(self, function, *cells):
+        """`function` of every cell; `cells` are pytrees with a leading axis x."""
         # checkpoint: the backward pass recomputes a cell instead of storing its transforms (the lambda: a bound
         # method would be hashed with the traced parameters of the kernel)
-        cell = jax.checkpoint(lambda f_cell: function(f_cell))
-        if f.shape[0] <= self.cells_at_once:
-            return jax.vmap(cell)(f)
-        return lax.map(cell, f, batch_size=self.cells_at_once if self.cells_at_once > 1 else None)
+        cell = jax.checkpoint(lambda arguments: function(*arguments))
+        if cells[0].shape[0] <= self.cells_at_once:
+            return jax.vmap(cell)(cells)
+        return lax.map(cell, cells, batch_size=self.cells_at_once if self.cells_at_once > 1 else None)

@@ -139,6 +139,7 @@ class _KernelSpectra:
         axes = list(zip(grid.nv, grid.dv, strict=True))
         self.symmetries = [p for p in itertools.permutations(range(3)) if [axes[i] for i in p] == axes]
         self.made: dict = {}
+        self.radial: dict = {}
 
     def rows(self, m: int, n: int, moments: list) -> dict:
         """For each pair (i, j): (place, octant, parity) of the kernel component of every source moment."""
@@ -166,18 +167,23 @@ class _KernelSpectra:
         return jnp.where(self.distinct, projector, 0)
 
     def _isotropic_values(self, weights: Weights, i, j):
-        assert weights.isotropic is not None
-        return weights.isotropic(self.speed) * self._P(i, j)
+        return self._radial(weights.isotropic) * self._P(i, j)
 
     def _anisotropic_values(self, weights: Weights, i, j, a, b):
         P = self._P
         S = (P(i, a) * P(j, b) + P(i, b) * P(j, a)) / 2
         values = jnp.zeros_like(self.speed)
         if weights.perpendicular is not None:
-            values += weights.perpendicular(self.speed) * (P(i, j) * P(a, b) - S)
+            values += self._radial(weights.perpendicular) * (P(i, j) * P(a, b) - S)
         if weights.parallel is not None:
-            values += weights.parallel(self.speed) * S
+            values += self._radial(weights.parallel) * S
         return 4 * values
+
+    def _radial(self, function):
+        """A weight at all |u| of the grid; traced once for all components, which keeps compilation short."""
+        if id(function) not in self.radial:
+            self.radial[id(function)] = (function(self.speed), function)  # the function too: its id stays its own
+        return self.radial[id(function)][0]
 
 
 def _parity(component) -> transforms.Parity:

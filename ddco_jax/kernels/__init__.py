@@ -1,6 +1,6 @@
 """What the collision kernel omega is."""
 
-from ddco_jax.kernels.base import Kernel, Separable, Weights
+from ddco_jax.kernels.base import Kernel, Scaled, Separable, Weights
 from ddco_jax.kernels.landau import Landau, MaxwellMolecules, classical, effective_potential
 from ddco_jax.kernels.lowrank import LowRank
 from ddco_jax.kernels.tabulated import Tabulated
@@ -10,6 +10,7 @@ __all__ = [
     "Landau",
     "LowRank",
     "MaxwellMolecules",
+    "Scaled",
     "Separable",
     "Tabulated",
     "Weights",

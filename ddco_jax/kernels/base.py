@@ -60,6 +60,27 @@ class Kernel(eqx.Module):
         return assemble(pair, *self.radial(*speeds, density, temperature))
 
 
+class Scaled(Kernel):
+    """omega times A(|u|/v_th) >= 0, |u| in thermal speeds of the local state."""
+
+    kernel: Kernel
+    amplitude: Callable[[Array], Array]
+
+    def separable(self, density, temperature) -> Separable:
+        def scale(weight):
+            return (
+                None if weight is None else lambda speed: weight(speed) * self.amplitude(speed / jnp.sqrt(temperature))
+            )
+
+        products = self.kernel.separable(density, temperature)
+        return Separable(products.factors, {mn: Weights(*map(scale, w)) for mn, w in products.weights.items()})
+
+    def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
+        weights = self.kernel.radial(relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature)
+        amplitude = self.amplitude(relative_speed / jnp.sqrt(temperature))
+        return tuple(amplitude * w for w in weights)
+
+
 class PairGeometry(NamedTuple):
     """Speeds and projections of velocity pairs, finite (with finite gradients) also at u = 0."""
 

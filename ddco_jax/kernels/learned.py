@@ -41,6 +41,8 @@ class KernelSection(Section):
     buildup: bool = True
     overshoot: bool = False
     """The build-up passes 1 and rings, as MD does, instead of rising to it."""
+    memory: bool = False
+    """Free decay leads over an aged plasma, and slow pairs lag behind: A depends on |u|."""
 
 
 class Learned(eqx.Module):
@@ -71,7 +73,8 @@ def build(section: KernelSection, seed: int) -> Learned:
     if section.buildup:
         rise = jnp.array([-0.8, 0.1, 0.0], jnp.float32), jnp.array([0.25, 0.0], jnp.float32)
         ringing = jnp.array([[-1.0, 0.5], [0.7, 0.0], [0.6, 0.0], [1.2, 0.0]], jnp.float32)
-        buildup = LearnedBuildup(*rise, ringing if section.overshoot else None)
+        lag = jnp.array([[-2.0, 0.3], [-1.0, 0.0], [0.3, 0.0]], jnp.float32)
+        buildup = LearnedBuildup(*rise, ringing if section.overshoot else None, lag if section.memory else None)
     return Learned(kernel, buildup)
 
 

@@ -16,6 +16,7 @@ import xarray as xr
 from scipy.interpolate import CubicSpline
 from tqdm import tqdm
 
+from ddco_jax.buildup import Amplitude
 from ddco_jax.learning import nodes
 from ddco_jax.learning.pairs import pair_averages
 from ddco_jax.md.dataset import open_dataset
@@ -220,11 +221,20 @@ class Predictor(eqx.Module):
     def rates(self, kernel, buildup=None):
         """Predicted rates (2, I, K) per omega_p t, from the two independent halves of the pair averages."""
         values = nodes.kernel_values(kernel, self.density, self.temperature, self.plasma_frequency)
-        instantaneous = jnp.einsum("htkam,am->htk", self.averages, values.astype(self.averages.dtype))
+        values = values.astype(self.averages.dtype)[None]
         share = jnp.asarray([weight for _, weight in SIMPSON], self.averages.dtype) * jnp.ones_like(self.times)
+        shares = share[None]
         if buildup is not None:
-            share = share * buildup(self.times, jnp.broadcast_to(self.gamma, self.times.shape))
-        return jnp.einsum("iq,iqt,htk->hik", share, self.interpolation, instantaneous)
+            gamma = jnp.broadcast_to(self.gamma, self.times.shape)
+            amplitude = buildup(self.times, gamma)
+            if isinstance(amplitude, Amplitude):  # a sum of two products of a function of |u| and one of the age
+                lag = buildup(self.times[0, 0], self.gamma).lag(jnp.asarray(nodes.speeds()[0], values.dtype))
+                values = jnp.concatenate([values, values * lag])
+                shares = share * amplitude.total * jnp.stack([jnp.ones_like(share), -amplitude.deficit])
+            else:
+                shares = shares * amplitude
+        instantaneous = jnp.einsum("htkam,bam->bhtk", self.averages, values)
+        return jnp.einsum("biq,iqt,bhtk->hik", shares, self.interpolation, instantaneous)
 
     def chi_squared(self, kernel, buildup=None, floor: float = 0.0, unbiased: bool = True):
         """Mean of (predicted - measured)^2 over the squared error.

@@ -21,7 +21,7 @@ class MidpointCollision(Stepper):
     Mass, momentum and energy of every cell are exact to rounding (they are linear in f); entropy grows to the order of
     the scheme.  Stable for dt max sum_a A_aa/dv_a^2 <= 2 with A the diffusion tensor (`stability.collision_number`).
 
-    `buildup` is A(s; Gamma), a function of (correlation age, Gamma) with values in [0, 1]; it is evaluated once per
+    `buildup` is A(s; Gamma) >= 0, a function of (correlation age, Gamma), or of |u| as well; it is evaluated once per
     step, at the age that the state carries, which in Strang splitting is that of the collision midpoint.
     `substeps` divides the step: steep, under-resolved distributions need shorter collision steps than the linear
     limit says, since the relative rate of change is largest in the cells beside a peak.
