@@ -217,18 +217,28 @@ def transport_coefficients(
     gamma: Annotated[list[float] | None, Parameter(help="coupling parameter, may be repeated")] = None,
     order: Annotated[int, Parameter(help="Sonine polynomials")] = 4,
     density_m3: Annotated[float | None, Parameter(help="add physical units, at this density")] = None,
+    md: Annotated[list[Path] | None, Parameter(help="equilibrium runs to compare with", consume_multiple=True)] = None,
+    figure: Annotated[
+        Path | None, Parameter(help="draw D and eta against T at 1e21 and 1e24 m^-3 into this file")
+    ] = None,
     json_: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
-    """D*, eta*, kappa* of kernels by Chapman-Enskog expansion, Eq. (34)."""
+    """D*, eta*, kappa* of kernels by Chapman-Enskog expansion, Eq. (34), beside Green-Kubo values of MD."""
     from ddco_jax.config import ConfigError
-    from ddco_jax.report import transport_report, transport_report_table
+    from ddco_jax.report import measured_coefficients, transport_report, transport_report_table
 
     _enable_x64()
+    measured = measured_coefficients(md or [])
     try:
-        rows = transport_report(kernel, gamma, order, density_m3)
+        rows = transport_report(kernel, gamma, order, density_m3, measured)
     except ValueError as error:
         raise ConfigError(f"--kernel: {error}") from None
     print(json.dumps(rows, indent=1) if json_ else transport_report_table(rows))
+    if figure is not None:
+        from ddco_jax.plot_transport import KERNELS, plot_coefficients
+
+        figure.parent.mkdir(parents=True, exist_ok=True)
+        print(plot_coefficients(figure, kernel or KERNELS, measured=measured), file=sys.stderr)
 
 
 @app.command

@@ -9,6 +9,8 @@ from ddco_jax import chapman_enskog, stability
 from ddco_jax.config import Config, ConfigError
 from ddco_jax.fields import poisson_field
 from ddco_jax.kernels import store
+from ddco_jax.md import green_kubo
+from ddco_jax.md.dataset import open_dataset
 from ddco_jax.run import Summary, build
 
 GIB = 2**30
@@ -152,21 +154,34 @@ GAMMAS = (0.2, 0.5, 0.773, 1.0, 1.5, 2.0, 2.32, 3.0)
 """Coupling parameters of the transport table by default."""
 
 
-def transport_report(names, gammas, order: int, density_m3: float | None) -> list[dict[str, Any]]:
-    """D*, eta* and kappa* by kernel and Gamma; in SI at a density where one is given.
+def measured_coefficients(files) -> list[green_kubo.Transport]:
+    """Green-Kubo coefficients of equilibrium runs, by Gamma."""
+    return [green_kubo.transport(group) for group in green_kubo.group([open_dataset(f) for f in files])]
 
+
+def transport_report(names, gammas, order: int, density_m3: float | None, measured=()) -> list[dict[str, Any]]:
+    """D*, eta* and kappa* by kernel and Gamma; in SI at a density, and over `measured` ones, where given.
+
+    Gamma are those of the measurements where there are any.
     Raises ValueError for a kernel that does not exist or that has no positive value at a Gamma.
     """
     rows = []
+    truth = {md.gamma: md for md in measured}
     for name in names or ["landau", *store.pretrained()]:
         kernel = store.load_kernel(name)
-        for gamma in gammas or GAMMAS:
+        for gamma in gammas or list(truth) or GAMMAS:
             found = chapman_enskog.transport(kernel, gamma, order=order)
             if not all(float(x) > 0 for x in found):
                 raise ValueError(f"{name} has no transport coefficients at Gamma = {gamma:g}: it is not positive there")
             row = {"gamma": gamma, **{k: float(v) for k, v in found._asdict().items()}, "kernel": name}
             if density_m3 is not None:
                 row |= chapman_enskog.physical(found, gamma, density_m3)
+            if md := truth.get(gamma):
+                for key, estimate in (("D_star", md.D_star), ("eta_star", md.eta_star_kinetic)):
+                    row |= {
+                        f"{key}_over_md": row[key] / estimate.value,
+                        f"{key}_md_error": estimate.error / estimate.value,
+                    }
             rows.append(row)
     return rows
 
@@ -174,12 +189,16 @@ def transport_report(names, gammas, order: int, density_m3: float | None) -> lis
 def transport_report_table(rows: list[dict[str, Any]]) -> str:
     """One line per kernel and Gamma."""
     units = [k for k in rows[0] if k.endswith(("_m2_s", "_Pa_s", "_W_mK", "_eV"))]
-    lines = [
-        f"{'kernel':16s}{'Gamma':>7s}{'D*':>11s}{'eta*':>11s}{'kappa*':>11s}" + "".join(f"{u:>15s}" for u in units)
-    ]
+    beside = "D_star_over_md" in rows[0]
+    head = f"{'kernel':16s}{'Gamma':>7s}{'D*':>11s}{'eta*':>11s}{'kappa*':>11s}" + "".join(f"{u:>15s}" for u in units)
+    lines = [head + (f"{'D*/MD':>16s}{'eta*/MD':>16s}" if beside else "")]
     for row in rows:
         line = f"{row['kernel']:16s}{row['gamma']:7.3g}"
         line += "".join(f"{row[k]:11.4g}" for k in ("D_star", "eta_star", "kappa_star"))
-        lines.append(line + "".join(f"{row[u]:15.4g}" for u in units))
+        line += "".join(f"{row[u]:15.4g}" for u in units)
+        if beside:
+            for k in ("D_star", "eta_star"):
+                line += f"{row[f'{k}_over_md']:8.3f} ± {row[f'{k}_md_error']:.3f}"
+        lines.append(line)
     lines.append("D* in a^2 omega_p, eta* in m n a^2 omega_p, kappa* in n k a^2 omega_p; kinetic parts")
     return "\n".join(lines)

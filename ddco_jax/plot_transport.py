@@ -1,0 +1,77 @@
+"""Transport coefficients of kernels against temperature, with those of MD: the paper's Fig. 1."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from ddco_jax import chapman_enskog
+from ddco_jax.kernels import store
+from ddco_jax.md.green_kubo import Transport as Measured
+from ddco_jax.plot import STYLE
+from ddco_jax.units import PAPER
+
+DENSITIES = (1e21, 1e24)
+"""Of the paper, 1/m^3."""
+KERNELS = ("landau-classical", "landau", "dd-landau", "ddco-paper", "ddco")
+SPAN = (0.05, 3.0)
+"""Gamma of the curves, the range of the training data."""
+CURVE_POINTS = 25
+LABELS = {"landau-classical": "Landau, classical lnΛ", "landau": "Landau, effective potential"}
+
+
+def plot_coefficients(
+    path: Path, names: Sequence[str] = KERNELS, densities=DENSITIES, measured: Sequence[Measured] = ()
+) -> Path:
+    """D and eta (SI) against T (eV) for kernels at densities (1/m^3), and Green-Kubo points with error bars.
+
+    MD of one density serves for all: reduced coefficients depend on Gamma alone.
+    """
+    gammas = np.geomspace(*SPAN, CURVE_POINTS)
+    curves = {name: chapman_enskog.transport(store.load_kernel(name), jnp.asarray(gammas)) for name in names}
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(2, len(densities), figsize=(3.6 * len(densities), 5.4), layout="constrained")
+        axes = np.reshape(axes, (2, -1))
+        for column, density in zip(axes.T, densities, strict=True):
+            for row, (axis, key) in enumerate(zip(column, ("D_m2_s", "eta_Pa_s"), strict=True)):
+                for k, name in enumerate(names):
+                    _curve(axis, gammas, curves[name], density, key, f"C{k}", LABELS.get(name, name))
+                _points(axis, measured, density, row)
+                axis.set(xscale="log", yscale="log", xlabel="T (eV)", ylabel=("D (m²/s)", "η (Pa s)")[row])
+                axis.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
+                axis.xaxis.set_major_formatter("{x:g}")
+                axis.xaxis.set_minor_formatter(NullFormatter())
+            column[0].set_title(f"n = {density:.0e} m⁻³".replace("e+", "e"))
+        axes[0, 0].legend(fontsize=7, frameon=False)
+        figure.savefig(path)
+        plt.close(figure)
+    return path
+
+
+def _curve(axis, gammas, found, density, key, colour, label) -> None:
+    """One kernel, where its coefficients are positive."""
+    known = np.asarray((found.D_star > 0) & (found.eta_star > 0) & jnp.isfinite(found.eta_star))
+    rows = [
+        chapman_enskog.physical(chapman_enskog.Transport(*(c[i] for c in found)), gammas[i], density)
+        for i in np.flatnonzero(known)
+    ]
+    axis.plot([r["temperature_eV"] for r in rows], [r[key] for r in rows], color=colour, lw=1.2, label=label)
+
+
+def _points(axis, measured: Sequence[Measured], density, row) -> None:
+    """Green-Kubo coefficients, moved to the density by similarity."""
+    if not measured:
+        return
+    values, errors, temperatures = [], [], []
+    for md in measured:
+        estimate = md.eta_star_kinetic if row else md.D_star
+        unit = chapman_enskog.physical(chapman_enskog.Transport(*(jnp.ones(()),) * 3), md.gamma, density, PAPER)
+        scale = unit["eta_Pa_s" if row else "D_m2_s"]
+        values.append(estimate.value * scale)
+        errors.append(estimate.error * scale)
+        temperatures.append(unit["temperature_eV"])
+    label = "MD, Green-Kubo"
+    axis.errorbar(temperatures, values, errors, fmt="ko", ms=3.5, lw=0.8, capsize=2, label=label, zorder=3)
