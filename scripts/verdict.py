@@ -1,11 +1,12 @@
 """Judges kernels by data/verdict.toml: MD runs, starts and Gamma that no training has seen.
 
     python scripts/verdict.py rates | forward [KERNEL ...] [--only NAMEPART] [--cache DIR]
-    python scripts/verdict.py show
+    python scripts/verdict.py show | record
 
 KERNEL is a name of `ddco kernels` or the folder of a training; `NAME/markov` leaves the build-up of correlations out.
 `rates` compares weak-form rates; `forward` runs the solver and compares distributions, and for bi-Maxwellians the
-decay of anisotropy.  Results are kept in benchmarks/results/verdict.json, case by case.
+decay of anisotropy.  Results are kept in benchmarks/results/verdict.json, case by case; `record` puts their summary
+into the package, where `ddco kernels` finds it.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from ddco_jax.run import run  # noqa: E402
 ROOT = Path(__file__).resolve().parents[1]
 VERDICT = tomllib.loads((ROOT / "data" / "verdict.toml").read_text())
 RESULT = ROOT / "benchmarks" / "results" / "verdict.json"
+RECORD = ROOT / "ddco_jax" / "pretrained" / "held_out.json"
 KERNELS = ("ddco", "ddco/markov", "ddco-paper", "dd-landau", "landau")
 MARKOV = "/markov"
 
@@ -211,19 +213,62 @@ def show() -> None:
             f"{case:40s}"
             + "".join(f"{c['chi_squared']:10.2f} ({c['at_reference_noise']:6.2f}) " if c else " " * 20 for c in cells)
         )
+    print(f"{'ratio of sums, ddco over':40s}" + "".join(f"{ratio(chi, cases, n):>19.3f} " for n in names))
     for row in result.get("forward", []):
         print(line(row))
+    for kernel, ratios in forward_ratios(result.get("forward", [])).items():
+        print(f"total error of ddco over {kernel}'s: " + ", ".join(f"{q} {r:.2f}" for q, r in ratios.items()))
+
+
+def ratio(chi: dict, cases, name: str) -> float:
+    """chi^2 of ddco over that of another kernel, summed over the cases."""
+    return sum(chi["ddco", c]["chi_squared"] for c in cases) / sum(chi[name, c]["chi_squared"] for c in cases)
+
+
+def forward_ratios(rows: list[dict]) -> dict[str, dict[str, float]]:
+    """Root mean square error of ddco over that of other kernels, over the cases both have run."""
+    squares = {
+        (r["kernel"], r["case"], q): sum(e["total"] ** 2 for e in r["errors"] if e["quantity"] == q)
+        for r in rows
+        for q in ("f_vx", "f_vxvy")
+    }
+    out: dict[str, dict[str, float]] = {}
+    for other in dict.fromkeys(k for k, _, _ in squares if k != "ddco"):
+        for quantity in ("f_vx", "f_vxvy"):
+            both = [c for k, c, q in squares if k == other and q == quantity and ("ddco", c, q) in squares]
+            a, b = (sum(squares[k, c, quantity] for c in both) for k in ("ddco", other))
+            out.setdefault(other, {})[quantity] = (a / b) ** 0.5
+    return out
+
+
+def record() -> None:
+    """The worst figures of each kernel, into the package."""
+    result = json.loads(RESULT.read_text())
+    out: dict[str, dict[str, float]] = {}
+    for row in result["rates"]:
+        entry = out.setdefault(row["kernel"], {})
+        for key in ("chi_squared", "at_reference_noise"):
+            name = {"chi_squared": "chi2 at N = 132,651", "at_reference_noise": "at N = 13,824"}[key]
+            entry[name] = max(entry.get(name, 0.0), round(row[key], 2))
+    for row in result.get("forward", []):
+        for error in row["errors"]:
+            name = f"excess in {error['quantity']}"
+            entry = out.setdefault(row["kernel"], {})
+            entry[name] = max(entry.get(name, 0.0), round(error["excess"], 4))
+    RECORD.write_text(json.dumps({k: v for k, v in out.items() if MARKOV not in k}, indent=1) + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=("rates", "forward", "show"))
+    parser.add_argument("kind", choices=("rates", "forward", "show", "record"))
     parser.add_argument("kernels", nargs="*", default=KERNELS)
     parser.add_argument("--only", default="", help="runs whose name contains this")
     parser.add_argument("--cache", type=Path, help="folder for pair averages")
     arguments = parser.parse_args()
     if arguments.kind == "show":
         return show()
+    if arguments.kind == "record":
+        return record()
     if arguments.kind == "rates":
         store("rates", rates(arguments.kernels, arguments.only, arguments.cache))
     else:
