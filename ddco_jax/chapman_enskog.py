@@ -61,17 +61,18 @@ def transport(
     gamma = jnp.asarray(gamma, None if hasattr(gamma, "dtype") else float)
 
     def one(g):
-        return _transport(kernel, g, order, points, density, scales)
+        return _transport(kernel, g, (order,), points, density, scales)[0]
 
     return jax.lax.map(one, gamma) if gamma.ndim else one(gamma)
 
 
-def _transport(kernel, gamma, order, points, density, scales) -> Transport:
+def _transport(kernel, gamma, orders, points, density, scales) -> list[Transport]:
+    """Coefficients at several orders, whose matrices are corners of that of the largest."""
     dtype = gamma.dtype
     pairs = [jnp.asarray(a, dtype) for a in _pairs(points)]
     n = jnp.asarray(density, dtype)
     temperature = scales.coupling_parameter(n, 1.0) / gamma
-    first, second = _brackets(kernel, pairs, order, n, temperature, scales)
+    first, second = _brackets(kernel, pairs, max(orders), n, temperature, scales)
     vector, heat, tensor = first[0], first[1][1:, 1:], second
 
     def solve(matrix, source: float):
@@ -79,7 +80,8 @@ def _transport(kernel, gamma, order, points, density, scales) -> Transport:
         return unit @ jnp.linalg.solve(matrix, unit)
 
     # v_th^2/omega_p over a^2 omega_p is 1/(3 Gamma)
-    return Transport(*(solve(m, s) / (3 * gamma) for m, s in ((vector, 1.0), (tensor, 1.0), (heat, 2.5))))
+    matrices = ((vector, 1.0), (tensor, 1.0), (heat, 2.5))
+    return [Transport(*(solve(m[:p, :p], source) / (3 * gamma) for m, source in matrices)) for p in orders]
 
 
 def _brackets(kernel, pairs, order, n, temperature, scales):
@@ -170,11 +172,22 @@ def physical(coefficients: Transport, gamma: float, density_m3: float, scales: S
 
 def converged(kernel: Kernel, gamma: float, tolerance: float = 1e-5, largest: int = 12) -> tuple[Transport, int, float]:
     """(coefficients, order, relative quadrature error): the first order whose next one moves none by more."""
-    before = transport(kernel, gamma, order=2)
-    for order in range(3, largest + 1):
-        now = transport(kernel, gamma, order=order)
-        if all(abs(float(a / b) - 1) < tolerance for a, b in zip(now, before, strict=True)):
-            break
-        before = now
-    finer = transport(kernel, gamma, order=order, points=(48, 36, 24))
-    return finer, order, max(abs(float(a / b) - 1) for a, b in zip(now, finer, strict=True))
+    orders = tuple(range(2, largest + 1))
+    found, finer = (_orders(kernel, gamma, orders, points) for points in (POINTS, FINER))
+    k = 1
+    while k < len(orders) - 1 and _change(found[k], found[k - 1]) > tolerance:
+        k += 1
+    return finer[k], orders[k], _change(found[k], finer[k])
+
+
+FINER = (48, 36, 24)
+"""Quadrature points that tell the error of POINTS."""
+
+
+@eqx.filter_jit
+def _orders(kernel, gamma: float, orders, points) -> list[Transport]:
+    return _transport(kernel, jnp.asarray(gamma, float), orders, points, 1.0, PAPER)
+
+
+def _change(now: Transport, before: Transport) -> float:
+    return max(abs(float(a / b) - 1) for a, b in zip(now, before, strict=True))

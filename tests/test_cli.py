@@ -31,6 +31,8 @@ step_ps = 0.02
 steps = 9
 [initial]
 kind = "bimaxwellian"
+[collisions]
+kernel = "landau"
 [output]
 history_every = 2
 snapshot_every = 4
