@@ -69,7 +69,7 @@ def rates(names, only: str, cache: Path | None) -> list[dict]:
         predictor = jax.tree.map(lambda a: a[0], stack([data._replace(**parts)], np.float32)[0])
         share = VERDICT["rates"]["reference_particles"] / float(open_dataset(path).attrs["particles"])
         for name in names:
-            chi = float(predictor.chi_squared(*kernel_and_buildup(name)))
+            chi = float(predictor.chi_squared(predictor.rates(*kernel_and_buildup(name))))
             row = {"kernel": name, "case": path.stem, "chi_squared": chi, "at_reference_noise": 1 + (chi - 1) * share}
             print(f"{name:14s}{path.stem:40s}{chi:9.2f}{row['at_reference_noise']:9.2f}", flush=True)
             rows.append(row)

@@ -121,11 +121,13 @@ def synthetic(rng, kernel, gamma, start):
     points = times[:-1, None] + np.diff(times)[:, None] * np.array([p for p, _ in weak_form.SIMPSON])
     run = weak_form.Run(
         start, start, gamma, 1.0, 0.2221 / gamma, 1.3158, averages, np.full((6, 3, 4), 0.25), points,
-        np.zeros((6, len(TEST_FUNCTIONS))), np.ones((6, len(TEST_FUNCTIONS))),
+        np.zeros((6, len(TEST_FUNCTIONS))), np.ones((6, len(TEST_FUNCTIONS))), np.zeros(7), np.full(7, 1e-3),
     )  # fmt: skip
     predictor = weak_form.Predictor.of(run, jnp.float64)
     rate = predictor.rates(kernel, lambda s, g: 1 - jnp.exp(-((s / 0.5) ** 1.2))).mean(0)
-    return run._replace(rate=np.asarray(rate), error=np.full(rate.shape, 1e-3))
+    change = 1.5 * np.asarray(rate)[:, weak_form.ANISOTROPY] * np.diff(times)
+    anisotropy = {"bimaxwellian": -4.0, "uniform": 0.0}[start] + np.concatenate([[0.0], np.cumsum(change)])
+    return run._replace(rate=np.asarray(rate), error=np.full(rate.shape, 1e-3), anisotropy=anisotropy)
 
 
 @pytest.fixture
@@ -133,6 +135,33 @@ def promoting():
     """optax promotes dtypes by itself."""
     with jax.numpy_dtype_promotion("standard"):
         yield
+
+
+def test_decay_of_anisotropy_counts_the_relative_error_of_a_forward_solution(rng):
+    """Rates larger by a share e: ln(Tx - Tperp) is off by e ln(q/q0), weighed by the errors."""
+    kernel = build(KernelSection(), 11).kernel
+    run = synthetic(rng, kernel, 1.0, "bimaxwellian")
+    predictor = weak_form.Predictor.of(run, jnp.float64)
+    q = run.anisotropy
+    assert 0.1 < 1 - q[-1] / q[0] < 0.8  # it decays, and something is left
+
+    def rates(share, predictor=predictor):
+        return predictor.rates(kernel, lambda s, g: (1 + share) * (1 - jnp.exp(-((s / 0.5) ** 1.2))))
+
+    assert predictor.decay_squared(rates(0.0), 0.01) < 1e-20
+    expected = 0.1 * np.log(q[1:] / q[0])
+    np.testing.assert_allclose(predictor.decay_error(rates(0.1)), expected, rtol=0.02)
+    expected = np.mean(expected**2 / ((1e-3 / q[1:]) ** 2 + 0.01**2))
+    assert predictor.decay_squared(rates(0.1), 0.01) == pytest.approx(expected, rel=0.02)
+    cube = weak_form.Predictor.of(synthetic(rng, kernel, 1.0, "uniform"), jnp.float64)
+    assert cube.decay_squared(rates(0.1, cube), 0.01) == 0
+
+
+def test_roughness_is_what_the_nodes_do_not_see():
+    """Nothing for Landau, which the splines hold; little for a smooth kernel; much for a peak between the knots."""
+    peak = PositiveSeparable([*SMOOTH.terms, Term(None, lambda s, n, T: jnp.exp(-(((s - 0.6) / 0.05) ** 2)))])
+    landau, smooth, peaked = (float(nodes.roughness(k, ONE, ONE, ONE)) for k in (kernels.Landau(0.3), SMOOTH, peak))
+    assert landau < 1e-25 and 1e-9 < smooth < 1e-3 and peaked > 0.1
 
 
 @pytest.mark.usefixtures("promoting")

@@ -100,7 +100,7 @@ def test_rates_of_unseen_md(case, bound):
     """chi^2 per datum at the noise of N = 13,824, and far below Markovian DD-Landau's at the noise of the run."""
     predictor = jax.tree.map(lambda a: a[0], stack([load_run(HELD_OUT / f"{case}.nc", None, 2)], np.float32)[0])
     ddco, landau = (load_learned(name) for name in ("ddco", "dd-landau"))
-    chi, other = (float(predictor.chi_squared(m.kernel, m.buildup)) for m in (ddco, landau))
+    chi, other = (float(predictor.chi_squared(predictor.rates(m.kernel, m.buildup))) for m in (ddco, landau))
     assert 1 + (chi - 1) * 13_824 / 132_651 < bound and other > 50
     assert chi < 0.1 * other
 

@@ -34,6 +34,10 @@ class TrainingSection(Section):
     checkpoint_every: PositiveInt = 250
     drift_weight: NonNegativeFloat = 0.0
     """Weight of the accumulated residuals beside the chi^2 of the rates."""
+    decay_weight: NonNegativeFloat = 0.0
+    """Weight of the squared relative errors of the decay of anisotropy, over their own and 1 %."""
+    roughness_weight: NonNegativeFloat = 100.0
+    """Weight of the relative mean square of what the kernel has between the nodes of the pair averages."""
     coefficient_weight: NonNegativeFloat = 0.05
     """Weight of the mean squared misfit of D* and eta* beside the logarithm of the mean chi^2 of the rates."""
     coefficient_floor: NonNegativeFloat = 0.02

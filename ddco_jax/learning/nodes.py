@@ -8,9 +8,11 @@ smooth ones to the order of the spline.
 
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.interpolate import CubicSpline
+from scipy.stats import qmc
 
 RELATIVE = np.array([0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0, 3.75, 4.5, 6.0, 8.0])
 """Knots of |u|, v_th; beyond the last one weights are taken as there."""
@@ -20,6 +22,10 @@ SMALLEST = 1e-6
 """Stands for |u| = 0, where a kernel may be infinite."""
 PAIRS = np.array([(j, k) for j in range(len(PECULIAR)) for k in range(j, len(PECULIAR))])
 """Knots of |c|, |c'| with j <= k: weights are symmetric."""
+SAMPLES = 300
+"""Points between the nodes where the smoothness of a kernel is looked at."""
+_SIZES = np.array([1.0, 4.0, 4.0])
+"""What multiplies the weights: P, and |Pr|^2 = 4 |Pc'|^2, about 4 v_th^2."""
 COUNT = len(RELATIVE) * len(PAIRS)
 
 
@@ -71,13 +77,40 @@ def basis(u, c, c_prime):
     )
 
 
-def kernel_values(kernel, density, temperature, plasma_frequency):
+def kernel_values(kernel, density, temperature, plasma_frequency, points=None):
     """omega-hat's three weights times |u| at the nodes, (3, COUNT): what the pair averages are contracted with.
+
+    `points`: other speeds |u|, |c|, |c'| (v_th).
 
     In thermal units, omega = (omega_p v_th^2/n) omega-hat.
     """
-    u, c, c_prime = (jnp.asarray(s, temperature.dtype) for s in speeds())
+    u, c, c_prime = (jnp.asarray(s, temperature.dtype) for s in (speeds() if points is None else points))
     thermal = jnp.sqrt(temperature)
     weights = kernel.radial(thermal * u, thermal * c, thermal * c_prime, density, temperature)
     unit = plasma_frequency / density * jnp.stack([temperature, jnp.ones_like(temperature), jnp.ones_like(temperature)])
     return jnp.stack([jnp.broadcast_to(w, u.shape) * u for w in weights]) / unit[:, None]
+
+
+@functools.cache
+def _between() -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Speeds |u|, |c|, |c'| (3, P) spread over the knots' box, and the splines there: phi_i (P, i), S_jk (P, jk)."""
+    points = qmc.Halton(3, scramble=False).random(SAMPLES + 1)[1:].T
+    points = points * np.array([[RELATIVE[-1]], [PECULIAR[-2]], [PECULIAR[-2]]])
+    with jax.ensure_compile_time_eval():
+        radial, symmetric, *_ = basis(*(jnp.asarray(p) for p in points))
+    return points, (np.asarray(radial) * points[0][:, None], np.asarray(symmetric))
+
+
+def roughness(kernel, density, temperature, plasma_frequency):
+    """Mean square of what a kernel has between the nodes beyond their splines, over its mean square there.
+
+    The pair averages do not see that part; without a price on it a network is free to have peaks between the nodes,
+    and uses them where something else, such as a quadrature, has a point.
+    """
+    points, splines = _between()
+    radial, symmetric = (jnp.asarray(s, temperature.dtype) for s in splines)
+    found = kernel_values(kernel, density, temperature, plasma_frequency, points)
+    at_nodes = kernel_values(kernel, density, temperature, plasma_frequency).reshape(3, len(RELATIVE), len(PAIRS))
+    expected = jnp.einsum("pi,pj,aij->ap", radial, symmetric, at_nodes)
+    weight = jnp.asarray(_SIZES, temperature.dtype)[:, None]
+    return jnp.sum((weight * (found - expected)) ** 2) / jnp.sum((weight * expected) ** 2)

@@ -24,6 +24,8 @@ from ddco_jax.learning.weak_form import Predictor, Run, load_runs
 from ddco_jax.monitors import RunFailed
 from ddco_jax.settings import ConfigError
 
+DECAY_FLOOR = 0.01
+"""Relative error of the decay of anisotropy that is added to its statistical one, in quadrature."""
 CONFIG_FILE, LOSS_FILE = "config.json", "loss.json"
 
 
@@ -45,8 +47,11 @@ def stack(runs: Sequence[Run], dtype) -> list[Predictor]:
 
 def chi_squared(model: Learned, groups: Sequence[Predictor], floor: float = 0.0, unbiased: bool = True):
     """Mean over runs of the chi^2 per datum."""
-    each = [jax.vmap(lambda p: p.chi_squared(model.kernel, model.buildup, floor, unbiased))(g) for g in groups]
-    return jnp.mean(jnp.concatenate(each))
+
+    def each(p):
+        return p.chi_squared(p.rates(model.kernel, model.buildup), floor, unbiased)
+
+    return jnp.mean(jnp.concatenate([jax.vmap(each)(g) for g in groups]))
 
 
 def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Coefficients | None = None):
@@ -55,15 +60,20 @@ def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Co
     schedule = optax.cosine_decay_schedule(t.learning_rate, t.steps, 0.01)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
 
+    def losses(model, p):
+        """chi^2, everything that is weighed with it, and the roughness, of one run."""
+        rates = p.rates(model.kernel, model.buildup)
+        chi = p.chi_squared(rates, t.error_floor, unbiased=False)
+        total = chi + t.drift_weight * p.drift_squared(rates, t.error_floor)
+        total = total + t.decay_weight * p.decay_squared(rates, DECAY_FLOOR)
+        return jnp.stack([chi, total, p.roughness(model.kernel)])
+
     def objective(model, groups, coefficients):
-        # the logarithm: runs of very different size of error weigh in alike from the first step to the last
-        chi = chi_squared(model, groups, t.error_floor, unbiased=False)
-        total = chi
-        if t.drift_weight:
-            drift = [jax.vmap(lambda p: p.drift_squared(model.kernel, model.buildup, t.error_floor))(g) for g in groups]
-            total = total + t.drift_weight * jnp.mean(jnp.concatenate(drift))
+        each = jnp.concatenate([jax.vmap(lambda p: losses(model, p))(g) for g in groups])
+        chi, total, roughness = jnp.mean(each, axis=0)
         misfit = 0.0 if coefficients is None else coefficients.misfit(model.kernel)
-        return jnp.log(total) + t.coefficient_weight * misfit, chi
+        # the logarithm: runs of very different size of error weigh in alike from the first step to the last
+        return jnp.log(total) + t.coefficient_weight * misfit + t.roughness_weight * roughness, chi
 
     @eqx.filter_jit
     def step(model, state, groups, coefficients):
@@ -109,7 +119,9 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
 def _descend(config: TrainConfig, folder: Path, groups, coefficients, show: bool) -> Learned:
     """Adam, from the last checkpoint in the folder or from random parameters."""
     first = build(config.kernel, config.seed)
-    initialise, step = make_step(config, groups, coefficients)
+    # the objective takes means of the two halves, in which it is linear: half the memory traffic
+    means = [eqx.tree_at(lambda g: g.averages, g, jnp.mean(g.averages, axis=1, keepdims=True)) for g in groups]
+    initialise, step = make_step(config, means, coefficients)
     checkpoints = _Checkpoints(folder)
     fit = checkpoints.restore(Fit(first, initialise(first), 0))
     losses = _losses(folder)[: fit.step]

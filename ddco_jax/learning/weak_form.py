@@ -36,6 +36,9 @@ PARTICLES_PER_FUNCTION = 20
 """Stored particles that calibration needs at least, per test function."""
 SIGNAL = 1.5
 """Least mean square of rates over their errors; 1 would be noise alone."""
+ANISOTROPY = TEST_FUNCTIONS.names.index("cx^2 cy^0 cz^0")
+SIZABLE = 0.05
+"""Least anisotropy whose decay is compared."""
 AXISYMMETRIC = ("bimaxwellian",)
 CUBIC = ("uniform", "symmetric_double_well")
 ISOTROPIC = ("maxwellian", "uniform_ball", "equilibrium")
@@ -60,6 +63,10 @@ class Run(NamedTuple):
     """(I, K): measured, per omega_p t."""
     error: np.ndarray
     """(I, K): standard errors."""
+    anisotropy: np.ndarray
+    """(I + 1,): (Tx - Tperp)/T at the snapshots."""
+    anisotropy_error: np.ndarray
+    """(I + 1,): its standard error."""
 
 
 def symmetrise(c: np.ndarray, start: str, rng: np.random.Generator) -> np.ndarray:
@@ -127,7 +134,15 @@ def load_run(path: Path, cache: Path | None = None, rounds: int = 6) -> Run:
         times=points,
         rate=data["psi_rate"].to_numpy() / omega,
         error=data["psi_rate_error"].to_numpy() / omega,
+        **_anisotropy(data),
     )
+
+
+def _anisotropy(data: xr.Dataset) -> dict[str, np.ndarray]:
+    axis = data["temperature_axis"].to_numpy() / float(data.attrs["temperature"])
+    # of variances 2 T_a^2/N each
+    variance = (2 * axis[:, 0] ** 2 + (axis[:, 1] ** 2 + axis[:, 2] ** 2) / 2) / float(data.attrs["particles"])
+    return {"anisotropy": axis[:, 0] - axis[:, 1:].mean(1), "anisotropy_error": variance**0.5}
 
 
 def _refuse(path: Path, data: xr.Dataset) -> None:
@@ -207,6 +222,8 @@ class Predictor(eqx.Module):
     times: jnp.ndarray
     rate: jnp.ndarray
     error: jnp.ndarray
+    anisotropy: jnp.ndarray
+    anisotropy_error: jnp.ndarray
     density: jnp.ndarray
     temperature: jnp.ndarray
     plasma_frequency: jnp.ndarray
@@ -236,27 +253,49 @@ class Predictor(eqx.Module):
         instantaneous = jnp.einsum("htkam,bam->bhtk", self.averages, values)
         return jnp.einsum("biq,iqt,bhtk->hik", shares, self.interpolation, instantaneous)
 
-    def chi_squared(self, kernel, buildup=None, floor: float = 0.0, unbiased: bool = True):
-        """Mean of (predicted - measured)^2 over the squared error.
+    def roughness(self, kernel):
+        """What the kernel has at this run's Gamma that the pair averages do not see (`nodes.roughness`)."""
+        return nodes.roughness(kernel, self.density, self.temperature, self.plasma_frequency)
+
+    def chi_squared(self, rates, floor: float = 0.0, unbiased: bool = True):
+        """Mean of (predicted - measured)^2 over the squared error, of predicted rates (`rates`).
 
         `unbiased`: the product of the residuals of the two halves, which the sampling of pairs does not bias; it is
         what to report.  It is not what to minimise over a fixed set of pairs, for it has no lower bound there (a
         kernel can make the halves disagree); the square of the mean has, and its bias is the small variance of a
         mean over all pairs of a run.  `floor` adds that share of each test function's largest rate to its error.
         """
-        residual = self.rates(kernel, buildup) - self.rate
+        residual = rates - self.rate
         variance = self.error**2 + (floor * jnp.max(jnp.abs(self.rate), axis=0)) ** 2
         square = residual[0] * residual[1] if unbiased else jnp.mean(residual, axis=0) ** 2
         return jnp.mean(square / variance)
 
-    def drift_squared(self, kernel, buildup=None, floor: float = 0.0):
+    def drift_squared(self, rates, floor: float = 0.0):
         """Mean square of the accumulated residuals, the errors of <psi>(t) - <psi>(0), over their own errors.
 
         Rates are noisy and their small systematic errors add up: it is these sums that a forward solution shows.
         """
         interval = (self.times[:, -1] - self.times[:, 0])[:, None]
-        residual = jnp.mean(self.rates(kernel, buildup), axis=0) - self.rate
+        residual = jnp.mean(rates, axis=0) - self.rate
         moved = jnp.cumsum(self.rate * interval, axis=0)
         variance = jnp.cumsum((self.error * interval) ** 2, axis=0)
         variance = variance + (floor * jnp.max(jnp.abs(moved), axis=0)) ** 2
         return jnp.mean(jnp.cumsum(residual * interval, axis=0) ** 2 / variance)
+
+    def decay_error(self, rates):
+        """Error of ln(Tx - Tperp)(t) at the snapshots, (I,); zero from where MD has no anisotropy to speak of.
+
+        Its rate is that of cx^2, which energy conservation makes 2/3 of it.  The difference of the rates over the
+        anisotropy, accumulated, is the relative error of a forward solution to first order.
+        """
+        q, interval = self.anisotropy, self.times[:, -1] - self.times[:, 0]
+        rate = 1.5 * jnp.mean(rates, axis=0)[:, ANISOTROPY]
+        sizable = jnp.cumprod(jnp.where(jnp.abs(q) > SIZABLE, 1.0, 0.0))[1:]
+        middle = jnp.where(sizable > 0, (q[1:] + q[:-1]) / 2, 1.0)
+        return sizable * jnp.cumsum((rate * interval - jnp.diff(q)) / middle)
+
+    def decay_squared(self, rates, floor: float = 0.0):
+        """Mean square of `decay_error` over its statistical error and `floor`."""
+        q = self.anisotropy[1:]
+        statistical = self.anisotropy_error[1:] / jnp.maximum(jnp.abs(q), SIZABLE)
+        return jnp.mean(self.decay_error(rates) ** 2 / (statistical**2 + floor**2))
