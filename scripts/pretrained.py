@@ -34,9 +34,9 @@ def make(name: str, scratch: Path) -> None:
     folders, seconds = [], []
     for seed in SEEDS[name]:
         folder = scratch / f"{name}_{seed}"
-        start = time.perf_counter()
+        fresh, start = not folder.exists(), time.perf_counter()
         train(load(name, [f"seed={seed}"]), folder, cache=scratch / "pair_averages", progress=True)
-        seconds.append(round(time.perf_counter() - start))
+        seconds.append(round(time.perf_counter() - start) if fresh else None)  # not of the rest of an interrupted one
         folders.append(folder)
     target.mkdir(parents=True, exist_ok=True)
     for old in target.glob("*.npz"):
