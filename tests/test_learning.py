@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
+from ddco_jax.chapman_enskog import transport
 from ddco_jax.kernels import store
 from ddco_jax.kernels.convex import SHAPE, Convex, hats
 from ddco_jax.kernels.learned import KernelSection, build
 from ddco_jax.kernels.separable import PositiveSeparable, Term
 from ddco_jax.learning import convex, nodes, pairs, recompress, weak_form
+from ddco_jax.learning.coefficients import load_coefficients
 from ddco_jax.learning.config import load as load_config
 from ddco_jax.learning.config import shipped_configs
 from ddco_jax.learning.train import chi_squared, stack, train
@@ -157,6 +159,21 @@ def test_decay_of_anisotropy_counts_the_relative_error_of_a_forward_solution(rng
     assert cube.decay_squared(rates(0.1, cube), 0.01) == 0
 
 
+def test_weak_coupling_is_held_to_theory():
+    """D* of Landau with Xi11 and eta* of Landau with Xi22/2 (REFERENCES); what a kernel lacks counts over the floor."""
+    held = load_coefficients([], (0.02, 0.05), 0.1, jnp.float64)
+    # the table of integrals and the formula below it differ by 3 % where they meet
+    assert float(held.D_star[1]) == pytest.approx(1.02333 * 1.18994 / (0.05**2.5 * 3.654), rel=0.03)
+    assert float(held.eta_star[1]) == pytest.approx(0.852772 * 1.158338 / (0.05**2.5 * 8.354 / 2), rel=0.03)
+    np.testing.assert_array_equal(held.D_error, 0.1)
+    # Landau has its own eta*, and too small a D* by Xi11 over Xi22/2
+    lacking = held.D_star / jax.vmap(lambda g: transport(kernels.Landau(), g).D_star)(held.gamma) - 1
+    assert (lacking > 0.05).all()
+    expected = float(jnp.mean((lacking / (1 + lacking) / 0.1) ** 2) / 2)
+    assert float(held.misfit(kernels.Landau())) == pytest.approx(expected, rel=0.01)
+    assert load_coefficients([], (), 0.1, jnp.float64) is None
+
+
 def test_roughness_is_what_the_nodes_do_not_see():
     """Nothing for Landau, which the splines hold; little for a smooth kernel; much for a peak between the knots."""
     peak = PositiveSeparable([*SMOOTH.terms, Term(None, lambda s, n, T: jnp.exp(-(((s - 0.6) / 0.05) ** 2)))])
@@ -172,7 +189,7 @@ def test_training_finds_a_kernel_it_has_not_seen(rng, tmp_path, monkeypatch):
     monkeypatch.setattr("ddco_jax.learning.config.TrainConfig.paths", lambda self: [])
     # the synthetic plasma has no Green-Kubo coefficients, and its pairs build up alike
     settings = ["training.steps=150", "training.checkpoint_every=50", "kernel.width=8", "kernel.memory=false"]
-    config = load_config("ddco", [*settings, "data.equilibrium=[]"])
+    config = load_config("ddco", [*settings, "data.equilibrium=[]", "data.weak_coupling=[]"])
     first = build(config.kernel, config.seed)
     groups = stack(runs, jnp.float64)
     start = float(chi_squared(first, groups, unbiased=False))

@@ -19,6 +19,8 @@ from ddco_jax.units import PAPER
 
 LEARNED = ("ddco", "ddco-paper", "dd-landau", "ddco-convex")
 HELD_OUT = Path(__file__).parents[1] / "data" / "md" / "held_out"
+DECAY_AT_STRONG_COUPLING = 0.06
+"""Largest relative error of Tx - Tperp at Gamma = 2.3: twice the target of data/verdict.toml."""
 ONE = jnp.ones(())
 
 
@@ -66,7 +68,7 @@ def test_tables_are_the_networks():
     u = jnp.linspace(0.01, 6.0, 2000)
     T = temperature(1.3)
     for a, b in zip(raw.radial(u, u, 0.5 * u, ONE, T), table.radial(u, u, 0.5 * u, ONE, T), strict=True):
-        assert jnp.abs(a - b).max() < 1e-7 * jnp.abs(a).max()
+        assert jnp.abs(a - b).max() <= 1e-7 * jnp.abs(a).max()
 
 
 def test_seeds_agree():
@@ -94,15 +96,27 @@ def test_weak_coupling_is_landau():
 
 
 @pytest.mark.parametrize(
-    ("case", "bound"), [("gamma_1.3_asymmetric_double_well", 3.0), ("gamma_2.3_bimaxwellian_0.25", 3.0)]
+    ("case", "decay"),
+    [
+        ("gamma_1.3_asymmetric_double_well", None),
+        ("gamma_1_bimaxwellian_0.25", 0.03),
+        ("gamma_2.3_bimaxwellian_0.25", DECAY_AT_STRONG_COUPLING),
+    ],
 )
-def test_rates_of_unseen_md(case, bound):
-    """chi^2 per datum at the noise of N = 13,824, and far below Markovian DD-Landau's at the noise of the run."""
+def test_rates_of_unseen_md(case, decay):
+    """chi^2 per datum at the noise of N = 13,824, and far below Markovian DD-Landau's at the noise of the run.
+
+    And the decay of anisotropy, which DD-Landau overtakes at once.
+    """
     predictor = jax.tree.map(lambda a: a[0], stack([load_run(HELD_OUT / f"{case}.nc", None, 2)], np.float32)[0])
     ddco, landau = (load_learned(name) for name in ("ddco", "dd-landau"))
-    chi, other = (float(predictor.chi_squared(predictor.rates(m.kernel, m.buildup))) for m in (ddco, landau))
-    assert 1 + (chi - 1) * 13_824 / 132_651 < bound and other > 50
+    rates = [predictor.rates(m.kernel, m.buildup) for m in (ddco, landau)]
+    chi, other = (float(predictor.chi_squared(r)) for r in rates)
+    assert 1 + (chi - 1) * 13_824 / 132_651 < 3 and other > 50
     assert chi < 0.1 * other
+    if decay:
+        error, other_error = (float(jnp.abs(predictor.decay_error(r)).max()) for r in rates)
+        assert error < decay and other_error > 0.08
 
 
 def test_eigenvalues_are_those_of_omega(rng):

@@ -33,6 +33,8 @@ class KernelSection(Section):
     """Terms of the separable form, J' of the low-rank one."""
     isotropic: bool = True
     """With the isotropic term g0^2 P."""
+    perpendicular: bool = True
+    """Separable: with the term |Pr|^2 P - Pr r^T P."""
     factors: bool = False
     """Separable: every term has its own m(|c|) m(|c'|); without, the first has none."""
     state: Literal["similarity", "free"] = "similarity"
@@ -88,10 +90,13 @@ def tabulated(kernel: Kernel) -> Kernel:
 
 
 def _term(rngs: nnx.Rngs, index: int, section: KernelSection, size: dict[str, Any]) -> Term:
+    left_out = {
+        kind for kind, on in (("isotropic", section.isotropic), ("perpendicular", section.perpendicular)) if not on
+    }
     weights = {
         kind: encoder(rngs, level=level - 0.7 * index, power=int(kind != "isotropic"), **size)
         for kind, level in LEVELS.items()
-        if section.isotropic or kind != "isotropic"
+        if kind not in left_out
     }
     factor = encoder(rngs, share=0.0, level=-0.1, **size) if section.factors or index else None
     return Term(**weights, factor=factor)

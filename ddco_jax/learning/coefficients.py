@@ -1,4 +1,7 @@
-"""Green-Kubo coefficients as learning data: quenches say little of how a tagged particle diffuses, equilibrium does."""
+"""Coefficients as learning data: quenches say little of how a tagged particle diffuses, equilibrium does.
+
+They are Green-Kubo's, and Landau's at couplings so weak that theory is better than any MD of a few collision times.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +13,7 @@ import jax.numpy as jnp
 from ddco_jax._types import Array
 from ddco_jax.chapman_enskog import transport
 from ddco_jax.kernels.base import Kernel
+from ddco_jax.kernels.landau import Landau, effective_logarithm, generalised_logarithm
 from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.settings import ConfigError
@@ -19,7 +23,7 @@ ORDER, POINTS = 3, (16, 12, 8)
 
 
 class Coefficients(NamedTuple):
-    """D* and kinetic eta* of MD with their relative errors, each (plasmas,)."""
+    """D* and kinetic eta* of MD or theory with their relative errors, each (plasmas,)."""
 
     gamma: Array
     D_star: Array
@@ -35,10 +39,11 @@ class Coefficients(NamedTuple):
         return (jnp.mean(D**2) + jnp.mean(eta**2)) / 2
 
 
-def load_coefficients(paths: Sequence[Path], floor: float, dtype) -> Coefficients:
-    """Coefficients of equilibrium runs; `floor` is added to the relative errors, in quadrature.
+def load_coefficients(paths: Sequence[Path], weak: Sequence[float], floor: float, dtype) -> Coefficients | None:
+    """Coefficients of equilibrium runs and of Landau at the weak couplings; None without either.
 
-    Raises ConfigError where a file holds no correlation functions.
+    `floor` is added to the relative errors, in quadrature, and is the error of theory.  Raises ConfigError where a
+    file holds no correlation functions.
     """
     data = [open_dataset(path) for path in paths]
     for path, run in zip(paths, data, strict=True):
@@ -46,18 +51,20 @@ def load_coefficients(paths: Sequence[Path], floor: float, dtype) -> Coefficient
             raise ConfigError(
                 f"{path}: no equilibrium run; data.equilibrium takes those of `ddco md` with correlations"
             )
-    results = [green_kubo.transport(group) for group in green_kubo.group(data)]
+    rows = [_measured(green_kubo.transport(group)) for group in green_kubo.group(data)] if data else []
+    if not (rows := rows + [_landau(gamma) for gamma in weak]):
+        return None
+    gamma, D, D_error, eta, eta_error = (jnp.asarray(column, dtype) for column in zip(*rows, strict=True))
+    return Coefficients(gamma, D, jnp.hypot(D_error, floor), eta, jnp.hypot(eta_error, floor))
 
-    def column(values):
-        return jnp.asarray(list(values), dtype)
 
-    def relative(estimate):
-        return ((estimate.error / estimate.value) ** 2 + floor**2) ** 0.5
+def _measured(result: green_kubo.Transport) -> tuple[float, ...]:
+    D, eta = result.D_star, result.eta_star_kinetic
+    return float(result.gamma), D.value, D.error / D.value, eta.value, eta.error / eta.value
 
-    return Coefficients(
-        column(r.gamma for r in results),
-        column(r.D_star.value for r in results),
-        column(relative(r.D_star) for r in results),
-        column(r.eta_star_kinetic.value for r in results),
-        column(relative(r.eta_star_kinetic) for r in results),
-    )
+
+def _landau(gamma: float) -> tuple[float, ...]:
+    """Landau's converged coefficients: D* with Xi11, eta* with Xi22/2, which `Landau` has."""
+    found = transport(Landau(), gamma, order=ORDER)
+    D = found.D_star * effective_logarithm(gamma) / generalised_logarithm(gamma, 1)
+    return gamma, float(D), 0.0, float(found.eta_star), 0.0

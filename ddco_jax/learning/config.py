@@ -18,6 +18,8 @@ class DataSection(Section):
     """Paths with wildcards, relative to the config or to the working directory."""
     equilibrium: tuple[str, ...] = ()
     """Equilibrium runs whose Green-Kubo coefficients the kernel has to have as well."""
+    weak_coupling: tuple[PositiveFloat, ...] = ()
+    """Coupling parameters at which the kernel has to have Landau's coefficients, D* with Xi11 and eta* with Xi22/2."""
     gamma: tuple[PositiveFloat, PositiveFloat] | None = None
     """Only files with a coupling parameter in this range."""
     rounds: PositiveInt = 4

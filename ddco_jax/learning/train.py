@@ -96,9 +96,8 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
     _claim(config, folder)
     runs = load_runs(config.paths(), cache or folder / "pair_averages", config.data.rounds, show, config.data.gamma)
     groups = stack(runs, jnp.float32)
-    coefficients = None
-    if equilibrium := config.equilibrium_paths():
-        coefficients = load_coefficients(equilibrium, config.training.coefficient_floor, jnp.float32)
+    floor = config.training.coefficient_floor
+    coefficients = load_coefficients(config.equilibrium_paths(), config.data.weak_coupling, floor, jnp.float32)
     if config.kernel.form == "convex":
         model = convex.fit(runs, config.kernel.buildup, config.training.error_floor)
     else:
