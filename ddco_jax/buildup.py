@@ -34,18 +34,28 @@ class Amplitude(eqx.Module):
     """A(|u|) = total [1 - deficit h(|u|)], h = 1/(1 + (|u|/width)^2), |u| in thermal speeds: slow pairs lag behind.
 
     total >= 0 and 0 <= deficit <= 1, so A >= 0; it multiplies omega, whose symmetry and null vector do not notice.
+
+    With `exchange`, the weight of Pr r^T P has an amplitude of its own.  Pr is the direction in which a pair exchanges
+    energy, so distributions relax in speed at a rate of their own beside that of the angles.
     """
 
     total: Array
     deficit: Array
     width: Array
+    exchange: "Amplitude | None" = None
 
     def lag(self, speed) -> Array:
         """h at speeds that broadcast with the width."""
         return 1 / (1 + (speed / self.width) ** 2)
 
     def __call__(self, speed) -> Array:
+        """A of P and of |Pr|^2 P - Pr r^T P."""
         return self.total * (1 - self.deficit * self.lag(speed))
+
+    def weights(self, speed) -> tuple[Array, Array, Array]:
+        """A of the three tensors of omega."""
+        a = self(speed)
+        return a, a, a if self.exchange is None else self.exchange(speed)
 
 
 MEMORY = 20.0
@@ -73,6 +83,8 @@ class LearnedBuildup(eqx.Module):
     """(4, 2): coefficients of logit(b/BOUND), ln theta (1/omega_p), ln w (omega_p), phi."""
     memory: Array | None = None
     """(3, 2): coefficients of the ln of the lead, of the logit of the deficit of slow pairs, of ln(width/v_th)."""
+    exchange: "LearnedBuildup | None" = None
+    """Another one, with memory too, for the weight of Pr r^T P (`Amplitude.exchange`)."""
 
     def __call__(self, age: Elementwise, gamma: Elementwise) -> Elementwise | Amplitude:
         x = jnp.log(jnp.clip(gamma, *GAMMA_RANGE))
@@ -93,6 +105,7 @@ class LearnedBuildup(eqx.Module):
             return rise * relative
         lead, deficit, width = (polynomial(coefficients) for coefficients in self.memory)
         young = jnp.exp(-age / MEMORY)
-        return Amplitude(
-            rise * (relative + young * jnp.exp(lead)), young * jax.nn.sigmoid(deficit), jnp.exp(width) + 0 * age
-        )
+        exchange = None if self.exchange is None else self.exchange(age, gamma)
+        assert not isinstance(exchange, jax.Array)  # it has memory
+        total, slow = rise * (relative + young * jnp.exp(lead)), young * jax.nn.sigmoid(deficit)
+        return Amplitude(total, slow, jnp.exp(width) + 0 * age, exchange)

@@ -132,6 +132,23 @@ def synthetic(rng, kernel, gamma, start):
     return run._replace(rate=np.asarray(rate), error=np.full(rate.shape, 1e-3), anisotropy=anisotropy)
 
 
+@pytest.mark.parametrize("exchange", [False, True])
+def test_rates_with_an_amplitude_of_relative_speed_are_those_of_the_scaled_kernel(rng, exchange):
+    """The sum of products of age and speed that makes them cheap, against omega scaled at one age."""
+    section = KernelSection(memory=True, overshoot=True, exchange=exchange)
+    model = build(section, 3)
+    # another build-up for the exchange of energy than for the rest
+    buildup = eqx.tree_at(lambda b: b.time, model.buildup, model.buildup.time + 0.8)
+    run = synthetic(rng, model.kernel, 1.3, "bimaxwellian")
+    predictor = weak_form.Predictor.of(run._replace(times=np.full_like(run.times, 0.7)), jnp.float64)
+    found = predictor.rates(model.kernel, buildup)
+    scaled = kernels.Scaled(model.kernel, buildup(0.7 * ONE, 1.3 * ONE).weights)
+    expected = predictor.rates(scaled)
+    assert jnp.abs(found - expected).max() < 1e-6 * jnp.abs(expected).max()
+    alike = predictor.rates(model.kernel, buildup if not exchange else dataclasses.replace(buildup, exchange=None))
+    assert (float(jnp.abs(found - alike).max() / jnp.abs(expected).max()) > 0.1) == exchange
+
+
 @pytest.fixture
 def promoting():
     """optax promotes dtypes by itself."""
@@ -188,7 +205,8 @@ def test_training_finds_a_kernel_it_has_not_seen(rng, tmp_path, monkeypatch):
     monkeypatch.setattr("ddco_jax.learning.train.load_runs", lambda *args: runs)
     monkeypatch.setattr("ddco_jax.learning.config.TrainConfig.paths", lambda self: [])
     # the synthetic plasma has no Green-Kubo coefficients, and its pairs build up alike
-    settings = ["training.steps=150", "training.checkpoint_every=50", "kernel.width=8", "kernel.memory=false"]
+    settings = ["training.steps=150", "training.checkpoint_every=50", "kernel.width=8"]
+    settings += ["kernel.memory=false", "kernel.exchange=false"]
     config = load_config("ddco", [*settings, "data.equilibrium=[]", "data.weak_coupling=[]"])
     first = build(config.kernel, config.seed)
     groups = stack(runs, jnp.float64)
@@ -304,6 +322,8 @@ def test_mistakes_in_a_training_config_are_named():
         load_config("ddco", ["kernel.rnak=2"])
     with pytest.raises(ConfigError, match=r"training\.steps"):
         load_config("ddco", ["training.steps=0"])
+    with pytest.raises(ConfigError, match=r"kernel\.exchange needs kernel\.buildup and kernel\.memory"):
+        load_config("ddco", ["kernel.memory=false"])
     assert dataclasses.is_dataclass(TEST_FUNCTIONS)
 
 

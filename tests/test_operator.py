@@ -201,11 +201,15 @@ def test_amplitude_and_cells_at_once(rng):
     assert np.allclose(CollisionOperator(grid, kernel)(f, a), a[:, None, None, None] * one_by_one)
 
 
-def test_an_amplitude_of_relative_speed(rng):
+EXCHANGE = Amplitude(jnp.array([0.3, 2.0]), jnp.array([0.2, 0.8]), jnp.array([0.7, 1.5]))
+
+
+@pytest.mark.parametrize("exchange", [None, EXCHANGE], ids=["alike", "exchange"])
+def test_an_amplitude_of_relative_speed(rng, exchange):
     """It multiplies omega: conservation to rounding, entropy, spectral = direct; at a constant it multiplies C."""
     grid = PhaseGrid(1.0, 2, (2.0, 2.2, 2.4), (7, 6, 8))
     f, kernel = random_positive(rng, grid.shape), make("shared", rng)
-    slow = Amplitude(jnp.array([1.3, 0.4]), jnp.array([0.9, 0.3]), jnp.array([1.2, 2.0]))
+    slow = Amplitude(jnp.array([1.3, 0.4]), jnp.array([0.9, 0.3]), jnp.array([1.2, 2.0]), exchange)
     op, oracle = CollisionOperator(grid, kernel), CollisionOperator(grid, kernel, "direct")
     c = op(f, slow)
     assert np.max(np.abs(c - oracle(f, slow))) < 1e-12 * np.max(np.abs(c))
@@ -216,7 +220,7 @@ def test_an_amplitude_of_relative_speed(rng):
     assert np.all(jnp.sum(c * jnp.log(f), (1, 2, 3)) < 0)
     even = Amplitude(slow.total, 0 * slow.deficit, slow.width)
     np.testing.assert_allclose(op(f, even), op(f, slow.total), rtol=0, atol=1e-14 * np.max(np.abs(c)))
-    aged = kernels.Scaled(kernel, jax.tree.map(lambda a: a[0], slow))
+    aged = kernels.Scaled(kernel, jax.tree.map(lambda a: a[0], slow).weights)
     np.testing.assert_allclose(CollisionOperator(grid, aged)(f)[0], c[0], rtol=0, atol=1e-14 * np.max(np.abs(c)))
 
 

@@ -158,16 +158,21 @@ def test_gradients_with_respect_to_all_parameters_through_a_run():
 
 
 def test_the_build_up_passes_one_and_settles():
-    """Zero at the quench, never negative, above 1 for fast pairs after 1.5/omega_p as MD is, 1 at last."""
+    """Zero at the quench, never negative, above 1 for fast pairs after 1.5/omega_p as MD is, 1 at last.
+
+    The exchange of energy is ahead: it rings at twice the frequency.
+    """
     buildup = load_learned("ddco").buildup
     age = jnp.linspace(0, 200, 8001)
     for gamma in (0.02, 0.1, 0.5, 1.0, 2.0, 3.0, 10.0):
         amplitude = buildup(age, jnp.full(age.shape, gamma))
-        slow, thermal, fast = (amplitude(u) for u in (0.1, 2.0, 10.0))
-        for a in (slow, thermal, fast):
-            assert a[0] == 0 and a.min() >= 0 and a.max() < 3 and a[-1] == pytest.approx(1, abs=1e-3)
-        assert (slow[1:-1] < fast[1:-1]).all()
+        for part, largest in ((amplitude, 3), (amplitude.exchange, 10)):
+            slow, thermal, fast = (part(u) for u in (0.1, 2.0, 10.0))
+            for a in (slow, thermal, fast):
+                assert a[0] == 0 and a.min() >= 0 and a.max() < largest and a[-1] == pytest.approx(1, abs=1e-3)
+            assert (slow[1:-1] < fast[1:-1]).all()
         if 0.5 <= gamma <= 3:
             early = age < 2.2
-            assert age[early][jnp.argmax(fast[early])] > 1.0 and fast[early].max() > 1.05
-            assert 0.85 < thermal[early].max() < 1.3
+            peak, ahead = (age[early][jnp.argmax(part(10.0)[early])] for part in (amplitude, amplitude.exchange))
+            assert peak > 1.0 and amplitude(10.0)[early].max() > 1.05 and ahead < 0.7 * peak
+            assert 0.8 < amplitude(2.0)[early].max() < 1.3

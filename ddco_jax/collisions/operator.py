@@ -97,7 +97,7 @@ class CollisionOperator(eqx.Module):
         """
         density, drift, temperature = compute_moments(self.grid, f)
         positive = self.floor(f)
-        kernel = self.kernel if amplitude is None else Scaled(self.kernel, amplitude)
+        kernel = self.kernel if amplitude is None else Scaled(self.kernel, amplitude.weights)
         with jax.named_scope("collision_flux"):
             if self.method == "direct":
                 return direct.collision_flux(self.grid, kernel, positive, forces, density, drift, temperature)

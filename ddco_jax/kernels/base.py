@@ -61,24 +61,25 @@ class Kernel(eqx.Module):
 
 
 class Scaled(Kernel):
-    """omega times A(|u|/v_th) >= 0, |u| in thermal speeds of the local state."""
+    """omega's three weights times A(|u|/v_th) >= 0, |u| in thermal speeds of the local state."""
 
     kernel: Kernel
-    amplitude: Callable[[Array], Array]
+    amplitudes: Callable[[Array], tuple[Array, Array, Array]]
 
     def separable(self, density, temperature) -> Separable:
-        def scale(weight):
-            return (
-                None if weight is None else lambda speed: weight(speed) * self.amplitude(speed / jnp.sqrt(temperature))
-            )
+        def scaled(weight, i):
+            if weight is None:
+                return None
+            return lambda speed: weight(speed) * self.amplitudes(speed / jnp.sqrt(temperature))[i]
 
         products = self.kernel.separable(density, temperature)
-        return Separable(products.factors, {mn: Weights(*map(scale, w)) for mn, w in products.weights.items()})
+        weights = {mn: Weights(*(scaled(x, i) for i, x in enumerate(w))) for mn, w in products.weights.items()}
+        return Separable(products.factors, weights)
 
     def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
         weights = self.kernel.radial(relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature)
-        amplitude = self.amplitude(relative_speed / jnp.sqrt(temperature))
-        return tuple(amplitude * w for w in weights)
+        amplitudes = self.amplitudes(relative_speed / jnp.sqrt(temperature))
+        return tuple(a * w for a, w in zip(amplitudes, weights, strict=True))
 
 
 class PairGeometry(NamedTuple):

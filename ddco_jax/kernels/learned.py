@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from pydantic import model_validator
 
 from ddco_jax.buildup import LearnedBuildup
 from ddco_jax.kernels.base import Kernel
@@ -45,6 +46,14 @@ class KernelSection(Section):
     """The build-up passes 1 and rings, as MD does, instead of rising to it."""
     memory: bool = False
     """Free decay leads over an aged plasma, and slow pairs lag behind: A depends on |u|."""
+    exchange: bool = False
+    """With memory: the term with Pr r^T P, in which pairs exchange energy, builds up by itself."""
+
+    @model_validator(mode="after")
+    def _exchange(self):
+        if self.exchange and not (self.buildup and self.memory):
+            raise ValueError("kernel.exchange needs kernel.buildup and kernel.memory")
+        return self
 
 
 class Learned(eqx.Module):
@@ -76,7 +85,8 @@ def build(section: KernelSection, seed: int) -> Learned:
         rise = jnp.array([-0.8, 0.1, 0.0], jnp.float32), jnp.array([0.25, 0.0], jnp.float32)
         ringing = jnp.array([[-1.0, 0.5], [0.7, 0.0], [0.6, 0.0], [1.2, 0.0]], jnp.float32)
         lag = jnp.array([[-2.0, 0.3], [-1.0, 0.0], [0.3, 0.0]], jnp.float32)
-        buildup = LearnedBuildup(*rise, ringing if section.overshoot else None, lag if section.memory else None)
+        parts = (*rise, ringing if section.overshoot else None, lag if section.memory else None)
+        buildup = LearnedBuildup(*parts, LearnedBuildup(*parts) if section.exchange else None)
     return Learned(kernel, buildup)
 
 

@@ -39,11 +39,11 @@ def fit(runs: Sequence[Run], buildup: bool, floor: float) -> Learned:
         found.append((np.log(gamma), *best.x))
     x, tau, p = np.array(found).T
     orders = [min(n, len(x)) for n in POLYNOMIALS]
-    coefficients = [
-        np.pad(np.polynomial.polynomial.polyfit(x, y, n - 1), (0, full - n))
+    time, exponent = (
+        jnp.asarray(np.pad(np.polynomial.polynomial.polyfit(x, y, n - 1), (0, full - n)), jnp.float32)
         for y, n, full in zip((tau, p), orders, POLYNOMIALS, strict=True)
-    ]
-    learned = LearnedBuildup(*(jnp.asarray(c, jnp.float32) for c in coefficients))
+    )
+    learned = LearnedBuildup(time, exponent)
     return Learned(Convex(jnp.asarray(_joint(rates, learned), jnp.float32)), learned)
 
 

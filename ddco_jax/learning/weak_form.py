@@ -214,6 +214,24 @@ def _averages(path: Path, data: xr.Dataset, start: str, rounds: int, cache: Path
     return averages
 
 
+def _parts(values, amplitude: Amplitude, one: Amplitude):
+    """A(s, |u|) omega as a sum of functions of the speeds (b, 3, COUNT) times functions of the age (b, I, 3).
+
+    `one` is the amplitude at any one age: its width does not depend on it.
+    """
+    speed = jnp.asarray(nodes.speeds()[0], values.dtype)
+
+    def products(values, a, lag):
+        return jnp.concatenate([values, values * lag]), a.total * jnp.stack([jnp.ones_like(a.total), -a.deficit])
+
+    if amplitude.exchange is None or one.exchange is None:
+        return products(values, amplitude, one.lag(speed))
+    mask = jnp.asarray([0, 0, 1], values.dtype)[:, None]
+    rest = products(values * (1 - mask), amplitude, one.lag(speed))
+    exchange = products(values * mask, amplitude.exchange, one.exchange.lag(speed))
+    return tuple(jnp.concatenate(pair) for pair in zip(rest, exchange, strict=True))
+
+
 class Predictor(eqx.Module):
     """Everything about one run that prediction and loss need, as arrays."""
 
@@ -244,10 +262,9 @@ class Predictor(eqx.Module):
         if buildup is not None:
             gamma = jnp.broadcast_to(self.gamma, self.times.shape)
             amplitude = buildup(self.times, gamma)
-            if isinstance(amplitude, Amplitude):  # a sum of two products of a function of |u| and one of the age
-                lag = buildup(self.times[0, 0], self.gamma).lag(jnp.asarray(nodes.speeds()[0], values.dtype))
-                values = jnp.concatenate([values, values * lag])
-                shares = share * amplitude.total * jnp.stack([jnp.ones_like(share), -amplitude.deficit])
+            if isinstance(amplitude, Amplitude):
+                values, factors = _parts(values, amplitude, buildup(self.times[0, 0], self.gamma))
+                shares = share * factors
             else:
                 shares = shares * amplitude
         instantaneous = jnp.einsum("htkam,bam->bhtk", self.averages, values)
