@@ -82,7 +82,8 @@ class LearnedBuildup(eqx.Module):
     overshoot: Array | None = None
     """(4, 2): coefficients of logit(b/BOUND), ln theta (1/omega_p), ln w (omega_p), phi."""
     memory: Array | None = None
-    """(3, 2): coefficients of the ln of the lead, of the logit of the deficit of slow pairs, of ln(width/v_th)."""
+    """(3, 2): ln a and ln b of the lead a Gamma/(1 + b Gamma), which vanishes at weak coupling as the rate of collisions
+    (1/omega_p) does; coefficients of the logit of the deficit of slow pairs, and of ln(width/v_th)."""
     exchange: "LearnedBuildup | None" = None
     """Another one, with memory too, for the weight of Pr r^T P (`Amplitude.exchange`)."""
 
@@ -103,9 +104,11 @@ class LearnedBuildup(eqx.Module):
             relative = relative + BOUND * jax.nn.sigmoid(b) * ringing
         if self.memory is None:
             return rise * relative
-        lead, deficit, width = (polynomial(coefficients) for coefficients in self.memory)
+        rate, saturation = jnp.exp(self.memory[0].astype(age.dtype))
+        lead = rate * jnp.exp(x) / (1 + saturation * jnp.exp(x))
+        deficit, width = (polynomial(coefficients) for coefficients in self.memory[1:])
         young = jnp.exp(-age / MEMORY)
         exchange = None if self.exchange is None else self.exchange(age, gamma)
         assert not isinstance(exchange, jax.Array)  # it has memory
-        total, slow = rise * (relative + young * jnp.exp(lead)), young * jax.nn.sigmoid(deficit)
+        total, slow = rise * (relative + young * lead), young * jax.nn.sigmoid(deficit)
         return Amplitude(total, slow, jnp.exp(width) + 0 * age, exchange)

@@ -19,8 +19,8 @@ from ddco_jax.units import PAPER
 
 LEARNED = ("ddco", "ddco-paper", "dd-landau", "ddco-convex")
 HELD_OUT = Path(__file__).parents[1] / "data" / "md" / "held_out"
-DECAY_AT_STRONG_COUPLING = 0.06
-"""Largest relative error of Tx - Tperp at Gamma = 2.3: twice the target of data/verdict.toml."""
+DECAY_AT_STRONG_COUPLING = 0.045
+"""Largest relative error of Tx - Tperp at Gamma = 2.3, known to 0.016: the target of data/verdict.toml is 0.03."""
 ONE = jnp.ones(())
 
 

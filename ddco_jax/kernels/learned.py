@@ -84,7 +84,7 @@ def build(section: KernelSection, seed: int) -> Learned:
     if section.buildup:
         rise = jnp.array([-0.8, 0.1, 0.0], jnp.float32), jnp.array([0.25, 0.0], jnp.float32)
         ringing = jnp.array([[-1.0, 0.5], [0.7, 0.0], [0.6, 0.0], [1.2, 0.0]], jnp.float32)
-        lag = jnp.array([[-2.0, 0.3], [-1.0, 0.0], [0.3, 0.0]], jnp.float32)
+        lag = jnp.array([[-1.0, 0.0], [-1.0, 0.0], [0.3, 0.0]], jnp.float32)
         parts = (*rise, ringing if section.overshoot else None, lag if section.memory else None)
         buildup = LearnedBuildup(*parts, LearnedBuildup(*parts) if section.exchange else None)
     return Learned(kernel, buildup)

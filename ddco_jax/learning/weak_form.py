@@ -307,7 +307,7 @@ class Predictor(eqx.Module):
         """
         q, interval = self.anisotropy, self.times[:, -1] - self.times[:, 0]
         rate = 1.5 * jnp.mean(rates, axis=0)[:, ANISOTROPY]
-        sizable = jnp.cumprod(jnp.where(jnp.abs(q) > SIZABLE, 1.0, 0.0))[1:]
+        sizable = jnp.cumprod((jnp.abs(q) > SIZABLE).astype(q.dtype))[1:]
         middle = jnp.where(sizable > 0, (q[1:] + q[:-1]) / 2, 1.0)
         return sizable * jnp.cumsum((rate * interval - jnp.diff(q)) / middle)
 
