@@ -82,8 +82,8 @@ class LearnedBuildup(eqx.Module):
     overshoot: Array | None = None
     """(4, 2): coefficients of logit(b/BOUND), ln theta (1/omega_p), ln w (omega_p), phi."""
     memory: Array | None = None
-    """(3, 2): ln a and ln b of the lead a Gamma/(1 + b Gamma), which vanishes at weak coupling as the rate of collisions
-    (1/omega_p) does; coefficients of the logit of the deficit of slow pairs, and of ln(width/v_th)."""
+    """(3, 2): ln a and ln b of the lead a Gamma/(1 + b Gamma), which vanishes at weak coupling as the rate of
+    collisions does; coefficients of the logit of the deficit of slow pairs, and of ln(width/v_th)."""
     exchange: "LearnedBuildup | None" = None
     """Another one, with memory too, for the weight of Pr r^T P (`Amplitude.exchange`)."""
 
