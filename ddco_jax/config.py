@@ -50,7 +50,7 @@ class Start(Section):
 class Named(Start):
     """A start of (E.2) without parameters."""
 
-    kind: Literal["maxwellian", "symmetric_double_well", "asymmetric_double_well"]
+    kind: Literal["maxwellian", "symmetric_double_well", "asymmetric_double_well", "bump_on_tail"]
 
 
 class Bimaxwellian(Start):

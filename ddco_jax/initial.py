@@ -99,6 +99,15 @@ def asymmetric_double_well(grid: PhaseGrid, density, temperature) -> np.ndarray:
     return gaussians(grid, density, temperature, lambda axis: [(0.5, b, s1), (0.5, -b, s2)])
 
 
+def bump_on_tail(grid: PhaseGrid, density, temperature) -> np.ndarray:
+    """A quarter of the particles a cold beam: isotropic normals at 1.5 (variance 0.1) and -0.5 (29/30 kT/m) along x."""
+    density = np.asarray(density, float)
+    beam = gaussians(grid, 0.25 * density, temperature, lambda axis: [(1.0, 0.0 if axis else 1.5, 0.1**0.5)])
+    return beam + gaussians(
+        grid, 0.75 * density, temperature, lambda axis: [(1.0, 0.0 if axis else -0.5, (29 / 30) ** 0.5)]
+    )
+
+
 def two_stream(grid: PhaseGrid, density, temperature, drift) -> np.ndarray:
     """Two Maxwellian beams along x at +-drift (V0), each of temperature kT/m."""
     shift = drift / float(np.sqrt(np.max(temperature)))

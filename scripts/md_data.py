@@ -85,8 +85,13 @@ def family(folder: str, gamma: float, starts: dict[str, dict], seed: int, scratc
 
 
 def training(scratch: Path) -> Iterator[Job]:
-    """Bi-Maxwellians of either sign and the uniform cube, at twelve Gamma."""
-    starts = {"bimaxwellian_0.25": BI_OBLATE, "bimaxwellian_4": BI_PROLATE, "uniform": {"kind": "uniform"}}
+    """Bi-Maxwellians of either sign, the uniform cube and a cold beam in a plasma, at twelve Gamma."""
+    starts = {
+        "bimaxwellian_0.25": BI_OBLATE,
+        "bimaxwellian_4": BI_PROLATE,
+        "uniform": {"kind": "uniform"},
+        "bump_on_tail": {"kind": "bump_on_tail"},  # the one that is not even in c
+    }
     order = sorted(TRAINING, key=lambda g: (g < 0.3, g))
     for gamma in order:
         yield from family("training", gamma, starts, 1000 + 10 * TRAINING.index(gamma), scratch)

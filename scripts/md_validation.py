@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from scipy import stats
 
 from ddco_jax import ocp
 from ddco_jax.md.dataset import open_dataset
@@ -16,6 +17,7 @@ from ddco_jax.md.report import transport_rows, transport_table
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "md"
 RESULT = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "md_validation.json"
+VARIANTS = ("half_step", "accurate", "coarse", "double")
 RATES = {
     2.318: (0.078, 0.196, 0.288, 0.364, 0.424, 0.471, 0.502, 0.516, 0.507),
     1.159: (0.055, 0.153, 0.235, 0.290, 0.346, 0.362, 0.372, 0.361, 0.347),
@@ -51,34 +53,52 @@ def drifts() -> float:
     return worst
 
 
-def decay(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Rates of the anisotropy between snapshots and their standard errors over replicates."""
+def decays(path: Path) -> np.ndarray:
+    """Rates of the anisotropy between snapshots, draw by draw: (draws, intervals)."""
     data = open_dataset(path)
     T = data["temperature_axis"].isel(x=0)
     anisotropy = np.abs(T.isel(axis=0) - T.isel(axis=slice(1, 3)).mean("axis")).to_numpy()
     interval = np.diff(data["t"].to_numpy()) * data.attrs["plasma_frequency"]
-    rate = -np.diff(np.log(anisotropy), axis=1) / interval
-    return rate.mean(0), rate.std(0, ddof=1) / len(rate) ** 0.5
+    return -np.diff(np.log(anisotropy), axis=1) / interval
+
+
+def same(rates: dict[str, np.ndarray], sizes: dict[str, float], table: np.ndarray) -> dict[str, float]:
+    """How likely curves at least as far from the usual one are if nothing but chance sets them apart.
+
+    Hotelling's T^2 with the covariance of the intervals pooled over all variants (eight draws alone would not tell
+    it); `sizes` are particle numbers over the usual one, to which the variance of a draw is inverse; the table is one
+    draw.
+    """
+    residuals = np.concatenate([sizes.get(k, 1.0) ** 0.5 * (r - r.mean(0)) for k, r in rates.items()])
+    degrees, p = len(residuals) - len(rates), residuals.shape[1]
+    covariance = residuals.T @ residuals / degrees
+    out = {}
+    for name, r in {**rates, "table": table[None]}.items():
+        difference = r.mean(0) - rates["usual"].mean(0)
+        scale = 1 / len(rates["usual"]) + 1 / (len(r) * sizes.get(name, 1.0))
+        T2 = difference @ np.linalg.solve(covariance, difference) / scale
+        out[name] = float(stats.f.sf(T2 * (degrees - p + 1) / (degrees * p), p, degrees - p + 1))
+    return out
 
 
 def anisotropy() -> dict:
     """The decay against the table, and the variants against the usual run."""
     out: dict = {}
     for gamma, table in RATES.items():
-        usual, error = decay(DATA / "validation" / f"gamma_{gamma:g}_usual.nc")
+        files = {k: DATA / "validation" / f"gamma_{gamma:g}_{k}.nc" for k in ("usual", *VARIANTS)}
+        rates = {k: decays(f) for k, f in files.items()}
+        usual, error = rates["usual"].mean(0), rates["usual"].std(0, ddof=1) / len(rates["usual"]) ** 0.5
         print(f"Gamma = {gamma}: rates at omega_p t = 0.1, 0.3 ... 1.7")
         print("  table      " + " ".join(f"{r:7.3f}" for r in table))
         print("  measured   " + " ".join(f"{r:7.3f}" for r in usual))
         print("  error      " + " ".join(f"{r:7.3f}" for r in error))
-        # the table is one draw: its error is that of eight draws times sqrt(8)
-        out[gamma] = {"usual": usual.tolist(), "error": error.tolist()}
-        out[gamma]["chi2_table"] = float(np.mean((usual - table) ** 2 / (error**2 * 9)))
-        print(f"  chi^2 per datum against the table {out[gamma]['chi2_table']:.2f}")
-        for name in ("half_step", "accurate", "coarse", "double"):
-            other, other_error = decay(DATA / "validation" / f"gamma_{gamma:g}_{name}.nc")
-            chi2 = float(np.mean((other - usual) ** 2 / (error**2 + other_error**2)))
-            out[gamma][name] = {"rate": other.tolist(), "error": other_error.tolist(), "chi2_usual": chi2}
-            print(f"  {name:10s} " + " ".join(f"{r:7.3f}" for r in other) + f"   chi^2 {chi2:.2f}")
+        chance = same(rates, {"double": 2.0}, np.array(table))
+        out[gamma] = {"usual": usual.tolist(), "error": error.tolist(), "chance_table": chance["table"]}
+        print(f"  the table is at least as far away by chance: {chance['table']:.2f}")
+        for name in VARIANTS:
+            other = rates[name].mean(0)
+            out[gamma][name] = {"rate": other.tolist(), "chance": chance[name]}
+            print(f"  {name:10s} " + " ".join(f"{r:7.3f}" for r in other) + f"   by chance {chance[name]:.2f}")
     return out
 
 

@@ -135,6 +135,21 @@ def test_a_start_too_narrow_for_the_grid_is_refused():
         initial.maxwellian(grid, 1.0, 1e-4)
 
 
+def test_bump_on_tail_is_a_beam_in_a_plasma():
+    grid, T = PhaseGrid(10.0, 2, (2.5, 2.5, 2.5), (60, 50, 50)), np.array([0.16, 0.2])
+    f = initial.bump_on_tail(grid, np.array([1.0, 0.7]), T)
+    m = compute_moments(grid, jnp.asarray(f))
+    assert np.allclose(m.density, [1.0, 0.7], rtol=1e-12) and np.allclose(m.temperature, T, rtol=1e-12)
+    assert np.abs(m.drift).max() < 1e-12
+    beam = np.unravel_index(np.argmax(f[0]), grid.nv)
+    centre = [axis[i] for axis, i in zip(grid.velocities, beam, strict=True)]
+    assert np.allclose(centre, [1.5 * 0.4, 0, 0], atol=max(grid.dv))
+    third = (f * (grid.vx / 0.4)[:, None, None] ** 3).sum((1, 2, 3)) * grid.dv3
+    # E(a + s z)^3 = a^3 + 3 a s^2
+    expected = 0.25 * (1.5**3 + 4.5 * 0.1) + 0.75 * (-0.125 - 1.5 * 29 / 30)
+    assert np.allclose(third[0], expected, rtol=1e-3)
+
+
 def test_two_stream_and_perturbation():
     grid = PhaseGrid(10.0, 16, (2.0, 0.5, 0.5), (80, 12, 12))
     f = initial.perturb(grid, initial.two_stream(grid, 1.0, 0.01, 1.0), 0.1, 2)

@@ -63,7 +63,13 @@ class NamedStart(Section):
     """Velocities without parameters; `equilibrium` keeps those of the thermostat."""
 
     kind: Literal[
-        "equilibrium", "maxwellian", "uniform", "uniform_ball", "symmetric_double_well", "asymmetric_double_well"
+        "equilibrium",
+        "maxwellian",
+        "uniform",
+        "uniform_ball",
+        "symmetric_double_well",
+        "asymmetric_double_well",
+        "bump_on_tail",
     ]
 
 

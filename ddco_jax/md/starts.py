@@ -48,6 +48,13 @@ def uniform_ball(rng: np.random.Generator, n: int) -> np.ndarray:
     return direction * (5**0.5 * rng.uniform(0, 1, (n, 1)) ** (1 / 3))
 
 
+def bump_on_tail(rng: np.random.Generator, n: int) -> np.ndarray:
+    """A quarter of the particles a cold beam along x: N(1.5, 0.1) beside N(-0.5, 29/30), isotropic both."""
+    beam = rng.random((n, 1)) < 0.25
+    shift = np.where(beam, 1.5, -0.5) * np.array([1.0, 0.0, 0.0])
+    return shift + np.where(beam, 0.1, 29 / 30) ** 0.5 * rng.standard_normal((n, 3))
+
+
 def _double_well(b: float, width_above: float, width_below: float) -> Sampler:
     def sample(rng, n):
         above = rng.random((n, 3)) < 0.5
