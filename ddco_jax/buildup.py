@@ -1,5 +1,7 @@
 """The build-up of correlations: amplitudes A(s; Gamma) that multiply C[f] after a quench."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -34,28 +36,26 @@ class Amplitude(eqx.Module):
     """A(|u|) = total [1 - deficit h(|u|)], h = 1/(1 + (|u|/width)^2), |u| in thermal speeds: slow pairs lag behind.
 
     total >= 0 and 0 <= deficit <= 1, so A >= 0; it multiplies omega, whose symmetry and null vector do not notice.
-
-    With `exchange`, the weight of Pr r^T P has an amplitude of its own.  Pr is the direction in which a pair exchanges
-    energy, so distributions relax in speed at a rate of their own beside that of the angles.
     """
 
     total: Array
     deficit: Array
     width: Array
-    exchange: "Amplitude | None" = None
+    microfield: Array | None = None
+    """nu >= 0 of `collisions.microfield`: omega_p from a build-up, 1/t0 for the operator."""
 
     def lag(self, speed) -> Array:
         """h at speeds that broadcast with the width."""
         return 1 / (1 + (speed / self.width) ** 2)
 
     def __call__(self, speed) -> Array:
-        """A of P and of |Pr|^2 P - Pr r^T P."""
         return self.total * (1 - self.deficit * self.lag(speed))
 
-    def weights(self, speed) -> tuple[Array, Array, Array]:
-        """A of the three tensors of omega."""
-        a = self(speed)
-        return a, a, a if self.exchange is None else self.exchange(speed)
+    def in_units(self, plasma_frequency) -> "Amplitude":
+        """With frequencies in 1/t0 instead of omega_p (1/t0)."""
+        if self.microfield is None:
+            return self
+        return dataclasses.replace(self, microfield=self.microfield * plasma_frequency)
 
 
 MEMORY = 20.0
@@ -84,8 +84,9 @@ class LearnedBuildup(eqx.Module):
     memory: Array | None = None
     """(3, 2): ln a and ln b of the lead a Gamma/(1 + b Gamma), which vanishes at weak coupling as the rate of
     collisions does; coefficients of the logit of the deficit of slow pairs, and of ln(width/v_th)."""
-    exchange: "LearnedBuildup | None" = None
-    """Another one, with memory too, for the weight of Pr r^T P (`Amplitude.exchange`)."""
+    microfield: Array | None = None
+    """(2, 3): coefficients of ln tau_F (1/omega_p) and ln p_F in nu = (s/3) exp(-(s/tau_F)^p_F), omega_p; exact for
+    s -> 0 at every Gamma (`collisions.microfield`)."""
 
     def __call__(self, age: Elementwise, gamma: Elementwise) -> Elementwise | Amplitude:
         x = jnp.log(jnp.clip(gamma, *GAMMA_RANGE))
@@ -108,7 +109,10 @@ class LearnedBuildup(eqx.Module):
         lead = rate * jnp.exp(x) / (1 + saturation * jnp.exp(x))
         deficit, width = (polynomial(coefficients) for coefficients in self.memory[1:])
         young = jnp.exp(-age / MEMORY)
-        exchange = None if self.exchange is None else self.exchange(age, gamma)
-        assert not isinstance(exchange, jax.Array)  # it has memory
         total, slow = rise * (relative + young * lead), young * jax.nn.sigmoid(deficit)
-        return Amplitude(total, slow, jnp.exp(width) + 0 * age, exchange)
+        microfield = None
+        if self.microfield is not None:
+            tau_F, p_F = (jnp.exp(polynomial(coefficients)) for coefficients in self.microfield)
+            lasting = (jnp.where(positive, age, 1) / tau_F) ** p_F
+            microfield = jnp.where(positive, age / 3 * jnp.exp(-lasting), 0)
+        return Amplitude(total, slow, jnp.exp(width) + 0 * age, microfield)

@@ -23,10 +23,11 @@ def check_report(config: Config) -> dict[str, Any]:
     f = config.build_distribution(grid)
     density = f.sum((1, 2, 3)) * grid.dv3
     T = config.temperature(grid)
-    op = None if model.stepper.collision is None else model.stepper.collision.op
+    collision = model.stepper.collision
+    op = None if collision is None else collision.op
     sampled = _representative_cells(T)
     number = 0.0
-    if op is not None:
+    if collision is not None:
         gamma = scales.coupling_parameter(density, T)
         if (
             config.collisions.kernel == "landau-classical"
@@ -37,7 +38,7 @@ def check_report(config: Config) -> dict[str, Any]:
                 f"collisions.kernel: the classical Coulomb logarithm is not positive at Gamma = {gamma.max():.2f}; "
                 'use kernel = "landau"'
             )
-        number = stability.collision_number(op, f[sampled].astype(model.dtype), dt / config.collisions.substeps)
+        number = stability.collision_number(collision, f[sampled].astype(model.dtype), dt, config.time.steps * dt)
     E = np.zeros(grid.nx) if config.field == "none" else np.asarray(poisson_field(grid, jnp.asarray(density), scales))
     widths = stability.thermal_widths(grid, f)
     memory = stability.memory(grid, op, model.dtype.itemsize, config.time.steps)

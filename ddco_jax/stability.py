@@ -9,11 +9,15 @@ import numpy as np
 from ddco_jax.collisions import CollisionOperator
 from ddco_jax.collisions.spectral import transform_count
 from ddco_jax.grid import PhaseGrid
+from ddco_jax.state import State
+from ddco_jax.steppers import MidpointCollision
 
 RESOLVED = 0.7
 """Largest dv over thermal width for which the starts count as resolved."""
 WIDE_ENOUGH = 5.5
 """Smallest half extent over thermal speed."""
+AGES = 13
+"""Ages of the correlations at which a quench's rates are looked at."""
 
 
 def streaming_number(grid: PhaseGrid, dt: float) -> float:
@@ -26,18 +30,25 @@ def acceleration_number(grid: PhaseGrid, electric_field, dt: float) -> float:
     return float(np.max(np.abs(np.asarray(electric_field)))) * dt / grid.dv[0]
 
 
-def collision_number(op: CollisionOperator, f, dt: float) -> float:
-    """dt/2 max_v k sum_a A_aa(v)/dv_a^2, at most 1 for the explicit midpoint step.
+def collision_number(step: MidpointCollision, f, dt: float, duration: float = 0.0) -> float:
+    """dt/2 max_v k sum_a A_aa(v)/dv_a^2 of a substep, at most 1 for the explicit midpoint step of length dt.
 
     A is the diffusion tensor.  k sum A_aa/dv_a^2 bounds the eigenvalues of D+ A D-, k = 1 for central and 4 for
     compact differences; the maximum is taken over the drift and one and two thermal speeds along the axes and the
-    diagonal, in every cell.
+    diagonal, in every cell, and where correlations build up over the ages that they have within a quench of that
+    `duration`: rates pass their kinetic values, and at first there is the microfield.
     """
+    op, f = step.op, jnp.asarray(f)
     directions = np.vstack([np.eye(3), np.full((1, 3), 3**-0.5)])
-    points = np.vstack([np.zeros((1, 3)), *(s * directions for s in (-2, -1, 1, 2))])
-    A = np.asarray(op.diffusion(jnp.asarray(f), jnp.asarray(points, jnp.asarray(f).dtype)))
+    points = jnp.asarray(np.vstack([np.zeros((1, 3)), *(s * directions for s in (-2, -1, 1, 2))]), f.dtype)
+    density = jnp.sum(f, (1, 2, 3)) * op.grid.dv3
+    last = step.scales.plasma_frequency(density) * duration
+    ages = [None] if step.buildup is None else [share * last for share in np.linspace(0, 1, AGES)]
+    zero = jnp.zeros((), f.dtype)
+    amplitudes = [step.amplitude(State(f, jnp.zeros_like(density), age, zero)) for age in ages]
+    A = [np.asarray(op.diffusion(f, points, a)) for a in amplitudes]
     k = 4 if op.differences == "compact" else 1
-    return float(dt / 2 * k * np.max(np.sum(A / np.asarray(op.grid.dv) ** 2, -1)))
+    return float(dt / step.substeps / 2 * k * np.max(np.sum(np.array(A) / np.asarray(op.grid.dv) ** 2, -1)))
 
 
 @dataclasses.dataclass(frozen=True)

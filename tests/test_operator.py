@@ -1,5 +1,6 @@
 """The collision operator: fast = direct, exact conservation, entropy, symmetries."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -201,18 +202,63 @@ def test_amplitude_and_cells_at_once(rng):
     assert np.allclose(CollisionOperator(grid, kernel)(f, a), a[:, None, None, None] * one_by_one)
 
 
-EXCHANGE = Amplitude(jnp.array([0.3, 2.0]), jnp.array([0.2, 0.8]), jnp.array([0.7, 1.5]))
+NU = jnp.array([0.7, 0.2])
 
 
-@pytest.mark.parametrize("exchange", [None, EXCHANGE], ids=["alike", "exchange"])
-def test_an_amplitude_of_relative_speed(rng, exchange):
+@pytest.mark.parametrize("differences", ["central", "compact"])
+def test_diffusion_in_the_microfield_by_itself(rng, differences):
+    """Conservation to rounding and entropy for any f, nothing for a Maxwellian, the bracket symmetric and >= 0."""
+    grid = PhaseGrid(1.0, 2, (2.0, 2.2, 2.4), (7, 6, 8))
+    alone = Amplitude(jnp.zeros(2), jnp.zeros(2), jnp.ones(2), NU)
+    op = CollisionOperator(grid, make("shared", rng), differences=differences)
+    f = random_positive(rng, grid.shape)
+    c = op(f, alone)
+    v = np.meshgrid(*grid.velocities, indexing="ij")
+    for invariant in (np.ones_like(v[0]), *v, sum(w**2 for w in v)):
+        assert np.all(np.abs(np.sum(invariant * c, (1, 2, 3))) < 1e-14 * np.sum(np.abs(invariant * c), (1, 2, 3)))
+    assert np.all(jnp.sum(c * jnp.log(f), (1, 2, 3)) < 0)
+    maxwellian = jnp.exp(-sum((w - 0.3) ** 2 for w in v) / 1.1)[None]
+    still = op(jnp.concatenate([maxwellian, maxwellian]), alone)
+    assert np.max(np.abs(still)) < 1e-13 * np.max(maxwellian) and np.max(np.abs(c)) > 0.1
+    a, b = (op.forces(jnp.asarray(rng.normal(size=grid.nv))) for _ in range(2))
+    cell = jax.tree.map(lambda x: x[0], alone)
+
+    def bracket(a, b):
+        return sum(float(jnp.sum(x * y)) for x, y in zip(a, op.flux(f[0], b, cell), strict=True) if x is not None)
+
+    assert bracket(a, b) == pytest.approx(bracket(b, a), rel=1e-10) and bracket(a, a) > 0
+
+
+def test_diffusion_in_the_microfield_is_that_of_the_formula():
+    """nu div (T grad f + c f) of a bi-Maxwellian, to second order in dv, whatever the drift."""
+    errors = []
+    for n in (24, 48):
+        grid = PhaseGrid(1.0, 1, (5.0, 6.0, 6.0), (n, n, n))
+        x, y, z = np.meshgrid(*grid.velocities, indexing="ij")
+        widths, shift = np.array([0.5, 1.25, 1.25]), np.array([0.2, -0.1, 0.3])
+        c = np.stack([x, y, z]) - shift[:, None, None, None]
+        f = np.exp(-np.einsum("axyz,a->xyz", c**2, 1 / widths) / 2) / np.prod(2 * np.pi * widths) ** 0.5
+        # div(T grad f + c f) = f sum_a [(c_a/w_a)^2 - 1/w_a + 1 - c_a^2/w_a] at T = 1
+        w = widths[:, None, None, None]
+        expected = 0.4 * f * np.sum((c / w) ** 2 - 1 / w + 1 - c**2 / w, 0)
+        one = jnp.ones(1)
+        alone = Amplitude(0 * one, 0 * one, one, 0.4 * one)
+        found = CollisionOperator(grid, kernels.Landau(0.3))(jnp.asarray(f)[None], alone)[0]
+        errors.append(float(np.linalg.norm(found - expected) / np.linalg.norm(expected)))
+    assert errors[1] < 0.06 and np.log2(errors[0] / errors[1]) > 1.8
+
+
+def test_an_amplitude_of_relative_speed(rng):
     """It multiplies omega: conservation to rounding, entropy, spectral = direct; at a constant it multiplies C."""
     grid = PhaseGrid(1.0, 2, (2.0, 2.2, 2.4), (7, 6, 8))
     f, kernel = random_positive(rng, grid.shape), make("shared", rng)
-    slow = Amplitude(jnp.array([1.3, 0.4]), jnp.array([0.9, 0.3]), jnp.array([1.2, 2.0]), exchange)
+    slow = Amplitude(jnp.array([1.3, 0.4]), jnp.array([0.9, 0.3]), jnp.array([1.2, 2.0]))
+    free = dataclasses.replace(slow, microfield=NU)
+    alone = Amplitude(0 * slow.total, slow.deficit, slow.width, NU)
     op, oracle = CollisionOperator(grid, kernel), CollisionOperator(grid, kernel, "direct")
     c = op(f, slow)
     assert np.max(np.abs(c - oracle(f, slow))) < 1e-12 * np.max(np.abs(c))
+    np.testing.assert_allclose(op(f, free), c + op(f, alone), rtol=0, atol=1e-14 * np.max(np.abs(c)))
     assert np.max(np.abs(c - slow.total[:, None, None, None] * op(f))) > 0.05 * np.max(np.abs(c))
     v = np.meshgrid(*grid.velocities, indexing="ij")
     for invariant in (np.ones_like(v[0]), *v, sum(w**2 for w in v)):
@@ -220,7 +266,7 @@ def test_an_amplitude_of_relative_speed(rng, exchange):
     assert np.all(jnp.sum(c * jnp.log(f), (1, 2, 3)) < 0)
     even = Amplitude(slow.total, 0 * slow.deficit, slow.width)
     np.testing.assert_allclose(op(f, even), op(f, slow.total), rtol=0, atol=1e-14 * np.max(np.abs(c)))
-    aged = kernels.Scaled(kernel, jax.tree.map(lambda a: a[0], slow).weights)
+    aged = kernels.Scaled(kernel, jax.tree.map(lambda a: a[0], slow))
     np.testing.assert_allclose(CollisionOperator(grid, aged)(f)[0], c[0], rtol=0, atol=1e-14 * np.max(np.abs(c)))
 
 

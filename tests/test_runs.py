@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solve, steppers
-from ddco_jax.buildup import StretchedExponential
+from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solve, stability, steppers
+from ddco_jax.buildup import Amplitude, StretchedExponential
 from ddco_jax.config import load, shipped_configs
-from ddco_jax.moments import face_current
+from ddco_jax.moments import compute_moments, face_current
 from ddco_jax.report import check_report
 from ddco_jax.run import build, initial_state, make_advance
 from ddco_jax.units import PAPER
@@ -207,3 +207,24 @@ def test_check_says_which_start_is_under_resolved():
     for report in reports.values():
         assert max(report["streaming_number"], report["acceleration_number"], report["collision_number"]) < 1
         assert report["coupling_parameter"] == pytest.approx([0.776, 2.29], abs=0.01)
+
+
+def test_the_stability_number_counts_the_build_up_and_the_microfield():
+    """The largest amplitude over the quench, and dt/2 sum nu T/dv^2, which stays where collisions have not begun."""
+    grid = PhaseGrid(1.0, 1, (2.4, 2.4, 3.0), (12, 12, 12))
+    T, dt, end = 0.2, 0.01, 1.5
+    f = initial.maxwellian(grid, 1.0, T)
+    frequency = PAPER.plasma_frequency(1.0)
+
+    def number(buildup):
+        op = CollisionOperator(grid, kernels.Landau())
+        return stability.collision_number(steppers.MidpointCollision(op, buildup), f, dt, end)
+
+    assert number(lambda age, gamma: 3 * age / (frequency * end)) == pytest.approx(3 * number(None), rel=1e-6)
+
+    def microfield(age, gamma):
+        return Amplitude(0 * age, 0 * age, 1 + 0 * age, age / 3)
+
+    discrete = float(compute_moments(grid, jnp.asarray(f[0])).temperature)
+    expected = dt / 2 * frequency**2 * end / 3 * discrete * sum(1 / d**2 for d in grid.dv)
+    assert number(microfield) == pytest.approx(expected, rel=1e-6)

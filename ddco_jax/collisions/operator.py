@@ -12,6 +12,7 @@ from ddco_jax._types import Array, Distribution, Float, Profile, Scalar, Velocit
 from ddco_jax.buildup import Amplitude
 from ddco_jax.collisions import direct, spectral
 from ddco_jax.collisions.differences import Forces, curvature, curvature_divergence, divergence, gradient
+from ddco_jax.collisions.microfield import microfield_flux
 from ddco_jax.grid import PhaseGrid
 from ddco_jax.kernels import Kernel, Scaled
 from ddco_jax.moments import compute_moments
@@ -26,7 +27,7 @@ class CollisionOperator(eqx.Module):
     """C[f] = D+ p,  p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j'),  q = D- log f, with each cell's rho, v-bar, T.
 
     `op(f)` returns C[f], (nx, nvx, nvy, nvz), n0 V0^-3/t0.  `op(f, amplitude)` multiplies it by amplitude(x) >= 0,
-    or omega by an amplitude(x, |u|) >= 0 (`buildup`).
+    or omega by an amplitude(x, |u|) >= 0, and adds the diffusion in the microfield that comes with it (`buildup`).
 
     Exact to rounding: mass, momentum and energy of every cell, whatever f does at the edge of the velocity box.
     Entropy production is non-negative (to rounding) for any positive f.  The scheme is second order in dv.
@@ -97,12 +98,17 @@ class CollisionOperator(eqx.Module):
         """
         density, drift, temperature = compute_moments(self.grid, f)
         positive = self.floor(f)
-        kernel = self.kernel if amplitude is None else Scaled(self.kernel, amplitude.weights)
+        kernel = self.kernel if amplitude is None else Scaled(self.kernel, amplitude)
         with jax.named_scope("collision_flux"):
             if self.method == "direct":
-                return direct.collision_flux(self.grid, kernel, positive, forces, density, drift, temperature)
-            separable = kernel.separable(density, temperature)
-            return spectral.collision_flux(self.grid, separable, positive, forces, drift)
+                fluxes = direct.collision_flux(self.grid, kernel, positive, forces, density, drift, temperature)
+            else:
+                separable = kernel.separable(density, temperature)
+                fluxes = spectral.collision_flux(self.grid, separable, positive, forces, drift)
+        if amplitude is None or amplitude.microfield is None:
+            return fluxes
+        c, diffusion = spectral.peculiar_velocity(self.grid, drift, f.dtype), amplitude.microfield * temperature
+        return jax.tree.map(lambda p, q: p + microfield_flux(positive, c, q, diffusion), fluxes, forces)
 
     def dissipation(self, f: VelocityDistribution, a: VelocityDistribution, b: VelocityDistribution) -> Scalar:
         """The bracket (7) of one cell, per unit length, from the functional derivatives dA/df and dB/df."""
@@ -120,24 +126,33 @@ class CollisionOperator(eqx.Module):
         return self._over_cells(cell, f)
 
     @eqx.filter_jit
-    def diffusion(self, f: Distribution, points: Float[Array, "points 3"]) -> Float[Array, "nx points 3"]:
+    def diffusion(
+        self, f: Distribution, points: Float[Array, "points 3"], amplitude: Profile | Amplitude | None = None
+    ) -> Float[Array, "nx points 3"]:
         """Diagonal of the diffusion tensor A_aa(v) = dv^3 sum' omega_aa f' at v-bar + points * thermal speed.
 
-        Sets the explicit stability limit; evaluated by direct sums, since few points are needed.
+        With the microfield's and `amplitude` as in C[f].  Sets the explicit stability limit; evaluated by direct sums,
+        since few points are needed.
         """
         from_ = direct.velocity_points(self.grid, f.dtype)
 
-        def cell(f_cell):
+        def cell(cell):
+            f_cell, amplitude = cell
             state = compute_moments(self.grid, f_cell)
+            of_speed = isinstance(amplitude, Amplitude)
+            kernel = Scaled(self.kernel, amplitude) if of_speed else self.kernel
 
             def at(w):
                 v = state.drift + w * jnp.sqrt(state.temperature)
-                omega = self.kernel(v, from_, state.drift, state.density, state.temperature)
+                omega = kernel(v, from_, state.drift, state.density, state.temperature)
                 return jnp.einsum("saa,s->a", omega, f_cell.reshape(-1)) * self.grid.dv3
 
-            return lax.map(at, points)
+            A = lax.map(at, points)
+            if of_speed:
+                return A if amplitude.microfield is None else A + amplitude.microfield * state.temperature
+            return A if amplitude is None else amplitude * A
 
-        return lax.map(cell, f)
+        return lax.map(cell, (f, amplitude))
 
     def _cell(self, f: VelocityDistribution, amplitude: Amplitude | None = None) -> VelocityDistribution:
         p, p_R = self.flux(f, self.forces(jnp.log(self.floor(f))), amplitude)

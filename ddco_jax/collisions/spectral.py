@@ -48,7 +48,7 @@ def transform_count(separable: Separable, compact: bool = False) -> tuple[int, i
 def collision_flux(grid: PhaseGrid, separable: Separable, f: VelocityDistribution, forces: Forces, drift) -> Forces:
     """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') for one spatial cell, and its curvature part (see `Forces`)."""
     q, R = forces
-    c = _peculiar_velocity(grid, drift, f.dtype)
+    c = peculiar_velocity(grid, drift, f.dtype)
     speed = _norm(c)
     chi = [jnp.ones_like(f) if factor is None else factor(speed) for factor in separable.factors]
     kernels = _KernelSpectra(grid, separable, f.dtype)
@@ -217,7 +217,7 @@ def _is_anisotropic(weights: Weights) -> bool:
     return weights.perpendicular is not None or weights.parallel is not None
 
 
-def _peculiar_velocity(grid: PhaseGrid, drift, dtype) -> VelocityVector:
+def peculiar_velocity(grid: PhaseGrid, drift, dtype) -> VelocityVector:
     """c = v - v-bar on the grid."""
     axes = [jnp.asarray(v, dtype) - drift[i] for i, v in enumerate(grid.velocities)]
     return jnp.stack(jnp.meshgrid(*axes, indexing="ij"))

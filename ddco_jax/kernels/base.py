@@ -61,25 +61,24 @@ class Kernel(eqx.Module):
 
 
 class Scaled(Kernel):
-    """omega's three weights times A(|u|/v_th) >= 0, |u| in thermal speeds of the local state."""
+    """omega times A(|u|/v_th) >= 0, |u| in thermal speeds of the local state."""
 
     kernel: Kernel
-    amplitudes: Callable[[Array], tuple[Array, Array, Array]]
+    amplitude: Callable[[Array], Array]
 
     def separable(self, density, temperature) -> Separable:
-        def scaled(weight, i):
+        def scaled(weight):
             if weight is None:
                 return None
-            return lambda speed: weight(speed) * self.amplitudes(speed / jnp.sqrt(temperature))[i]
+            return lambda speed: weight(speed) * self.amplitude(speed / jnp.sqrt(temperature))
 
         products = self.kernel.separable(density, temperature)
-        weights = {mn: Weights(*(scaled(x, i) for i, x in enumerate(w))) for mn, w in products.weights.items()}
-        return Separable(products.factors, weights)
+        return Separable(products.factors, {mn: Weights(*map(scaled, w)) for mn, w in products.weights.items()})
 
     def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
         weights = self.kernel.radial(relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature)
-        amplitudes = self.amplitudes(relative_speed / jnp.sqrt(temperature))
-        return tuple(a * w for a, w in zip(amplitudes, weights, strict=True))
+        a = self.amplitude(relative_speed / jnp.sqrt(temperature))
+        return tuple(a * w for w in weights)
 
 
 class PairGeometry(NamedTuple):

@@ -46,13 +46,14 @@ class KernelSection(Section):
     """The build-up passes 1 and rings, as MD does, instead of rising to it."""
     memory: bool = False
     """Free decay leads over an aged plasma, and slow pairs lag behind: A depends on |u|."""
-    exchange: bool = False
-    """With memory: the term with Pr r^T P, in which pairs exchange energy, builds up by itself."""
+
+    microfield: bool = False
+    """With memory: a quench begins with the diffusion in the microfield (`collisions.microfield`)."""
 
     @model_validator(mode="after")
-    def _exchange(self):
-        if self.exchange and not (self.buildup and self.memory):
-            raise ValueError("kernel.exchange needs kernel.buildup and kernel.memory")
+    def _needs_memory(self):
+        if self.microfield and not (self.buildup and self.memory):
+            raise ValueError("kernel.microfield needs kernel.buildup and kernel.memory")
         return self
 
 
@@ -86,7 +87,8 @@ def build(section: KernelSection, seed: int) -> Learned:
         ringing = jnp.array([[-1.0, 0.5], [0.7, 0.0], [0.6, 0.0], [1.2, 0.0]], jnp.float32)
         lag = jnp.array([[-1.0, 0.0], [-1.0, 0.0], [0.3, 0.0]], jnp.float32)
         parts = (*rise, ringing if section.overshoot else None, lag if section.memory else None)
-        buildup = LearnedBuildup(*parts, LearnedBuildup(*parts) if section.exchange else None)
+        free = jnp.array([[-0.55, 0.75, 0.0], [0.0, 0.0, 0.0]], jnp.float32) if section.microfield else None
+        buildup = LearnedBuildup(*parts, free)
     return Learned(kernel, buildup)
 
 

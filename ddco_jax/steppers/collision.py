@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 from jax import lax
 
+from ddco_jax.buildup import Amplitude
 from ddco_jax.collisions import CollisionOperator
 from ddco_jax.grid import PhaseGrid
 from ddco_jax.moments import compute_moments
@@ -42,7 +43,8 @@ class MidpointCollision(Stepper):
         if self.buildup is None or state.correlation_age is None:
             return None
         density, _, temperature = compute_moments(self.grid, state.f)
-        return self.buildup(state.correlation_age, self.scales.coupling_parameter(density, temperature))
+        a = self.buildup(state.correlation_age, self.scales.coupling_parameter(density, temperature))
+        return a.in_units(self.scales.plasma_frequency(density)) if isinstance(a, Amplitude) else a
 
     def step(self, state: State, dt) -> State:
         a = self.amplitude(state)
