@@ -27,7 +27,7 @@ from ddco_jax.units import BOLTZMANN, PAPER, Scales
 
 ORDER = 4
 """Sonine polynomials by default."""
-POINTS = (32, 24, 16)
+POINTS = (48, 24, 16)
 """Quadrature points in |u|, |c + c'|/2 and the cosine between them by default."""
 REACH = (13.0, 6.5)
 """Ends of the quadrature: the Maxwellian weight is exp(-42) there."""
@@ -180,7 +180,7 @@ def converged(kernel: Kernel, gamma: float, tolerance: float = 1e-5, largest: in
     return finer[k], orders[k], _change(found[k], finer[k])
 
 
-FINER = (48, 36, 24)
+FINER = (72, 36, 24)
 """Quadrature points that tell the error of POINTS."""
 
 

@@ -20,7 +20,7 @@ from ddco_jax.learning import convex, nodes, pairs, recompress, weak_form
 from ddco_jax.learning.coefficients import load_coefficients
 from ddco_jax.learning.config import load as load_config
 from ddco_jax.learning.config import shipped_configs
-from ddco_jax.learning.train import chi_squared, stack, train
+from ddco_jax.learning.train import chi_squared, decaying, stack, train
 from ddco_jax.md.dataset import open_dataset, write
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
 from ddco_jax.settings import ConfigError
@@ -102,13 +102,16 @@ def test_calibration_gives_the_subset_the_averages_of_all(rng):
     assert after[:47].max() < 0.1 * before[:47].max()
 
 
-@pytest.mark.parametrize("start", ["bimaxwellian", "uniform", "uniform_ball", "asymmetric_double_well"])
+@pytest.mark.parametrize("start", ["bimaxwellian", "bump_on_tail", "uniform", "uniform_ball", "asymmetric_double_well"])
 def test_symmetrising_keeps_what_the_start_keeps(rng, start):
     c = rng.normal(size=(500, 3)) + 0.1
     moved = weak_form.symmetrise(c, start, np.random.default_rng(1))
     np.testing.assert_allclose((moved**2).sum(1), (c**2).sum(1), rtol=1e-12)
     if start == "bimaxwellian":
         np.testing.assert_allclose(np.abs(moved[:, 0]), np.abs(c[:, 0]))
+    if start == "bump_on_tail":  # rotations about x only
+        np.testing.assert_allclose(moved[:, 0], c[:, 0], rtol=1e-12)
+        assert np.abs(moved[:, 1] - c[:, 1]).mean() > 0.5
     if start == "asymmetric_double_well":
         assert moved is c
 
@@ -119,10 +122,11 @@ def synthetic(rng, kernel, gamma, start):
     draw = rng.normal(size=(3000, 3)) * scale if start == "bimaxwellian" else rng.uniform(-(3**0.5), 3**0.5, (3000, 3))
     averages = pairs.pair_averages(draw, np.ones(3000), 2, rng)[:, None]
     averages = np.repeat(averages, 4, axis=1)
+    free = np.repeat(pairs.microfield_averages(draw, np.ones(3000))[None], 4, axis=0)
     times = np.linspace(0, 3, 7)
     points = times[:-1, None] + np.diff(times)[:, None] * np.array([p for p, _ in weak_form.SIMPSON])
     run = weak_form.Run(
-        start, start, gamma, 1.0, 0.2221 / gamma, 1.3158, averages, np.full((6, 3, 4), 0.25), points,
+        start, start, gamma, 1.0, 0.2221 / gamma, 1.3158, averages, free, np.full((6, 3, 4), 0.25), points,
         np.zeros((6, len(TEST_FUNCTIONS))), np.ones((6, len(TEST_FUNCTIONS))), np.zeros(7), np.full(7, 1e-3),
     )  # fmt: skip
     predictor = weak_form.Predictor.of(run, jnp.float64)
@@ -132,21 +136,46 @@ def synthetic(rng, kernel, gamma, start):
     return run._replace(rate=np.asarray(rate), error=np.full(rate.shape, 1e-3), anisotropy=anisotropy)
 
 
-@pytest.mark.parametrize("exchange", [False, True])
-def test_rates_with_an_amplitude_of_relative_speed_are_those_of_the_scaled_kernel(rng, exchange):
+def test_diffusion_in_the_microfield_against_moments(rng):
+    """<T lap psi - c.grad psi> of monomials, and the operator on the grid with the same build-up."""
+    c = rng.normal(size=(4000, 3)) * np.sqrt([1 / 3, 4 / 3, 4 / 3])
+    weight = rng.uniform(0.5, 1.5, 4000)
+    found = pairs.microfield_averages(c, weight)
+    c = c - np.average(c, axis=0, weights=weight)
+    T = np.average((c**2).sum(1), weights=weight) / 3
+    x2, x4 = (np.average(c[:, 0] ** k, weights=weight) for k in (2, 4))
+    name = TEST_FUNCTIONS.names.index
+    assert found[name("cx^2 cy^0 cz^0")] == pytest.approx(2 * (T - x2), rel=1e-5)
+    assert found[name("cx^4 cy^0 cz^0")] == pytest.approx(12 * T * x2 - 4 * x4, rel=0.05)  # psi is of c, not c - <c>
+
+
+def test_a_quench_begins_with_diffusion_in_the_microfield():
+    """nu = omega_p s/3 for s -> 0 at every Gamma, nothing later, and in 1/t0 for the operator."""
+    buildup = build(KernelSection(memory=True, microfield=True), 1).buildup
+    for gamma in (0.05, 1.0, 3.0):
+        s = jnp.array([0.0, 1e-6, 30.0])
+        a = buildup(s, jnp.full(3, gamma))
+        np.testing.assert_allclose(a.microfield[:2], [0.0, 1e-6 / 3], rtol=1e-3)
+        assert 0 <= a.microfield[2] < 1e-3
+        np.testing.assert_allclose(a.in_units(2.0).microfield, 2 * a.microfield)
+        slope = jax.grad(lambda s, gamma=gamma: buildup(s[None], gamma * ONE[None]).microfield[0])
+        assert jnp.isfinite(slope(ONE * 0))
+
+
+def test_rates_with_an_amplitude_of_relative_speed_are_those_of_the_scaled_kernel(rng):
     """The sum of products of age and speed that makes them cheap, against omega scaled at one age."""
-    section = KernelSection(memory=True, overshoot=True, exchange=exchange)
-    model = build(section, 3)
-    # another build-up for the exchange of energy than for the rest
-    buildup = eqx.tree_at(lambda b: b.time, model.buildup, model.buildup.time + 0.8)
+    model = build(KernelSection(memory=True, overshoot=True), 3)
+    buildup = model.buildup
     run = synthetic(rng, model.kernel, 1.3, "bimaxwellian")
     predictor = weak_form.Predictor.of(run._replace(times=np.full_like(run.times, 0.7)), jnp.float64)
     found = predictor.rates(model.kernel, buildup)
-    scaled = kernels.Scaled(model.kernel, buildup(0.7 * ONE, 1.3 * ONE).weights)
+    scaled = kernels.Scaled(model.kernel, buildup(0.7 * ONE, 1.3 * ONE))
     expected = predictor.rates(scaled)
     assert jnp.abs(found - expected).max() < 1e-6 * jnp.abs(expected).max()
-    alike = predictor.rates(model.kernel, buildup if not exchange else dataclasses.replace(buildup, exchange=None))
-    assert (float(jnp.abs(found - alike).max() / jnp.abs(expected).max()) > 0.1) == exchange
+    free = jnp.array([[-0.5, 0.7, 0.0], [0.1, 0.0, 0.0]])
+    more = predictor.rates(model.kernel, dataclasses.replace(buildup, microfield=free)) - found
+    nu = dataclasses.replace(buildup, microfield=free)(0.7 * ONE, 1.3 * ONE).microfield
+    np.testing.assert_allclose(more[0], jnp.broadcast_to(nu * run.microfield[0], more[0].shape), atol=1e-6)
 
 
 @pytest.fixture
@@ -198,6 +227,16 @@ def test_roughness_is_what_the_nodes_do_not_see():
     assert landau < 1e-25 and 1e-9 < smooth < 1e-3 and peaked > 0.1
 
 
+def test_only_the_networks_matrices_decay():
+    """Not their biases, which hold the level of a weight, nor the build-up."""
+    section = KernelSection(factors=True, overshoot=True, memory=True, microfield=True)
+    model = eqx.filter(build(section, 1), eqx.is_inexact_array)
+    marked = decaying(model)
+    kernel = [(a.ndim == 2, on) for a, on in zip(*map(jax.tree.leaves, (model.kernel, marked.kernel)), strict=True)]
+    assert all(matrix == on for matrix, on in kernel) and sum(on for _, on in kernel) == 3 * 4  # layers, networks
+    assert jax.tree.leaves(marked.buildup) and not any(jax.tree.leaves(marked.buildup))
+
+
 @pytest.mark.usefixtures("promoting")
 def test_training_finds_a_kernel_it_has_not_seen(rng, tmp_path, monkeypatch):
     truth = build(KernelSection(), 11).kernel
@@ -206,7 +245,7 @@ def test_training_finds_a_kernel_it_has_not_seen(rng, tmp_path, monkeypatch):
     monkeypatch.setattr("ddco_jax.learning.config.TrainConfig.paths", lambda self: [])
     # the synthetic plasma has no Green-Kubo coefficients, and its pairs build up alike
     settings = ["training.steps=150", "training.checkpoint_every=50", "kernel.width=8"]
-    settings += ["kernel.memory=false", "kernel.exchange=false"]
+    settings += ["kernel.memory=false", "kernel.microfield=false"]
     config = load_config("ddco", [*settings, "data.equilibrium=[]", "data.weak_coupling=[]"])
     first = build(config.kernel, config.seed)
     groups = stack(runs, jnp.float64)
@@ -322,7 +361,7 @@ def test_mistakes_in_a_training_config_are_named():
         load_config("ddco", ["kernel.rnak=2"])
     with pytest.raises(ConfigError, match=r"training\.steps"):
         load_config("ddco", ["training.steps=0"])
-    with pytest.raises(ConfigError, match=r"kernel\.exchange needs kernel\.buildup and kernel\.memory"):
+    with pytest.raises(ConfigError, match=r"kernel\.microfield needs kernel\.buildup and kernel\.memory"):
         load_config("ddco", ["kernel.memory=false"])
     assert dataclasses.is_dataclass(TEST_FUNCTIONS)
 

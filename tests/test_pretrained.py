@@ -12,16 +12,20 @@ import pytest
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solve, steppers
 from ddco_jax.kernels import store
 from ddco_jax.kernels.store import load_ensemble, load_kernel, load_learned
+from ddco_jax.learning import weak_form
+from ddco_jax.learning.pairs import microfield_averages
 from ddco_jax.learning.recompress import distance, eigenvalues, thermal_eigenvalues
 from ddco_jax.learning.train import stack
 from ddco_jax.learning.weak_form import load_run
+from ddco_jax.md.dataset import open_dataset
 from ddco_jax.units import PAPER
 
 LEARNED = ("ddco", "ddco-paper", "dd-landau", "ddco-convex")
 HELD_OUT = Path(__file__).parents[1] / "data" / "md" / "held_out"
-DECAY_AT_STRONG_COUPLING = 0.045
-"""Largest relative error of Tx - Tperp at Gamma = 2.3, known to 0.016: the target of data/verdict.toml is 0.03."""
+DECAY = 0.03
+"""Largest relative error of Tx - Tperp: the target of data/verdict.toml."""
 ONE = jnp.ones(())
+RATES = ("psi_rate", "psi_rate_error")
 
 
 def temperature(gamma):
@@ -72,11 +76,12 @@ def test_tables_are_the_networks():
 
 
 def test_seeds_agree():
-    """Trainings from other seeds find the same kernel, where particles are."""
+    """Trainings from other seeds find the same kernel, where particles are: the spread about the ensemble's mean."""
     members = load_ensemble("ddco")
     assert len(members) >= 3
     values = jnp.stack([thermal_eigenvalues(m.kernel) for m in members])
-    assert 1e-4 < float(distance(values[1], values[0]).mean()) < 0.1
+    spread = [float(distance(v, values.mean(0)).mean()) for v in values]
+    assert 1e-3 < min(spread) and max(spread) < 0.08, spread
     chi = store.metadata(store.pretrained()["ddco"])["training_chi_squared_by_seed"]
     assert max(chi) < 1.1 * min(chi)
 
@@ -99,8 +104,8 @@ def test_weak_coupling_is_landau():
     ("case", "decay"),
     [
         ("gamma_1.3_asymmetric_double_well", None),
-        ("gamma_1_bimaxwellian_0.25", 0.03),
-        ("gamma_2.3_bimaxwellian_0.25", DECAY_AT_STRONG_COUPLING),
+        ("gamma_1_bimaxwellian_0.25", DECAY),
+        ("gamma_2.3_bimaxwellian_0.25", DECAY),
     ],
 )
 def test_rates_of_unseen_md(case, decay):
@@ -160,19 +165,36 @@ def test_gradients_with_respect_to_all_parameters_through_a_run():
 def test_the_build_up_passes_one_and_settles():
     """Zero at the quench, never negative, above 1 for fast pairs after 1.5/omega_p as MD is, 1 at last.
 
-    The exchange of energy is ahead: it rings at twice the frequency.
+    Before it there is diffusion in the microfield, which starts as omega_p s/3 and is over when the rest has built up.
     """
     buildup = load_learned("ddco").buildup
     age = jnp.linspace(0, 200, 8001)
     for gamma in (0.02, 0.1, 0.5, 1.0, 2.0, 3.0, 10.0):
         amplitude = buildup(age, jnp.full(age.shape, gamma))
-        for part, largest in ((amplitude, 3), (amplitude.exchange, 10)):
-            slow, thermal, fast = (part(u) for u in (0.1, 2.0, 10.0))
-            for a in (slow, thermal, fast):
-                assert a[0] == 0 and a.min() >= 0 and a.max() < largest and a[-1] == pytest.approx(1, abs=1e-3)
-            assert (slow[1:-1] < fast[1:-1]).all()
+        slow, thermal, fast = (amplitude(u) for u in (0.1, 2.0, 10.0))
+        for a in (slow, thermal, fast):
+            assert a[0] == 0 and a.min() >= 0 and a.max() < 3 and a[-1] == pytest.approx(1, abs=1e-3)
+        assert (slow[1:-1] < fast[1:-1]).all()
+        nu = amplitude.microfield
+        assert nu[0] == 0 and nu.min() >= 0 and nu.max() < 0.25 and nu[-1] < 1e-6
         if 0.5 <= gamma <= 3:
             early = age < 2.2
-            peak, ahead = (age[early][jnp.argmax(part(10.0)[early])] for part in (amplitude, amplitude.exchange))
-            assert peak > 1.0 and amplitude(10.0)[early].max() > 1.05 and ahead < 0.7 * peak
-            assert 0.8 < amplitude(2.0)[early].max() < 1.3
+            assert age[jnp.argmax(nu)] < 1.2 and nu.max() > 0.03
+            assert age[early][jnp.argmax(fast[early])] > 1.0 and fast[early].max() > 1.05
+
+
+@pytest.mark.parametrize("start", ["asymmetric_double_well", "symmetric_double_well", "uniform_ball"])
+def test_a_quench_begins_as_the_microfield_says(start):
+    """nu = omega_p s/3 and nothing else, without any learned number, in the first 0.13/omega_p of unseen MD."""
+    chi = []
+    for gamma in (0.8, 1.3, 1.95):
+        data = open_dataset(HELD_OUT / f"gamma_{gamma}_{start}.nc").isel(replicate=0, x=0)
+        # the term at the quench and at the next stored snapshot, linear between them
+        at = [microfield_averages(c, w) for c, w, _ in weak_form.snapshots(data.isel(t_kept=slice(0, 2)))]
+        s = np.linspace(0, float(data["t"][1]), 101) * float(data.attrs["plasma_frequency"])
+        share = (s / (float(data["t_kept"][1]) * float(data.attrs["plasma_frequency"])))[:, None]
+        rate = np.mean(s[:, None] / 3 * (at[0] * (1 - share) + at[1] * share), axis=0)
+        measured, error = (data[k].to_numpy()[0] / float(data.attrs["plasma_frequency"]) for k in RATES)
+        chi.append(np.mean(((rate - measured) / error) ** 2))
+        assert np.mean((measured / error) ** 2) > 20  # something has happened
+    assert np.mean(chi) < 2 and max(chi) < 3.5, chi

@@ -18,7 +18,7 @@ from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.settings import ConfigError
 
-ORDER, POINTS = 3, (16, 12, 8)
+ORDER, POINTS = 3, (32, 12, 8)
 """Of the expansion during training: to 3e-4 for a smooth kernel, far below the errors of the data."""
 
 

@@ -82,6 +82,14 @@ def average(c, weight, gradient, hessian, partner):
     return jnp.stack(out, axis=1)
 
 
+def microfield_averages(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Rates (K,) of the test functions by diffusion in the microfield at nu = 1: <T lap psi - c.grad psi>, <c> = 0."""
+    gradient, hessian = (np.asarray(d, np.float64) for d in derivatives(jnp.asarray(c, jnp.float32)))
+    c = c - np.average(c, axis=0, weights=weight)
+    T = np.average((c**2).sum(1), weights=weight) / 3
+    return np.average(T * hessian[:, :3].sum(1) - np.einsum("na,nak->nk", c, gradient), axis=0, weights=weight)
+
+
 def pair_averages(c: np.ndarray, weight: np.ndarray, rounds: int, rng: np.random.Generator) -> np.ndarray:
     """Two independent averages over `rounds` random pairings each, (2, K, 3, nodes.COUNT).
 

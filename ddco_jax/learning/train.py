@@ -58,7 +58,8 @@ def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Co
     """(initial optimizer state of a model, one step of the optimizer); jitted once."""
     t = config.training
     schedule = optax.cosine_decay_schedule(t.learning_rate, t.steps, 0.01)
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+    adam = optax.adamw(schedule, weight_decay=t.weight_decay, mask=decaying)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), adam)
 
     def losses(model, p):
         """chi^2, everything that is weighed with it, and the roughness, of one run."""
@@ -78,13 +79,19 @@ def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Co
     @eqx.filter_jit
     def step(model, state, groups, coefficients):
         (_, chi), gradient = eqx.filter_value_and_grad(objective, has_aux=True)(model, groups, coefficients)
-        updates, state = optimizer.update(gradient, state)
+        updates, state = optimizer.update(gradient, state, eqx.filter(model, eqx.is_inexact_array))
         return eqx.apply_updates(model, updates), state, chi
 
     def initialise(model):
         return optimizer.init(eqx.filter(model, eqx.is_inexact_array))
 
     return initialise, lambda model, state: step(model, state, groups, coefficients)
+
+
+def decaying(model: Learned):
+    """True for the weight matrices of the kernel's networks: their size is how sharply a radial function may turn."""
+    weights = jax.tree.map(lambda a: eqx.is_inexact_array(a) and a.ndim == 2, model.kernel)
+    return eqx.tree_at(lambda m: m.kernel, jax.tree.map(lambda _: False, model), weights)
 
 
 def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progress: bool | None = None) -> Learned:

@@ -5,7 +5,7 @@ snapshots, and the pair averages (`pairs`, `nodes`) from which a kernel's rates 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ddco_jax.buildup import Amplitude
 from ddco_jax.learning import nodes
-from ddco_jax.learning.pairs import pair_averages
+from ddco_jax.learning.pairs import microfield_averages, pair_averages
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.test_functions import TEST_FUNCTIONS, VERSION
 from ddco_jax.settings import ConfigError
@@ -39,7 +39,8 @@ SIGNAL = 1.5
 ANISOTROPY = TEST_FUNCTIONS.names.index("cx^2 cy^0 cz^0")
 SIZABLE = 0.05
 """Least anisotropy whose decay is compared."""
-AXISYMMETRIC = ("bimaxwellian",)
+AXISYMMETRIC = ("bimaxwellian", "bump_on_tail")
+REFLECTED = ("bimaxwellian",)
 CUBIC = ("uniform", "symmetric_double_well")
 ISOTROPIC = ("maxwellian", "uniform_ball", "equilibrium")
 
@@ -55,6 +56,8 @@ class Run(NamedTuple):
     plasma_frequency: float
     averages: np.ndarray
     """(2, T, K, 3, nodes.COUNT)."""
+    microfield: np.ndarray
+    """(T, K): `microfield_averages`."""
     interpolation: np.ndarray
     """(I, 3, T): from snapshots to the Simpson points of each interval."""
     times: np.ndarray
@@ -77,7 +80,8 @@ def symmetrise(c: np.ndarray, start: str, rng: np.random.Generator) -> np.ndarra
         direction = rng.standard_normal(c.shape)
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
         return direction * np.linalg.norm(c, axis=1, keepdims=True)
-    c = c * rng.choice([-1.0, 1.0], c.shape)
+    if start in CUBIC + REFLECTED:
+        c = c * rng.choice([-1.0, 1.0], c.shape)
     if start in CUBIC:
         return np.take_along_axis(c, np.argsort(rng.random(c.shape), axis=1), axis=1)
     angle = rng.uniform(0, 2 * np.pi, len(c))
@@ -129,7 +133,8 @@ def load_run(path: Path, cache: Path | None = None, rounds: int = 6) -> Run:
         density=float(data.attrs["density"]),
         temperature=float(data.attrs["temperature"]),
         plasma_frequency=omega,
-        averages=_averages(path, data, start, rounds, cache),
+        averages=_averages(path, data, rounds, cache),
+        microfield=_microfield(path, data, cache),
         interpolation=CubicSpline(kept, np.eye(len(kept)))(points),
         times=points,
         rate=data["psi_rate"].to_numpy() / omega,
@@ -187,55 +192,56 @@ def load_runs(
     return [load_run(p, cache, rounds) for p in tqdm(paths, unit="run", desc="pair averages", disable=not progress)]
 
 
-def _averages(path: Path, data: xr.Dataset, start: str, rounds: int, cache: Path | None) -> np.ndarray:
-    """Pair averages of all stored snapshots, from the cache where it has them."""
-    stored = None
-    if cache is not None:
-        key = hashlib.sha256(
-            path.read_bytes() + repr((rounds, EVERY, nodes.RELATIVE, nodes.PECULIAR)).encode()
-        ).hexdigest()
-        stored = cache / f"{path.stem}-{key[:16]}.npy"
-        if stored.exists():
-            return np.load(stored, allow_pickle=False)
-    thermal, out = float(data["thermal_speed"]), []
-    times = data["t"].to_numpy()
+def _averages(path: Path, data: xr.Dataset, rounds: int, cache: Path | None) -> np.ndarray:
+    """Pair averages of all stored snapshots."""
+
+    def make():
+        each = [pair_averages(c, weight, rounds, rng) for c, weight, rng in snapshots(data)]
+        return np.stack(each, axis=1).astype(np.float32)
+
+    return _cached(path, "", (rounds, EVERY, nodes.RELATIVE, nodes.PECULIAR), cache, make)
+
+
+def _microfield(path: Path, data: xr.Dataset, cache: Path | None) -> np.ndarray:
+    """Rates by the microfield at all stored snapshots."""
+
+    def make():
+        return np.stack([microfield_averages(c, weight) for c, weight, _ in snapshots(data)])
+
+    return _cached(path, "microfield-", (EVERY,), cache, make)
+
+
+def snapshots(data: xr.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray, np.random.Generator]]:
+    """Velocities in thermal units, their weights, and a generator for what is drawn from them, of stored snapshots."""
+    thermal, times = float(data["thermal_speed"]), data["t"].to_numpy()
     for i, t in enumerate(data["t_kept"].to_numpy()):
         rng = np.random.default_rng([i, 17])
-        c = symmetrise(data["velocity"].to_numpy()[i] / thermal, start, rng)
-        weight = calibrate(c, data["psi"].to_numpy()[int(np.argmin(np.abs(times - t)))])
-        out.append(pair_averages(c, weight, rounds, rng).astype(np.float32))
-    averages = np.stack(out, axis=1)
-    if stored is not None:
-        stored.parent.mkdir(parents=True, exist_ok=True)
-        partial = stored.with_suffix(".part")
-        with open(partial, "wb") as file:
-            np.save(file, averages)
-        partial.replace(stored)
-    return averages
+        c = symmetrise(data["velocity"].to_numpy()[i] / thermal, str(data.attrs["start"]), rng)
+        yield c, calibrate(c, data["psi"].to_numpy()[int(np.argmin(np.abs(times - t)))]), rng
 
 
-def _parts(values, amplitude: Amplitude, one: Amplitude):
-    """A(s, |u|) omega as a sum of functions of the speeds (b, 3, COUNT) times functions of the age (b, I, 3).
-
-    `one` is the amplitude at any one age: its width does not depend on it.
-    """
-    speed = jnp.asarray(nodes.speeds()[0], values.dtype)
-
-    def products(values, a, lag):
-        return jnp.concatenate([values, values * lag]), a.total * jnp.stack([jnp.ones_like(a.total), -a.deficit])
-
-    if amplitude.exchange is None or one.exchange is None:
-        return products(values, amplitude, one.lag(speed))
-    mask = jnp.asarray([0, 0, 1], values.dtype)[:, None]
-    rest = products(values * (1 - mask), amplitude, one.lag(speed))
-    exchange = products(values * mask, amplitude.exchange, one.exchange.lag(speed))
-    return tuple(jnp.concatenate(pair) for pair in zip(rest, exchange, strict=True))
+def _cached(path: Path, what: str, settings: tuple, cache: Path | None, make: Callable) -> np.ndarray:
+    """An array made of a file with these settings, from the cache where it has it."""
+    if cache is None:
+        return make()
+    key = hashlib.sha256(path.read_bytes() + repr(settings).encode()).hexdigest()
+    stored = cache / f"{path.stem}-{what}{key[:16]}.npy"
+    if stored.exists():
+        return np.load(stored, allow_pickle=False)
+    array = make()
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    partial = stored.with_suffix(".part")
+    with open(partial, "wb") as file:
+        np.save(file, array)
+    partial.replace(stored)
+    return array
 
 
 class Predictor(eqx.Module):
     """Everything about one run that prediction and loss need, as arrays."""
 
     averages: jnp.ndarray
+    microfield: jnp.ndarray
     interpolation: jnp.ndarray
     times: jnp.ndarray
     rate: jnp.ndarray
@@ -258,17 +264,23 @@ class Predictor(eqx.Module):
         values = nodes.kernel_values(kernel, self.density, self.temperature, self.plasma_frequency)
         values = values.astype(self.averages.dtype)[None]
         share = jnp.asarray([weight for _, weight in SIMPSON], self.averages.dtype) * jnp.ones_like(self.times)
-        shares = share[None]
+        shares, free = share[None], jnp.zeros_like(self.rate)
         if buildup is not None:
             gamma = jnp.broadcast_to(self.gamma, self.times.shape)
             amplitude = buildup(self.times, gamma)
             if isinstance(amplitude, Amplitude):
-                values, factors = _parts(values, amplitude, buildup(self.times[0, 0], self.gamma))
-                shares = share * factors
+                # A(s, |u|) omega as a sum of functions of the speed times functions of the age
+                speed = jnp.asarray(nodes.speeds()[0], values.dtype)
+                lag = buildup(self.times[0, 0], self.gamma).lag(speed)  # the same at any age
+                values = jnp.concatenate([values, values * lag])
+                shares = share * amplitude.total * jnp.stack([jnp.ones_like(share), -amplitude.deficit])
+                if amplitude.microfield is not None:
+                    weights = share * amplitude.microfield
+                    free = jnp.einsum("iq,iqt,tk->ik", weights, self.interpolation, self.microfield)
             else:
                 shares = shares * amplitude
         instantaneous = jnp.einsum("htkam,bam->bhtk", self.averages, values)
-        return jnp.einsum("biq,iqt,bhtk->hik", shares, self.interpolation, instantaneous)
+        return jnp.einsum("biq,iqt,bhtk->hik", shares, self.interpolation, instantaneous) + free
 
     def roughness(self, kernel):
         """What the kernel has at this run's Gamma that the pair averages do not see (`nodes.roughness`)."""
