@@ -5,6 +5,7 @@ import dataclasses
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ddco_jax._types import Array, Float
 
@@ -43,6 +44,8 @@ class Amplitude(eqx.Module):
     width: Array
     microfield: Array | None = None
     """nu >= 0 of `collisions.microfield`: omega_p from a build-up, 1/t0 for the operator."""
+    spread: Array | None = None
+    """ell^2 of `collisions.microfield`, in squares of the thermal speed; None: a normally distributed microfield."""
 
     def lag(self, speed) -> Array:
         """h at speeds that broadcast with the width."""
@@ -60,6 +63,12 @@ class Amplitude(eqx.Module):
 
 MEMORY = 20.0
 """1/omega_p: how long a quench differs from an aged plasma; longer than the quenches in the data, which do not tell."""
+
+
+LASTING = 6.0
+"""tau_F after which the microfield is forgotten."""
+GAUSS = tuple(((1 + x) / 2, w / 2) for x, w in np.array(np.polynomial.legendre.leggauss(12)).T.tolist())
+"""Points and weights of a quadrature on [0, 1]."""
 
 
 class LearnedBuildup(eqx.Module):
@@ -85,8 +94,9 @@ class LearnedBuildup(eqx.Module):
     """(3, 2): ln a and ln b of the lead a Gamma/(1 + b Gamma), which vanishes at weak coupling as the rate of
     collisions does; coefficients of the logit of the deficit of slow pairs, and of ln(width/v_th)."""
     microfield: Array | None = None
-    """(2, 3): coefficients of ln tau_F (1/omega_p) and ln p_F in nu = (s/3) exp(-(s/tau_F)^p_F), omega_p; exact for
-    s -> 0 at every Gamma (`collisions.microfield`)."""
+    """(3, 3): coefficients of ln tau_F (1/omega_p) and ln p_F in nu = (s/3) exp(-(s/tau_F)^p_F), omega_p, exact for
+    s -> 0 at every Gamma, and of ln b in ell^2 = (2/b^2) int nu ds: the microfield's kurtosis is 3 + 3/2b^2
+    (`collisions.microfield`)."""
 
     def __call__(self, age: Elementwise, gamma: Elementwise) -> Elementwise | Amplitude:
         x = jnp.log(jnp.clip(gamma, *GAMMA_RANGE))
@@ -110,9 +120,15 @@ class LearnedBuildup(eqx.Module):
         deficit, width = (polynomial(coefficients) for coefficients in self.memory[1:])
         young = jnp.exp(-age / MEMORY)
         total, slow = rise * (relative + young * lead), young * jax.nn.sigmoid(deficit)
-        microfield = None
+        microfield = spread = None
         if self.microfield is not None:
-            tau_F, p_F = (jnp.exp(polynomial(coefficients)) for coefficients in self.microfield)
-            lasting = (jnp.where(positive, age, 1) / tau_F) ** p_F
-            microfield = jnp.where(positive, age / 3 * jnp.exp(-lasting), 0)
-        return Amplitude(total, slow, jnp.exp(width) + 0 * age, microfield)
+            tau_F, p_F, b = (jnp.exp(polynomial(coefficients)) for coefficients in self.microfield)
+
+            def nu(s):
+                positive = s > 0  # the power has no finite gradient at age 0
+                return jnp.where(positive, s / 3 * jnp.exp(-((jnp.where(positive, s, 1) / tau_F) ** p_F)), 0)
+
+            microfield = nu(age)
+            end = jnp.minimum(age, LASTING * tau_F)  # nothing is left of nu after that
+            spread = 2 / b**2 * end * sum(w * nu(x * end) for x, w in GAUSS)
+        return Amplitude(total, slow, jnp.exp(width) + 0 * age, microfield, spread)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import equinox as eqx
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
+from ddco_jax.buildup import Amplitude
 from ddco_jax.chapman_enskog import transport
+from ddco_jax.collisions import microfield
 from ddco_jax.kernels import store
 from ddco_jax.kernels.convex import SHAPE, Convex, hats
 from ddco_jax.kernels.learned import KernelSection, build
@@ -24,6 +27,7 @@ from ddco_jax.learning.train import chi_squared, decaying, stack, train
 from ddco_jax.md.dataset import open_dataset, write
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
 from ddco_jax.settings import ConfigError
+from ddco_jax.units import PAPER
 
 ONE = jnp.asarray(1.0)
 
@@ -137,16 +141,35 @@ def synthetic(rng, kernel, gamma, start):
 
 
 def test_diffusion_in_the_microfield_against_moments(rng):
-    """<T lap psi - c.grad psi> of monomials, and the operator on the grid with the same build-up."""
+    """<T lap psi - c.grad psi> of monomials."""
     c = rng.normal(size=(4000, 3)) * np.sqrt([1 / 3, 4 / 3, 4 / 3])
     weight = rng.uniform(0.5, 1.5, 4000)
-    found = pairs.microfield_averages(c, weight)
+    found = pairs.microfield_averages(c, weight)[0]
     c = c - np.average(c, axis=0, weights=weight)
     T = np.average((c**2).sum(1), weights=weight) / 3
     x2, x4 = (np.average(c[:, 0] ** k, weights=weight) for k in (2, 4))
     name = TEST_FUNCTIONS.names.index
     assert found[name("cx^2 cy^0 cz^0")] == pytest.approx(2 * (T - x2), rel=1e-5)
     assert found[name("cx^4 cy^0 cz^0")] == pytest.approx(12 * T * x2 - 4 * x4, rel=0.05)  # psi is of c, not c - <c>
+
+
+def test_jumps_in_the_microfield_are_those_of_the_operator(rng):
+    """What is learned from is what the solver does: rates of all test functions, from particles and on the grid."""
+    widths, n = np.array([0.5, 1.25, 1.25]), 100_000
+    found = pairs.microfield_averages(rng.normal(size=(n, 3)) * np.sqrt(widths), np.ones(n))
+    grid = PhaseGrid(1.0, 1, (5.0, 6.2, 6.2), (44, 40, 40))
+    c = np.stack(np.meshgrid(*grid.velocities, indexing="ij"), -1)
+    f = jnp.asarray(np.exp(-np.sum(c**2 / widths, -1) / 2) / np.prod(2 * np.pi * widths) ** 0.5)[None]
+    psi, one, rates = TEST_FUNCTIONS(c), jnp.ones(1), []
+    for spread in (0.0, 0.3, 3.0):
+        alone = Amplitude(0 * one, 0 * one, one, one, spread * one)
+        change = np.asarray(CollisionOperator(grid, kernels.Landau(0.0))(f, alone))[0]
+        rates.append(np.einsum("xyz,xyzk->k", change, psi) * grid.dv3)
+        predicted = microfield.times(jnp.asarray(spread), jnp.asarray(pairs.FIRST)) @ found
+        scale = np.sqrt(np.mean(rates[-1] ** 2))
+        assert np.sqrt(np.mean((predicted - rates[-1]) ** 2)) < 0.03 * scale
+    moved = [np.sqrt(np.mean((r - rates[0]) ** 2) / np.mean(rates[0] ** 2)) for r in rates[1:]]
+    assert moved[0] > 0.05 and moved[1] > 0.3  # jumps matter
 
 
 def test_a_quench_begins_with_diffusion_in_the_microfield():
@@ -157,6 +180,11 @@ def test_a_quench_begins_with_diffusion_in_the_microfield():
         a = buildup(s, jnp.full(3, gamma))
         np.testing.assert_allclose(a.microfield[:2], [0.0, 1e-6 / 3], rtol=1e-3)
         assert 0 <= a.microfield[2] < 1e-3
+        exact = (
+            1e-12 / 3 / math.exp(2 * float(sum(k * math.log(gamma) ** i for i, k in enumerate(buildup.microfield[2]))))
+        )
+        np.testing.assert_allclose(a.spread[:2], [0.0, exact], rtol=1e-3)
+        assert a.spread[2] > 100 * a.spread[1]
         np.testing.assert_allclose(a.in_units(2.0).microfield, 2 * a.microfield)
         slope = jax.grad(lambda s, gamma=gamma: buildup(s[None], gamma * ONE[None]).microfield[0])
         assert jnp.isfinite(slope(ONE * 0))
@@ -172,10 +200,11 @@ def test_rates_with_an_amplitude_of_relative_speed_are_those_of_the_scaled_kerne
     scaled = kernels.Scaled(model.kernel, buildup(0.7 * ONE, 1.3 * ONE))
     expected = predictor.rates(scaled)
     assert jnp.abs(found - expected).max() < 1e-6 * jnp.abs(expected).max()
-    free = jnp.array([[-0.5, 0.7, 0.0], [0.1, 0.0, 0.0]])
+    free = jnp.array([[-0.5, 0.7, 0.0], [0.1, 0.0, 0.0], [-1.0, 0.5, 0.0]])
     more = predictor.rates(model.kernel, dataclasses.replace(buildup, microfield=free)) - found
-    nu = dataclasses.replace(buildup, microfield=free)(0.7 * ONE, 1.3 * ONE).microfield
-    np.testing.assert_allclose(more[0], jnp.broadcast_to(nu * run.microfield[0], more[0].shape), atol=1e-6)
+    a = dataclasses.replace(buildup, microfield=free)(0.7 * ONE, 1.3 * ONE)
+    expected = a.microfield * (microfield.times(a.spread, jnp.asarray(pairs.FIRST)) @ run.microfield[0])
+    np.testing.assert_allclose(more[0], jnp.broadcast_to(expected, more[0].shape), atol=1e-6)
 
 
 @pytest.fixture
@@ -218,6 +247,18 @@ def test_weak_coupling_is_held_to_theory():
     expected = float(jnp.mean((lacking / (1 + lacking) / 0.1) ** 2) / 2)
     assert float(held.misfit(kernels.Landau())) == pytest.approx(expected, rel=0.01)
     assert load_coefficients([], (), 0.1, jnp.float64) is None
+    # as do the rates of large anisotropies, those of the operator on the grid
+    np.testing.assert_allclose(held.relaxation.ratios(kernels.Landau()), 1, rtol=1e-12)
+    ratios, T = held.relaxation.ratios(SMOOTH), float(PAPER.coupling_parameter(1.0, 1.0)) / 0.05
+    grid = PhaseGrid(1.0, 1, (6.0 * T**0.5,) * 3, (28, 28, 28))
+    for i, anisotropy in enumerate((0.25, 4.0)):
+        f = jnp.asarray(initial.bimaxwellian(grid, 1.0, T, anisotropy))
+        moments = [
+            jnp.sum(CollisionOperator(grid, k)(f)[0] * grid.vx[:, None, None] ** 2) for k in (SMOOTH, kernels.Landau())
+        ]
+        assert float(ratios[1, i]) == pytest.approx(float(moments[0] / moments[1]), rel=0.03)
+    away = float(held.misfit(SMOOTH) - held._replace(relaxation=None).misfit(SMOOTH))
+    assert away == pytest.approx(float(jnp.mean(((ratios - 1) / 0.1) ** 2)), rel=1e-6) and away > 1
 
 
 def test_roughness_is_what_the_nodes_do_not_see():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,8 @@ from conftest import CUBIC, SMALL, random_low_rank, random_positive
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
 from ddco_jax.buildup import Amplitude
-from ddco_jax.collisions import transforms
+from ddco_jax.collisions import microfield, transforms
+from ddco_jax.collisions.differences import gradient
 from ddco_jax.kernels.store import load_kernel
 from ddco_jax.moments import power_moments
 
@@ -205,11 +207,12 @@ def test_amplitude_and_cells_at_once(rng):
 NU = jnp.array([0.7, 0.2])
 
 
+@pytest.mark.parametrize("spread", [None, jnp.array([0.6, 4.0])], ids=["normal", "spread"])
 @pytest.mark.parametrize("differences", ["central", "compact"])
-def test_diffusion_in_the_microfield_by_itself(rng, differences):
+def test_diffusion_in_the_microfield_by_itself(rng, differences, spread):
     """Conservation to rounding and entropy for any f, nothing for a Maxwellian, the bracket symmetric and >= 0."""
     grid = PhaseGrid(1.0, 2, (2.0, 2.2, 2.4), (7, 6, 8))
-    alone = Amplitude(jnp.zeros(2), jnp.zeros(2), jnp.ones(2), NU)
+    alone = Amplitude(jnp.zeros(2), jnp.zeros(2), jnp.ones(2), NU, spread)
     op = CollisionOperator(grid, make("shared", rng), differences=differences)
     f = random_positive(rng, grid.shape)
     c = op(f, alone)
@@ -220,6 +223,9 @@ def test_diffusion_in_the_microfield_by_itself(rng, differences):
     maxwellian = jnp.exp(-sum((w - 0.3) ** 2 for w in v) / 1.1)[None]
     still = op(jnp.concatenate([maxwellian, maxwellian]), alone)
     assert np.max(np.abs(still)) < 1e-13 * np.max(maxwellian) and np.max(np.abs(c)) > 0.1
+    if spread is not None:  # then it is no bracket
+        assert np.max(np.abs(c - op(f, dataclasses.replace(alone, spread=None)))) > 0.1 * np.max(np.abs(c))
+        return
     a, b = (op.forces(jnp.asarray(rng.normal(size=grid.nv))) for _ in range(2))
     cell = jax.tree.map(lambda x: x[0], alone)
 
@@ -229,15 +235,41 @@ def test_diffusion_in_the_microfield_by_itself(rng, differences):
     assert bracket(a, b) == pytest.approx(bracket(b, a), rel=1e-10) and bracket(a, a) > 0
 
 
+def gaussian(grid, widths, shift):
+    """The normal distribution of these variances about a drift."""
+    c = np.stack(np.meshgrid(*grid.velocities, indexing="ij")) - np.asarray(shift)[:, None, None, None]
+    return c, np.exp(-np.einsum("axyz,a->xyz", c**2, 1 / widths) / 2) / np.prod(2 * np.pi * widths) ** 0.5
+
+
+def test_smoothing_by_the_jumps_of_the_microfield():
+    """Of a normal distribution: its variances w become 1 + (w - 1) exp(-2u), u gamma distributed; second order."""
+    widths, shift = np.array([0.5, 1.25, 1.25]), (0.2, -0.1, 0.3)
+    y, weight = np.polynomial.legendre.leggauss(100)
+    y, weight = (y + 1) / 2 * 40**0.25, weight / 2 * 40**0.25  # u = spread y^4: no singularity
+    errors = []
+    for n in (24, 48):
+        grid = PhaseGrid(1.0, 1, (5.0, 6.0, 6.0), (n, n, n))
+        c, f = gaussian(grid, widths, shift)
+        q = gradient(grid, jnp.log(f))
+        for spread in (0.0, 0.1, 1.0):
+            found = microfield.smoothed(jnp.asarray(f), jnp.asarray(c), q, jnp.ones(()), jnp.asarray(spread))
+            at = zip(spread * y**4, 4 * weight * np.exp(-(y**4)) / math.gamma(0.25), strict=True)
+            expected = sum(w * gaussian(grid, 1 + (widths - 1) * np.exp(-2 * u), shift)[1] for u, w in at)
+            errors.append(float(jnp.linalg.norm(found - expected) / np.linalg.norm(expected)))
+            assert float(found.min()) > 0 and float(found.sum()) == pytest.approx(f.sum(), rel=1e-13)
+    assert max(errors[0], errors[3]) < 1e-12 and np.all(np.array(errors[4:]) < 5e-4)
+    assert np.all(np.log2(np.array(errors[1:3]) / errors[4:]) > 1.5)
+    with_spread = np.array([np.linalg.norm(expected - f) / np.linalg.norm(f)])
+    assert with_spread > 0.05  # it has done something
+
+
 def test_diffusion_in_the_microfield_is_that_of_the_formula():
     """nu div (T grad f + c f) of a bi-Maxwellian, to second order in dv, whatever the drift."""
     errors = []
     for n in (24, 48):
         grid = PhaseGrid(1.0, 1, (5.0, 6.0, 6.0), (n, n, n))
-        x, y, z = np.meshgrid(*grid.velocities, indexing="ij")
-        widths, shift = np.array([0.5, 1.25, 1.25]), np.array([0.2, -0.1, 0.3])
-        c = np.stack([x, y, z]) - shift[:, None, None, None]
-        f = np.exp(-np.einsum("axyz,a->xyz", c**2, 1 / widths) / 2) / np.prod(2 * np.pi * widths) ** 0.5
+        widths = np.array([0.5, 1.25, 1.25])
+        c, f = gaussian(grid, widths, (0.2, -0.1, 0.3))
         # div(T grad f + c f) = f sum_a [(c_a/w_a)^2 - 1/w_a + 1 - c_a^2/w_a] at T = 1
         w = widths[:, None, None, None]
         expected = 0.4 * f * np.sum((c / w) ** 2 - 1 / w + 1 - c**2 / w, 0)

@@ -1,5 +1,6 @@
 """The kernels that ship: their limits, their uncertainty, and MD that they have never seen."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -76,12 +77,12 @@ def test_tables_are_the_networks():
 
 
 def test_seeds_agree():
-    """Trainings from other seeds find the same kernel, where particles are: the spread about the ensemble's mean."""
+    """Trainings from other seeds find the same kernel, where particles are."""
     members = load_ensemble("ddco")
     assert len(members) >= 3
     values = jnp.stack([thermal_eigenvalues(m.kernel) for m in members])
-    spread = [float(distance(v, values.mean(0)).mean()) for v in values]
-    assert min(spread) > 1e-3 and max(spread) < 0.08, spread
+    apart = [float(distance(a, b).mean()) for a, b in itertools.combinations(values, 2)]
+    assert min(apart) > 1e-3 and max(apart) < 0.06, apart
     chi = store.metadata(store.pretrained()["ddco"])["training_chi_squared_by_seed"]
     assert max(chi) < 1.1 * min(chi)
 
@@ -190,7 +191,7 @@ def test_a_quench_begins_as_the_microfield_says(start):
     for gamma in (0.8, 1.3, 1.95):
         data = open_dataset(HELD_OUT / f"gamma_{gamma}_{start}.nc").isel(replicate=0, x=0)
         # the term at the quench and at the next stored snapshot, linear between them
-        at = [microfield_averages(c, w) for c, w, _ in weak_form.snapshots(data.isel(t_kept=slice(0, 2)))]
+        at = [microfield_averages(c, w)[0] for c, w, _ in weak_form.snapshots(data.isel(t_kept=slice(0, 2)))]
         s = np.linspace(0, float(data["t"][1]), 101) * float(data.attrs["plasma_frequency"])
         share = (s / (float(data["t_kept"][1]) * float(data.attrs["plasma_frequency"])))[:, None]
         rate = np.mean(s[:, None] / 3 * (at[0] * (1 - share) + at[1] * share), axis=0)

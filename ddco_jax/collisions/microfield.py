@@ -4,15 +4,53 @@ Velocities drawn anew know nothing of the positions.  So each particle first fee
 in: its velocity spreads by <F F> t^2/2m^2, and as it moves down the slope of that force, it slows.  In an equilibrated
 one-component plasma <F F> = m omega_p^2 kT/3 I and <grad F> = -m omega_p^2/3 I, whatever Gamma is, so that exactly
 
-    df/dt = nu div [kT/m grad f + c f],   nu = omega_p^2 t/3   for t -> 0
+    df/dt = nu A f,   A f = div [kT/m grad f + c f],   nu = omega_p^2 t/3   for t -> 0
 
-for any f.  Unlike collisions this moves a pair along its relative velocity too, the energy coming from the potential
-and going back to it.  It is done when particles have crossed the wells they started in (`buildup`).
+for any f that is smooth over the velocities that F gives.  Unlike collisions this moves a pair along its relative
+velocity too, the energy coming from the potential and going back to it.  It is done when particles have crossed the
+wells they started in (`buildup`).
+
+F is not normally distributed: most particles feel less than its variance tells, a few with a close neighbour much
+more.  Its tail is Holtsmark's, F^-5/2, until repulsion cuts it off.  So a narrow beam keeps a sharper core, and grows
+wider wings, than diffusion gives it.  A plasma of places, each with a variance of its own and the drag that belongs to
+it, is f = E[exp(tau A)] f0 over a random time tau; with the law of tau a tempered stable one of index 3/4 the jumps
+are Holtsmark's with their far tail cut off, and
+
+    df/dt = nu A F,   F = (1 - ell^2 A)^(-1/4) f = E[exp(u A)] f,   u gamma distributed, of shape 1/4 and scale ell^2:
+
+the same diffusion, of an f that is smoothed over the velocities that particles have jumped already.  Every exp(u A) is
+a Markov process that Maxwellians do not notice, so mass, momentum, energy and the growth of entropy stay as they were.
 """
 
-import jax.numpy as jnp
+import math
 
-from ddco_jax._types import VelocityDistribution, VelocityVector
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ddco_jax._types import Array, Scalar, VelocityDistribution, VelocityVector
+from ddco_jax.collisions.differences import Forces
+
+SHAPE = 0.25
+"""Of the gamma distribution: 1 - 3/4, where 3/4 is half the index 3/2 of Holtsmark's law."""
+NODES = 8
+"""Times u at which exp(u A) is applied, each RATIO times the last, from half a cell's diffusion time to many 1/A."""
+RATIO = 4
+EARLIER = 40
+"""Times before the first, to which exp(u A) does nothing that the grid can see."""
+LIMIT = 8.0
+"""Largest ratio of kT/m to the temperature by which log f slopes, either way, that the smoothing follows."""
+
+
+def _project(f: VelocityDistribution, velocity: VelocityVector, q: VelocityVector):
+    """(c, mean q, drag) of Q q = mean + drag c, the projection of q on {1, v} in the f-weighted product."""
+    share = f / jnp.sum(f)
+
+    def mean(x):
+        return jnp.sum(share * x, axis=(-3, -2, -1), keepdims=True)
+
+    c = velocity - mean(velocity)
+    return c, mean(q), jnp.sum(share * q * c) / jnp.sum(share * c**2)
 
 
 def microfield_flux(f: VelocityDistribution, velocity: VelocityVector, q: VelocityVector, diffusion) -> VelocityVector:
@@ -21,11 +59,79 @@ def microfield_flux(f: VelocityDistribution, velocity: VelocityVector, q: Veloci
     For h = log f of infinite resolution, Q q = -c m/kT.  Taking the projection instead conserves momentum and energy
     to rounding on any grid, vanishes for discrete Maxwellians, and leaves sum q.p = diffusion |q - Q q|^2 >= 0.
     """
-    share = f / jnp.sum(f)
+    c, mean, drag = _project(f, velocity, q)
+    return diffusion * f * (q - mean - drag * c)
 
-    def mean(x):
-        return jnp.sum(share * x, axis=(-3, -2, -1), keepdims=True)
 
-    c = velocity - mean(velocity)
-    drag = jnp.sum(share * q * c) / jnp.sum(share * c**2)
-    return diffusion * f * (q - mean(q) - drag * c)
+def smoothed(
+    f: VelocityDistribution, velocity: VelocityVector, q: VelocityVector, temperature: Scalar, spread: Scalar
+) -> VelocityDistribution:
+    """F = (1 - spread A)^(-1/4) f of one cell, positive; `velocity` (3, nvx, nvy, nvz), q = D- log f.
+
+    Along each axis exp(u A) is a Markov matrix of jumps between neighbours that leaves the discrete Maxwellian of f's
+    own mean slope of log f as it is.  Errors O(dv^2); the gamma distribution is cut into times a factor RATIO apart.
+    """
+    c, mean, drag = _project(f, velocity, q)
+    slope = jnp.clip(-drag * temperature, 1 / LIMIT, LIMIT)  # 1 but for the grid's errors
+    thermal = jnp.sqrt(temperature)
+    axes = []
+    for axis in range(3):
+        index: list = [0, 0, 0]
+        index[axis] = slice(None)
+        axes.append((c[axis][tuple(index)] - mean[axis, 0, 0, 0] * temperature / slope) / thermal)
+    smallest = jnp.min(jnp.stack([x[1] - x[0] for x in axes])) ** 2
+    first = smallest / 8
+    steps = tuple(jnp.eye(len(x), dtype=f.dtype) + first * generator(x, slope) for x in axes)
+    weights = times(spread, first)
+
+    def node(carry, weight):
+        F, steps = carry
+        moved = f
+        for axis, p in enumerate(steps):
+            moved = jnp.moveaxis(jnp.tensordot(p, moved, ((1,), (axis,)), precision="highest"), 0, axis)
+        F = F + weight * moved
+        for _ in range(round(math.log2(RATIO))):
+            steps = tuple(jnp.matmul(p, p, precision="highest") for p in steps)
+        return (F, steps), None
+
+    (F, _), _ = lax.scan(node, (weights[0] * f, steps), weights[1:])
+    return F
+
+
+def producing(forces: Forces, fluxes: Forces, otherwise: Forces) -> Forces:
+    """The fluxes, mixed with as much of others, whose entropy production is positive, as keeps theirs from being less
+    than 0: nothing where the grid resolves f, since exp(u A) brings f nearer to its Maxwellian.
+    """
+
+    def production(p):
+        return sum(jnp.sum(x * y) for x, y in zip(jax.tree.leaves(forces), jax.tree.leaves(p), strict=True))
+
+    gained = production(fluxes)
+    lost = jnp.where(gained < 0, -gained, 0)
+    share = lost / jnp.maximum(lost + production(otherwise), jnp.finfo(lost.dtype).tiny)
+    return jax.tree.map(lambda p, q: p + share * (q - p), fluxes, otherwise)
+
+
+def times(spread: Array, first: Scalar) -> Array:
+    """Weights (..., 1 + NODES) of no smoothing and of the times first, RATIO first, ...; their sum is 1."""
+    j = jnp.arange(-EARLIER, NODES + EARLIER // 4, dtype=first.dtype)
+    u = first * jnp.exp(math.log(RATIO) * j)
+    scale = spread[..., None] + jnp.finfo(first.dtype).eps * first
+    weight = jax.nn.softmax(SHAPE * jnp.log(u) - u / scale)
+    none, inside, beyond = jnp.split(weight, [EARLIER, EARLIER + NODES], axis=-1)
+    last = inside[..., -1:] + jnp.sum(beyond, -1, keepdims=True)
+    return jnp.concatenate([jnp.sum(none, -1, keepdims=True), inside[..., :-1], last], axis=-1)
+
+
+def generator(c: Array, slope: Scalar) -> Array:
+    """d^2/dc^2 + slope d/dc c in thermal units, on the points of one axis: jumps to neighbours in detailed balance.
+
+    Columns add up to zero.  Rates up and down are (2/dc^2)/(1 + e^z) and (2/dc^2)/(1 + e^-z) with z the fall of
+    log M between the two.
+    """
+    z = slope * (c[1:] ** 2 - c[:-1] ** 2) / 2
+    rate = 2 / (c[1] - c[0]) ** 2
+    up, down = rate * jax.nn.sigmoid(-z), rate * jax.nn.sigmoid(z)
+    zero = jnp.zeros(1, c.dtype)
+    out = jnp.concatenate([up, zero]) + jnp.concatenate([zero, down])
+    return jnp.diag(down, 1) + jnp.diag(up, -1) - jnp.diag(out)

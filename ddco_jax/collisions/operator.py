@@ -12,7 +12,7 @@ from ddco_jax._types import Array, Distribution, Float, Profile, Scalar, Velocit
 from ddco_jax.buildup import Amplitude
 from ddco_jax.collisions import direct, spectral
 from ddco_jax.collisions.differences import Forces, curvature, curvature_divergence, divergence, gradient
-from ddco_jax.collisions.microfield import microfield_flux
+from ddco_jax.collisions.microfield import microfield_flux, producing, smoothed
 from ddco_jax.grid import PhaseGrid
 from ddco_jax.kernels import Kernel, Scaled
 from ddco_jax.moments import compute_moments
@@ -91,7 +91,7 @@ class CollisionOperator(eqx.Module):
         return Forces(gradient(self.grid, h), R)
 
     def flux(self, f: VelocityDistribution, forces: Forces, amplitude: Amplitude | None = None) -> Forces:
-        """The fluxes of one cell for given forces; linear in them.
+        """The fluxes of one cell for given forces; linear in them, but for an amplitude with a spread.
 
         With the forces of log f they are the collision flux; with those of another functional derivative they give
         the dissipative bracket (7).
@@ -108,7 +108,12 @@ class CollisionOperator(eqx.Module):
         if amplitude is None or amplitude.microfield is None:
             return fluxes
         c, diffusion = spectral.peculiar_velocity(self.grid, drift, f.dtype), amplitude.microfield * temperature
-        return jax.tree.map(lambda p, q: p + microfield_flux(positive, c, q, diffusion), fluxes, forces)
+        free = jax.tree.map(lambda q: microfield_flux(positive, c, q, diffusion), forces)
+        if amplitude.spread is not None:
+            F = smoothed(positive, c, forces.gradient, temperature, amplitude.spread)
+            later = jax.tree.map(lambda q: microfield_flux(F, c, q, diffusion), self.forces(jnp.log(F)))
+            free = producing(forces, later, free)
+        return jax.tree.map(operator.add, fluxes, free)
 
     def dissipation(self, f: VelocityDistribution, a: VelocityDistribution, b: VelocityDistribution) -> Scalar:
         """The bracket (7) of one cell, per unit length, from the functional derivatives dA/df and dB/df."""

@@ -87,8 +87,8 @@ def build(section: KernelSection, seed: int) -> Learned:
         ringing = jnp.array([[-1.0, 0.5], [0.7, 0.0], [0.6, 0.0], [1.2, 0.0]], jnp.float32)
         lag = jnp.array([[-1.0, 0.0], [-1.0, 0.0], [0.3, 0.0]], jnp.float32)
         parts = (*rise, ringing if section.overshoot else None, lag if section.memory else None)
-        free = jnp.array([[-0.55, 0.75, 0.0], [0.0, 0.0, 0.0]], jnp.float32) if section.microfield else None
-        buildup = LearnedBuildup(*parts, free)
+        forces = jnp.array([[0.0, 0.3, 0.0], [0.5, 0.0, 0.0], [-1.2, 0.5, 0.0]], jnp.float32)
+        buildup = LearnedBuildup(*parts, forces if section.microfield else None)
     return Learned(kernel, buildup)
 
 

@@ -1,6 +1,7 @@
 """Coefficients as learning data: quenches say little of how a tagged particle diffuses, equilibrium does.
 
-They are Green-Kubo's, and Landau's at couplings so weak that theory is better than any MD of a few collision times.
+They are Green-Kubo's, and Landau's at couplings so weak that theory is better than any MD of a few collision times;
+there the rates of large anisotropies are Landau's as well.
 """
 
 from collections.abc import Sequence
@@ -9,17 +10,46 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ddco_jax._types import Array
 from ddco_jax.chapman_enskog import transport
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.landau import Landau, effective_logarithm, generalised_logarithm
-from ddco_jax.md import green_kubo
+from ddco_jax.learning import nodes
+from ddco_jax.learning.pairs import pair_averages
+from ddco_jax.learning.weak_form import ANISOTROPY
+from ddco_jax.md import green_kubo, starts
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.settings import ConfigError
+from ddco_jax.units import PAPER
 
+SAMPLES, ROUNDS = 8192, 4
+"""Particles and pairings of the bi-Maxwellians."""
 ORDER, POINTS = 3, (32, 12, 8)
 """Of the expansion during training: to 3e-4 for a smooth kernel, far below the errors of the data."""
+
+
+class Relaxation(NamedTuple):
+    """Rates of Tx - Tperp of bi-Maxwellians, 1/4 and 4, over Landau's, and what they may differ by."""
+
+    gamma: Array
+    averages: Array
+    """(2, 3, nodes.COUNT): pair averages of cx^2."""
+    error: Array
+
+    def ratios(self, kernel: Kernel):
+        """(plasmas, 2)."""
+
+        def at(gamma):
+            temperature = PAPER.coupling_parameter(1.0, 1.0) / gamma
+            state = (jnp.ones_like(gamma), temperature, PAPER.plasma_frequency(jnp.ones_like(gamma)))
+            found, landau = (
+                jnp.tensordot(self.averages, nodes.kernel_values(k, *state), 2) for k in (kernel, Landau())
+            )
+            return found / landau
+
+        return jax.vmap(at)(self.gamma)
 
 
 class Coefficients(NamedTuple):
@@ -30,13 +60,17 @@ class Coefficients(NamedTuple):
     D_error: Array
     eta_star: Array
     eta_error: Array
+    relaxation: Relaxation | None = None
 
     def misfit(self, kernel: Kernel):
-        """Mean square of the relative differences over the errors."""
+        """Mean square of the relative differences over the errors, of coefficients and of rates."""
         found = jax.vmap(lambda g: transport(kernel, g, order=ORDER, points=POINTS))(self.gamma)
         D = (found.D_star / self.D_star - 1) / self.D_error
         eta = (found.eta_star / self.eta_star - 1) / self.eta_error
-        return (jnp.mean(D**2) + jnp.mean(eta**2)) / 2
+        coefficients = (jnp.mean(D**2) + jnp.mean(eta**2)) / 2
+        if self.relaxation is None:
+            return coefficients
+        return coefficients + jnp.mean(((self.relaxation.ratios(kernel) - 1) / self.relaxation.error) ** 2)
 
 
 def load_coefficients(paths: Sequence[Path], weak: Sequence[float], floor: float, dtype) -> Coefficients | None:
@@ -55,7 +89,17 @@ def load_coefficients(paths: Sequence[Path], weak: Sequence[float], floor: float
     if not (rows := rows + [_landau(gamma) for gamma in weak]):
         return None
     gamma, D, D_error, eta, eta_error = (jnp.asarray(column, dtype) for column in zip(*rows, strict=True))
-    return Coefficients(gamma, D, jnp.hypot(D_error, floor), eta, jnp.hypot(eta_error, floor))
+    relaxation = _relaxation(weak, floor, dtype) if weak else None
+    return Coefficients(gamma, D, jnp.hypot(D_error, floor), eta, jnp.hypot(eta_error, floor), relaxation)
+
+
+def _relaxation(weak: Sequence[float], floor: float, dtype) -> Relaxation:
+    """The same particles for kernel and Landau: of their ratio, sampling leaves 1e-3."""
+    rng, averages = np.random.default_rng(3), []
+    for anisotropy in (0.25, 4.0):
+        c = starts.bimaxwellian(anisotropy)(rng, SAMPLES)
+        averages.append(pair_averages(c, np.ones(SAMPLES), ROUNDS, rng).mean(0)[ANISOTROPY])
+    return Relaxation(*(jnp.asarray(a, dtype) for a in (weak, np.stack(averages), floor)))
 
 
 def _measured(result: green_kubo.Transport) -> tuple[float, ...]:

@@ -19,7 +19,8 @@ class DataSection(Section):
     equilibrium: tuple[str, ...] = ()
     """Equilibrium runs whose Green-Kubo coefficients the kernel has to have as well."""
     weak_coupling: tuple[PositiveFloat, ...] = ()
-    """Coupling parameters at which the kernel has to have Landau's coefficients, D* with Xi11 and eta* with Xi22/2."""
+    """Coupling parameters at which the kernel has to have Landau's coefficients, D* with Xi11 and eta* with Xi22/2, and
+    Landau's rates for bi-Maxwellians, 1/4 and 4."""
     gamma: tuple[PositiveFloat, PositiveFloat] | None = None
     """Only files with a coupling parameter in this range."""
     rounds: PositiveInt = 4

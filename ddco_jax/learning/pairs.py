@@ -6,11 +6,16 @@ For omega = w(|u|,|c|,|c'|) T with the tensors T of the kernel, (grad - grad').o
 plus the slopes of w in |c| and |c'| (those in |u| drop out, T u = 0).  All node functions are averaged at once.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from scipy.linalg import expm
+from scipy.ndimage import spline_filter1d
 
+from ddco_jax.collisions import microfield
 from ddco_jax.learning import nodes
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
 
@@ -83,11 +88,58 @@ def average(c, weight, gradient, hessian, partner):
 
 
 def microfield_averages(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Rates (K,) of the test functions by diffusion in the microfield at nu = 1: <T lap psi - c.grad psi>, <c> = 0."""
+    """Rates (1 + NODES, K) of the test functions by diffusion in the microfield at nu = 1, <A+ psi>_F with
+    A+ psi = T lap psi - c.grad psi, for F = exp(u A) f at u = 0 and at the times u of `collisions.microfield.times`
+    from FIRST on; <c> = 0.
+    """
     gradient, hessian = (np.asarray(d, np.float64) for d in derivatives(jnp.asarray(c, jnp.float32)))
     c = c - np.average(c, axis=0, weights=weight)
     T = np.average((c**2).sum(1), weights=weight) / 3
-    return np.average(T * hessian[:, :3].sum(1) - np.einsum("na,nak->nk", c, gradient), axis=0, weights=weight)
+    at_once = T * hessian[:, :3].sum(1) - np.einsum("na,nak->nk", c, gradient)
+    later = _smoothed_rates() @ _deposit(c / T**0.5, weight)
+    later = later.reshape(-1, len(TEST_FUNCTIONS))
+    return np.average(at_once, axis=0, weights=weight) + later - later[0]
+
+
+FIRST = 0.002
+"""The first time of smoothing in the learning: less would not be seen by the test functions."""
+_POINTS, _EXTENT = 48, 6.0
+"""Velocity grid on which smoothed test functions are known; cubic splines between its points."""
+
+
+@functools.cache
+def _smoothed_rates() -> np.ndarray:
+    """((1 + NODES) K, points^3): spline coefficients of exp(u A+) A+ psi at T = 1."""
+    axis = np.linspace(-_EXTENT, _EXTENT, _POINTS)
+    jump = np.asarray(microfield.generator(jnp.asarray(axis, jnp.float32), jnp.ones((), jnp.float32)), np.float64).T
+    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(_POINTS, -1, 3)
+    fields = []
+    for slab in points:
+        gradient, hessian = derivatives(jnp.asarray(slab, jnp.float32))
+        fields.append(np.asarray(hessian[:, :3].sum(1)) - np.einsum("na,nak->nk", slab, np.asarray(gradient)))
+    field = np.stack(fields).reshape(_POINTS, _POINTS, _POINTS, -1)
+    out = []
+    for j in range(-1, microfield.NODES):
+        step = expm(FIRST * microfield.RATIO**j * jump) if j >= 0 else np.eye(_POINTS)
+        smooth = np.einsum("ai,bj,ck,ijkn->nabc", step, step, step, field, optimize=True)
+        for k in (1, 2, 3):
+            smooth = spline_filter1d(smooth, order=3, axis=k, mode="mirror")
+        out.append(smooth.reshape(len(TEST_FUNCTIONS), -1).astype(np.float32))
+    return np.concatenate(out)
+
+
+def _deposit(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """What `_smoothed_rates` has to be multiplied with for the average over particles, (points^3,)."""
+    place = np.clip((c + _EXTENT) * (_POINTS - 1) / (2 * _EXTENT), 1.0, _POINTS - 2.001)
+    cell = np.floor(place).astype(int)
+    t = place - cell
+    splines = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6
+    total = np.zeros(_POINTS**3)
+    for i, j, k in np.ndindex(4, 4, 4):
+        at = np.ravel_multi_index(tuple((cell + np.array([i, j, k]) - 1).T), (_POINTS,) * 3)
+        share = splines[i, :, 0] * splines[j, :, 1] * splines[k, :, 2]
+        total += np.bincount(at, weight * share, _POINTS**3)
+    return (total / weight.sum()).astype(np.float32)
 
 
 def pair_averages(c: np.ndarray, weight: np.ndarray, rounds: int, rng: np.random.Generator) -> np.ndarray:

@@ -17,8 +17,9 @@ from scipy.interpolate import CubicSpline
 from tqdm import tqdm
 
 from ddco_jax.buildup import Amplitude
+from ddco_jax.collisions.microfield import NODES, RATIO, times
 from ddco_jax.learning import nodes
-from ddco_jax.learning.pairs import microfield_averages, pair_averages
+from ddco_jax.learning.pairs import FIRST, microfield_averages, pair_averages
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.test_functions import TEST_FUNCTIONS, VERSION
 from ddco_jax.settings import ConfigError
@@ -57,7 +58,7 @@ class Run(NamedTuple):
     averages: np.ndarray
     """(2, T, K, 3, nodes.COUNT)."""
     microfield: np.ndarray
-    """(T, K): `microfield_averages`."""
+    """(T, 1 + NODES, K): `microfield_averages`."""
     interpolation: np.ndarray
     """(I, 3, T): from snapshots to the Simpson points of each interval."""
     times: np.ndarray
@@ -208,7 +209,7 @@ def _microfield(path: Path, data: xr.Dataset, cache: Path | None) -> np.ndarray:
     def make():
         return np.stack([microfield_averages(c, weight) for c, weight, _ in snapshots(data)])
 
-    return _cached(path, "microfield-", (EVERY,), cache, make)
+    return _cached(path, "microfield-", (EVERY, FIRST, NODES, RATIO), cache, make)
 
 
 def snapshots(data: xr.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray, np.random.Generator]]:
@@ -275,8 +276,10 @@ class Predictor(eqx.Module):
                 values = jnp.concatenate([values, values * lag])
                 shares = share * amplitude.total * jnp.stack([jnp.ones_like(share), -amplitude.deficit])
                 if amplitude.microfield is not None:
-                    weights = share * amplitude.microfield
-                    free = jnp.einsum("iq,iqt,tk->ik", weights, self.interpolation, self.microfield)
+                    spread = jnp.zeros_like(share) if amplitude.spread is None else amplitude.spread
+                    smoothing = times(spread, jnp.asarray(FIRST, share.dtype))
+                    weights = (share * amplitude.microfield)[..., None] * smoothing
+                    free = jnp.einsum("iqn,iqt,tnk->ik", weights, self.interpolation, self.microfield)
             else:
                 shares = shares * amplitude
         instantaneous = jnp.einsum("htkam,bam->bhtk", self.averages, values)

@@ -1,0 +1,104 @@
+"""Fills the tables of the README from benchmarks/results/verdict.json, the MD of data/md and the kernels that ship.
+
+python scripts/readme_tables.py
+"""
+
+import json
+import re
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import numpy as np  # noqa: E402
+from verdict import KERNELS, MARKOV, RESULT, ROOT, forward_ratios, ratio  # noqa: E402
+
+from ddco_jax.chapman_enskog import transport  # noqa: E402
+from ddco_jax.kernels.store import load_kernel  # noqa: E402
+from ddco_jax.md import green_kubo  # noqa: E402
+from ddco_jax.md.dataset import open_dataset  # noqa: E402
+
+README = ROOT / "README.md"
+STARTS = ("bimaxwellian", "asymmetric_double_well", "symmetric_double_well", "uniform_ball")
+LABELS = {"bimaxwellian": "bi-Maxwellian"}
+COEFFICIENTS = ("ddco", "ddco-convex", "landau", "dd-landau", "ddco-paper")
+
+
+def place(case: str) -> tuple[int, float]:
+    """What sorts gamma_G_START."""
+    _, gamma, start = case.split("_", 2)
+    return next(i for i, s in enumerate(STARTS) if start.startswith(s)), float(gamma)
+
+
+def label(case: str) -> str:
+    i, gamma = place(case)
+    return f"{LABELS.get(STARTS[i], STARTS[i].replace('_', ' '))}, {gamma:g}"
+
+
+def rows(header, body) -> str:
+    lines = [header, ["---"] * len(header), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def rates(result: dict) -> str:
+    chi = {(r["kernel"], r["case"]): r for r in result["rates"]}
+    cases = sorted({case for _, case in chi}, key=place)
+    body = []
+    for case in cases:
+        cells = []
+        for name in KERNELS:
+            row = chi[name, case]
+            value = f"{row['chi_squared']:.1f}" if name == "ddco" else f"{row['chi_squared']:.0f}"
+            cells.append(f"{f'**{value}**' if name == 'ddco' else value} ({row['at_reference_noise']:.1f})")
+        body.append([label(case), *cells])
+    sums = ["1" if name == "ddco" else f"{ratio(chi, cases, name):.3f}" for name in KERNELS]
+    header = ["without build-up" if name.endswith(MARKOV) else f"`{name}`" for name in KERNELS]
+    return rows(["start, Γ", *header], [*body, ["`ddco` over it, sums", *sums]])
+
+
+def forward(result: dict) -> str:
+    body = []
+    for row in sorted((r for r in result["forward"] if r["kernel"] == "ddco"), key=lambda r: place(r["case"])):
+        cells = [
+            ", ".join(f"{e['excess']:.3f}" for e in row["errors"] if e["quantity"] == q) for q in ("f_vx", "f_vxvy")
+        ]
+        decay = ""
+        if "anisotropy" in row:
+            model, md = (np.array(row["anisotropy"][k]) for k in ("model", "md"))
+            decay = f"within {100 * np.abs(model / md - 1).max():.1f} %"
+        body.append([label(row["case"]), *cells, decay])
+    table = rows(["start, Γ", "f(vx)", "f(vx, vy)", "anisotropy"], body)
+    over = [f"`{name}` {r['f_vx']:.2f} and {r['f_vxvy']:.2f}" for name, r in forward_ratios(result["forward"]).items()]
+    lead = "Total error of `ddco`, noise of the MD included, over that of others, f(vx) and f(vx, vy): "
+    return f"{table}\n\n{lead}{'; '.join(over)}." if over else table
+
+
+def coefficients() -> str:
+    paths = sorted((ROOT / "data" / "md" / "equilibrium").glob("*.nc"))
+    measured = [green_kubo.transport(group) for group in green_kubo.group([open_dataset(p) for p in paths])]
+    kernels = {name: load_kernel(name) for name in COEFFICIENTS}
+    body = []
+    for md in sorted(measured, key=lambda m: float(m.gamma)):
+        cells = []
+        for name, kernel in kernels.items():
+            found = transport(kernel, float(md.gamma))
+            over = float(found.D_star) / md.D_star.value, float(found.eta_star) / md.eta_star_kinetic.value
+            text = f"{over[0]:.2f}, {over[1]:.2f}"
+            cells.append(f"**{text}**" if name == "ddco" else text)
+        body.append([f"{float(md.gamma):.3g}", *cells])
+    return rows(["Γ", *(f"`{name}`" for name in COEFFICIENTS)], body)
+
+
+def main() -> None:
+    text, result = README.read_text(), json.loads(RESULT.read_text())
+    for name, table in (
+        ("verdict_rates", rates(result)),
+        ("verdict_forward", forward(result)),
+        ("transport", coefficients()),
+    ):
+        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", rf"\g<1>{table}\n\g<2>", text, flags=re.DOTALL)
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
