@@ -52,9 +52,20 @@ def collision_flux(grid: PhaseGrid, separable: Separable, f: VelocityDistributio
     speed = _norm(c)
     chi = [jnp.ones_like(f) if factor is None else factor(speed) for factor in separable.factors]
     kernels = _KernelSpectra(grid, separable, f.dtype)
-    by_source = _by_source(separable)
-    places = sorted(set().union(*by_source.values()))  # the m that occur
     driven = q if R is None else jnp.concatenate([q, R])
+    total = Forces(jnp.zeros_like(q), None if R is None else jnp.zeros_like(R))
+    for group in _groups(_by_source(separable)):
+        # one group after another, so that only one holds its spectra
+        source, total = lax.optimization_barrier((f, total))
+        flux = _group_flux(kernels, group, source, chi, c, driven, forces)
+        total = jax.tree.map(operator.add, total, flux)
+    return jax.tree.map(lambda p: grid.dv3 * f * p, total)
+
+
+def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c, driven, forces: Forces) -> Forces:
+    """The part of the flux over dv^3 f of the products that connect some of the chi with each other, and no others."""
+    q, R = forces
+    places = sorted(by_source)  # the m that occur: every product is there with m and n exchanged too
     parts = []
     for n, weights in by_source.items():
         isotropic = any(w.isotropic is not None for w in weights.values())
@@ -76,8 +87,7 @@ def collision_flux(grid: PhaseGrid, separable: Separable, f: VelocityDistributio
         p = p + chi[m] * (jnp.stack(Aq) - fields[6:9])
         if R is not None:
             p_R = p_R + chi[m] * (fields[:3] * R - fields[9:])
-    weight = grid.dv3 * f
-    return Forces(weight * p, None if p_R is None else weight * p_R)
+    return Forces(p, p_R)
 
 
 def _source_moments(source: VelocityDistribution, c: VelocityVector, isotropic: bool, anisotropic: bool) -> dict:
@@ -211,6 +221,16 @@ def _by_source(separable: Separable) -> dict[int, dict[int, Weights]]:
         table.setdefault(n, {})[m] = weights
         table.setdefault(m, {})[n] = weights
     return table
+
+
+def _groups(by_source: dict[int, dict[int, Weights]]) -> list[dict[int, dict[int, Weights]]]:
+    """The table in parts that share no chi: products of one part add up before the inverse transforms."""
+    groups: list[dict[int, dict[int, Weights]]] = []
+    for n, weights in by_source.items():
+        joined = [g for g in groups if n in g or any(m in g for m in weights)]
+        merged = {k: w for g in joined for k, w in g.items()} | {n: weights}
+        groups = [g for g in groups if all(g is not h for h in joined)] + [merged]
+    return groups
 
 
 def _is_anisotropic(weights: Weights) -> bool:
