@@ -11,7 +11,7 @@ import jax
 jax.config.update("jax_enable_x64", True)
 
 import numpy as np  # noqa: E402
-from verdict import KERNELS, MARKOV, RESULT, ROOT, forward_ratios, ratio  # noqa: E402
+from verdict import KERNELS, MARKOV, RESULT, ROOT, bias, forward_ratios, ratio  # noqa: E402
 
 from ddco_jax.chapman_enskog import transport  # noqa: E402
 from ddco_jax.kernels.store import load_kernel  # noqa: E402
@@ -57,7 +57,7 @@ def rates(result: dict) -> str:
 
 
 def forward(result: dict) -> str:
-    body = []
+    body, over_times = [], bias(result["forward"])
     for row in sorted((r for r in result["forward"] if r["kernel"] == "ddco"), key=lambda r: place(r["case"])):
         cells = [
             ", ".join(f"{e['excess']:.3f}" for e in row["errors"] if e["quantity"] == q) for q in ("f_vx", "f_vxvy")
@@ -66,8 +66,10 @@ def forward(result: dict) -> str:
         if "anisotropy" in row:
             model, md = (np.array(row["anisotropy"][k]) for k in ("model", "md"))
             decay = f"within {100 * np.abs(model / md - 1).max():.1f} %"
-        body.append([label(row["case"]), *cells, decay])
-    table = rows(["start, Γ", "f(vx)", "f(vx, vy)", "anisotropy"], body)
+        together = ", ".join(f"{over_times[q][row['case']]:.3f}" for q in ("f_vx", "f_vxvy"))
+        body.append([label(row["case"]), *cells, together, decay])
+    body.append(["all", "", "", ", ".join(f"{b['all']:.3f}" for b in over_times.values()), ""])
+    table = rows(["start, Γ", "f(vx)", "f(vx, vy)", "all times", "anisotropy"], body)
     over = [f"`{name}` {r['f_vx']:.2f} and {r['f_vxvy']:.2f}" for name, r in forward_ratios(result["forward"]).items()]
     lead = "Total error of `ddco`, noise of the MD included, over that of others, f(vx) and f(vx, vy): "
     return f"{table}\n\n{lead}{'; '.join(over)}." if over else table

@@ -216,6 +216,8 @@ def show() -> None:
     print(f"{'ratio of sums, ddco over':40s}" + "".join(f"{ratio(chi, cases, n):>19.3f} " for n in names))
     for row in result.get("forward", []):
         print(line(row))
+    for quantity, by_case in bias(result.get("forward", [])).items():
+        print(f"excess of ddco over all times, {quantity}: " + ", ".join(f"{c} {b:.4f}" for c, b in by_case.items()))
     for kernel, ratios in forward_ratios(result.get("forward", [])).items():
         print(f"total error of ddco over {kernel}'s: " + ", ".join(f"{q} {r:.2f}" for q, r in ratios.items()))
 
@@ -238,6 +240,20 @@ def forward_ratios(rows: list[dict]) -> dict[str, dict[str, float]]:
             both = [c for k, c, q in squares if k == other and q == quantity and ("ddco", c, q) in squares]
             a, b = (sum(squares[k, c, quantity] for c in both) for k in ("ddco", other))
             out.setdefault(other, {})[quantity] = (a / b) ** 0.5
+    return out
+
+
+def bias(rows: list[dict], kernel: str = "ddco") -> dict[str, dict[str, float]]:
+    """Root of the mean of total^2 - noise^2 over the times of a case, and over all, where the noise averages out."""
+    out: dict[str, dict[str, float]] = {}
+    for quantity in ("f_vx", "f_vxvy"):
+        squares = {
+            r["case"]: [e["total"] ** 2 - e["noise"] ** 2 for e in r["errors"] if e["quantity"] == quantity]
+            for r in rows
+            if r["kernel"] == kernel
+        }
+        squares["all"] = [s for values in squares.values() for s in values]
+        out[quantity] = {case: max(float(np.mean(s)), 0.0) ** 0.5 for case, s in squares.items()}
     return out
 
 
