@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddco_jax.collisions import CollisionOperator
-from ddco_jax.collisions.spectral import transform_count
+from ddco_jax.collisions.spectral import arrays_at_once
 from ddco_jax.grid import PhaseGrid
 from ddco_jax.state import State
 from ddco_jax.steppers import MidpointCollision
@@ -71,12 +71,8 @@ def memory(grid: PhaseGrid, op: CollisionOperator | None, itemsize: int, n_steps
     transforms = 0
     if op is not None:
         cell = math.prod(grid.nv) * itemsize
-        separable = op.kernel.separable(1.0, 1.0)
-        compact = op.differences == "compact"
-        forward, inverse = transform_count(separable, compact)
-        per_source = min(forward, 49 if compact else 28)
-        # spectra of 8 numbers per point; octant spectra; the fields before and after
-        transforms = min(op.cells_at_once, grid.nx) * cell * (9 * per_source + 9 * 2 * inverse + 27 + 12)
+        arrays = arrays_at_once(op.kernel.separable(1.0, 1.0), op.differences == "compact")
+        transforms = min(op.cells_at_once, grid.nx) * cell * arrays
     run = 5 * f + transforms
     inner = max(1, math.isqrt(n_steps))
     return Memory(f, transforms, run, run + 3 * transforms + (n_steps // inner + inner + 6) * f)

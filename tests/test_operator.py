@@ -14,6 +14,7 @@ from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
 from ddco_jax.buildup import Amplitude
 from ddco_jax.collisions import microfield, transforms
 from ddco_jax.collisions.differences import gradient
+from ddco_jax.collisions.spectral import arrays_at_once, transform_count
 from ddco_jax.kernels.store import load_kernel
 from ddco_jax.moments import power_moments
 
@@ -53,6 +54,19 @@ def test_spectral_equals_direct(name, differences, rng):
     direct = CollisionOperator(SMALL, kernel, "direct", differences=differences)(f)
     assert np.max(np.abs(fast - direct)) < 1e-12 * np.max(np.abs(direct))
     assert np.max(np.abs(direct)) > 1e-3
+
+
+def test_products_that_share_no_factor_follow_one_another(rng):
+    """Two triples in g1 make six such groups: the sum is right, and only one group is in memory at a time."""
+    grid, kernel = PhaseGrid(1.0, 1, (3.0, 3.0, 3.0), (14, 14, 14)), random_low_rank(rng, (0, 2, 0))
+    f = with_drift(rng, grid)
+    compiled = jax.jit(lambda f: CollisionOperator(grid, kernel)(f)).lower(f).compile()
+    direct = CollisionOperator(grid, kernel, "direct")(f)
+    assert np.max(np.abs(compiled(f) - direct)) < 1e-12 * np.max(np.abs(direct))
+    separable = kernel.separable(1.0, 1.0)
+    array, held = f[0].nbytes, arrays_at_once(separable)
+    assert held < 8 * sum(transform_count(separable))  # less than the spectra of all would take
+    assert compiled.memory_analysis().temp_size_in_bytes < 2 * held * array
 
 
 def test_spectral_by_fft_equals_direct(rng, monkeypatch):

@@ -37,12 +37,28 @@ PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 def transform_count(separable: Separable, compact: bool = False) -> tuple[int, int]:
     """Numbers of (forward, inverse) three-dimensional transforms in one evaluation."""
+    by_source = _by_source(separable)
+    return _forward_count(by_source, compact), len(by_source) * (12 if compact else 9)
+
+
+def arrays_at_once(separable: Separable, compact: bool = False) -> int:
+    """About how many arrays of the velocity grid's size one evaluation holds: those of the largest group of products.
+
+    A field and its spectrum, axis by axis, take 1 + 2 + 4 + 8; a sum of products 8; octants, fields before and after.
+    """
+    held = []
+    for group in _groups(_by_source(separable)):
+        inverse = len(group) * (12 if compact else 9)
+        held.append(15 * _forward_count(group, compact) + 8 * len(group) * inverse + 15 * inverse + 45 * len(group))
+    return max(held)
+
+
+def _forward_count(by_source: dict, compact: bool) -> int:
     moments = 0
-    for weights in _by_source(separable).values():
+    for weights in by_source.values():
         moments += any(w.isotropic is not None for w in weights.values())
         moments += 6 * any(_is_anisotropic(w) for w in weights.values())
-    places = set().union(*_by_source(separable).values())
-    return moments * (7 if compact else 4), len(places) * (12 if compact else 9)
+    return moments * (7 if compact else 4)
 
 
 def collision_flux(grid: PhaseGrid, separable: Separable, f: VelocityDistribution, forces: Forces, drift) -> Forces:
@@ -54,11 +70,10 @@ def collision_flux(grid: PhaseGrid, separable: Separable, f: VelocityDistributio
     kernels = _KernelSpectra(grid, separable, f.dtype)
     driven = q if R is None else jnp.concatenate([q, R])
     total = Forces(jnp.zeros_like(q), None if R is None else jnp.zeros_like(R))
-    for group in _groups(_by_source(separable)):
-        # one group after another, so that only one holds its spectra
-        source, total = lax.optimization_barrier((f, total))
-        flux = _group_flux(kernels, group, source, chi, c, driven, forces)
-        total = jax.tree.map(operator.add, total, flux)
+    for done, group in enumerate(_groups(_by_source(separable))):
+        # no group begins before the last has ended, which no scheduler can undo, so that only one holds its spectra
+        source = jnp.where(jnp.isnan(total.gradient[0, 0, 0, 0]), jnp.nan, f) if done else f
+        total = jax.tree.map(operator.add, total, _group_flux(kernels, group, source, chi, c, driven, forces))
     return jax.tree.map(lambda p: grid.dv3 * f * p, total)
 
 
