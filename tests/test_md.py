@@ -18,6 +18,7 @@ from ddco_jax.md import dump, importer, lammps
 from ddco_jax.md.config import MDConfig, shipped_configs
 from ddco_jax.md.config import load as load_config
 from ddco_jax.md.dataset import open_dataset
+from ddco_jax.md.equilibrate import load_configuration, save_configuration
 from ddco_jax.md.simulate import simulate
 from ddco_jax.monitors import RunFailed
 from ddco_jax.settings import ConfigError
@@ -224,6 +225,30 @@ def test_a_slab_is_equilibrated_at_its_local_temperature(tmp_path):
 
 
 @needs_lammps
+def test_a_stored_configuration(tmp_path, rng):
+    """Positions come back to within a quantum, and not on a lattice that cells of another length would notice."""
+    (tmp_path / "small.toml").write_text(SMALL)
+    config = load_config(str(tmp_path / "small.toml"), ["box.particles=64000"])
+    lengths = np.array(config.lengths)
+    n = config.box.particles
+    x = rng.random((n, 3)) * lengths
+    x[:, 0] = (np.arange(n) + 0.5) / n * lengths[0]  # as even as correlated particles are, or more
+    box = np.column_stack([np.zeros(3), lengths])
+    save_configuration(config, dump.Frame(0, box, ("x", "y", "z"), x), tmp_path / "c.nc")
+    found = load_configuration(config, tmp_path / "c.nc")
+    quantum = xr.open_dataset(tmp_path / "c.nc").attrs["quantum"]
+    np.testing.assert_array_equal(found, load_configuration(config, tmp_path / "c.nc"))
+    assert quantum < 0.01 * config.number_density ** (-1 / 3)
+    np.testing.assert_allclose(np.sort(found[:, 0]), x[:, 0], atol=1.01 * quantum)
+    width = lengths[0] / 47  # no multiple of the quantum
+    counts = np.bincount((found[:, 0] / width).astype(int), minlength=47)
+    # only the particles within a quantum of the edges are in doubt: their binomial scatter, not their number
+    doubt = n * quantum / lengths[0]
+    assert np.abs(counts - n / 47).max() < 1 + 6 * doubt**0.5
+    lattice = np.bincount(((np.floor(x[:, 0] / quantum) + 0.5) * quantum / width).astype(int), minlength=47)
+    assert np.abs(lattice - n / 47).max() > np.abs(counts - n / 47).max()
+
+
 def test_an_error_of_lammps_in_one_line(tmp_path):
     (tmp_path / "small.toml").write_text(SMALL)
     _, error = ddco(

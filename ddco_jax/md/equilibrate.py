@@ -175,7 +175,11 @@ def save_configuration(config: MDConfig, frame: dump.Frame, path: Path) -> None:
 
 
 def load_configuration(config: MDConfig, path: Path) -> np.ndarray:
-    """Positions (N, 3) of a stored configuration.  Raises ConfigError where it does not fit the box."""
+    """Positions (N, 3) of a stored configuration.  Raises ConfigError where it does not fit the box.
+
+    Each is anywhere within its quantum, the same place at every call: on a lattice of quanta, cells that are no
+    multiple of it would hold too many particles or too few at t = 0.
+    """
     try:
         with xr.open_dataset(path, engine="h5netcdf") as data:
             position, quantum = data["position"].to_numpy(), data.attrs["quantum"]
@@ -187,4 +191,4 @@ def load_configuration(config: MDConfig, path: Path) -> np.ndarray:
             f"equilibrate.file: {path} holds {len(position)} particles in a box of {lengths.round(3)} L0, "
             f"the config asks for {config.box.particles} in {np.round(config.lengths, 3)}"
         )
-    return (position + 0.5) * quantum
+    return (position + np.random.default_rng(0).random(position.shape)) * quantum
