@@ -1,9 +1,10 @@
-"""Runs every shipped two-core case to its end and stores the conservation figures as JSON.
+"""Runs every shipped two-core case to its end and stores the conservation figures as JSON, and the errors beside MD.
 
     python scripts/conservation.py [CASE ...]
 
 Each start of the paper runs its 40 steps with the default kernel and with Landau's, with the Ampere and the Poisson
 step, and the bi-Maxwellian also in a box that cuts f at its edge.
+With the Ampere step these are also set beside the MD of the same start in data/md/slabs (1.6e7 particles).
 Cases already in the JSON file (benchmarks/results/conservation.json) are kept unless named.
 """
 
@@ -19,10 +20,13 @@ import numpy as np
 
 jax.config.update("jax_enable_x64", True)
 
+from ddco_jax import compare  # noqa: E402
 from ddco_jax.config import load  # noqa: E402
+from ddco_jax.md.dataset import open_dataset  # noqa: E402
 from ddco_jax.run import run  # noqa: E402
 
-RESULT = Path(__file__).parents[1] / "benchmarks" / "results" / "conservation.json"
+ROOT = Path(__file__).parents[1]
+RESULT = ROOT / "benchmarks" / "results" / "conservation.json"
 STARTS = ("local_maxwellian", "bimaxwellian", "symmetric_double_well", "asymmetric_double_well")
 KERNELS = {"ddco": (), "landau": ('collisions.kernel="landau"', 'collisions.buildup="off"')}
 """What the cases ship with, and Landau's without the build-up of correlations."""
@@ -41,11 +45,24 @@ def cases() -> dict[str, tuple[str, tuple[str, ...]]]:
     return table | {f"{name}/as shipped": (name, ()) for name in ("langmuir", "bkw", "two_stream")}
 
 
-def measure(config: str, overrides: tuple[str, ...]) -> dict:
+def beside_md(folder: Path, file: Path) -> list[dict]:
+    """Errors of f against the MD, root mean square over cells, by time and quantity."""
+    rows = compare.compare(folder, open_dataset(file).load())
+    table = []
+    for time in sorted({r["time"] for r in rows} - {0.0}):
+        for quantity in ("f_vx", "f_vxvy"):
+            chosen = [r for r in rows if (r["time"], r["quantity"]) == (time, quantity)]
+            errors = {key: float(np.mean([r[key] ** 2 for r in chosen]) ** 0.5) for key in ("total", "noise")}
+            table.append({"time": round(time, 6), "quantity": quantity, **errors})
+    return table
+
+
+def measure(config: str, overrides: tuple[str, ...], md: Path) -> dict:
     """Run a case and reduce its history to the figures that the documentation quotes."""
     settings, name = load(config, overrides)
     with tempfile.TemporaryDirectory() as folder:
         summary = run(settings, Path(folder) / "run", name)
+        compared = {"md": beside_md(Path(folder) / "run", md)} if md.exists() else {}
     h = summary.history
     thermal_momentum = np.sqrt(2 * h["kinetic_energy"][0] * h["mass"][0])
 
@@ -63,6 +80,7 @@ def measure(config: str, overrides: tuple[str, ...]) -> dict:
         "negative_mass": float(np.max(h["negative_mass"] / h["mass"])),
         "gauss_residual": float(np.max(h["gauss_residual"])),
         "velocity_nyquist": float(np.max(h["velocity_nyquist"])),
+        **compared,
     }
 
 
@@ -75,7 +93,8 @@ def main() -> None:
         if not wanted and name in stored["cases"]:
             continue
         print(name, flush=True)
-        stored["cases"][name] = measure(config, overrides)
+        file = f"i_{name.split('/')[0]}.nc" if "/ampere/" in name else "none"
+        stored["cases"][name] = measure(config, overrides, ROOT / "data" / "md" / "slabs" / file)
         print(json.dumps(stored["cases"][name]), flush=True)
         stored |= {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": platform.machine(), "cores": _cores()}
         RESULT.parent.mkdir(parents=True, exist_ok=True)

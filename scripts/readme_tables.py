@@ -1,4 +1,4 @@
-"""Fills the tables of the README from benchmarks/results/verdict.json, the MD of data/md and the kernels that ship.
+"""Fills the tables of the README from the JSON of benchmarks/results, the MD of data/md and the kernels that ship.
 
 python scripts/readme_tables.py
 """
@@ -20,6 +20,14 @@ from ddco_jax.md.dataset import open_dataset  # noqa: E402
 
 README = ROOT / "README.md"
 STARTS = ("bimaxwellian", "asymmetric_double_well", "symmetric_double_well", "uniform_ball")
+CONSERVATION = RESULT.parent / "conservation.json"
+CASES = {
+    "local_maxwellian": "local Maxwellian, 28³",
+    "bimaxwellian": "bi-Maxwellian, 48×32²",
+    "symmetric_double_well": "symmetric double well, 62³",
+    "asymmetric_double_well": "asymmetric double well, 54³, 2 substeps",
+    "bimaxwellian-cut": "bi-Maxwellian in a box that cuts f, 24×16²",
+}
 LABELS = {"bimaxwellian": "bi-Maxwellian"}
 COEFFICIENTS = ("ddco", "ddco-convex", "landau", "dd-landau", "ddco-paper")
 
@@ -91,12 +99,49 @@ def coefficients() -> str:
     return rows(["Γ", *(f"`{name}`" for name in COEFFICIENTS)], body)
 
 
+def conservation(cases: dict) -> str:
+    """Every two-core case that has run, with both kernels."""
+    body = []
+    for case, text in CASES.items():
+        for kernel in ("ddco", "landau"):
+            ampere, poisson = (cases.get(f"{case}/{field}/{kernel}") for field in ("ampere", "poisson"))
+            ran = [c for c in (ampere, poisson) if c]
+            if ran:
+                cells = [f"{max(c['mass_drift'] for c in ran):.0e}"]
+                cells.append(f"{ampere['total_energy_drift']:.0e}" if ampere else "")
+                cells.append(f"{poisson['momentum_drift']:.0e}" if poisson else "")
+                cells.append(f"{min(c['smallest_entropy_gain_per_step'] for c in ran):.1e}")
+                cells.append(f"{max(c['negative_mass'] for c in ran):.0e}")
+                cells.append(f"{min(c['seconds_per_step'] for c in ran):.1f}")
+                body.append([text, f"`{kernel}`", *cells])
+    header = ["40 steps of", "kernel", "max ΔM/M", "max ΔE/E (Ampère)", "max ΔP/√(2ME_K) (Poisson)"]
+    return rows([*header, "smallest entropy gain in a step", "negative mass/M", "s per step"], body)
+
+
+def slabs(cases: dict) -> str:
+    """Errors of the paper's 1D-3V cases beside MD, at the times of the snapshots."""
+    body = []
+    for case, text in CASES.items():
+        for kernel in ("ddco", "landau"):
+            md = cases.get(f"{case}/ampere/{kernel}", {}).get("md")
+            if md:
+                of = {q: [row for row in md if row["quantity"] == q] for q in ("f_vx", "f_vxvy")}
+                errors = [", ".join(f"{row['total']:.3f}" for row in table) for table in of.values()]
+                noise = [f"{np.mean([row['noise'] for row in table]):.3f}" for table in of.values()]
+                name = f"**`{kernel}`**" if kernel == "ddco" else f"`{kernel}`"
+                body.append([text.split(",")[0], name, *errors, ", ".join(noise)])
+    return rows(["start", "kernel", "f(vx)", "f(vx, vy)", "noise of the MD"], body)
+
+
 def main() -> None:
     text, result = README.read_text(), json.loads(RESULT.read_text())
+    cases = json.loads(CONSERVATION.read_text())["cases"]
     for name, table in (
         ("verdict_rates", rates(result)),
         ("verdict_forward", forward(result)),
         ("transport", coefficients()),
+        ("conservation", conservation(cases)),
+        ("slabs", slabs(cases)),
     ):
         text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", rf"\g<1>{table}\n\g<2>", text, flags=re.DOTALL)
     README.write_text(text)
