@@ -3,7 +3,7 @@
     python scripts/md_data.py training | held_out | paper_size | validation | slabs | equilibrium [--processes 2]
 
 Each file takes at most about 20 minutes on two cores.  The runs of one Gamma share an equilibrated configuration, made
-when the first of them needs it and kept under --scratch; the two configurations of the slabs are kept in data/md.
+when the first of them needs it and kept under --scratch; that of the slabs of family (i) is kept in data/md.
 """
 
 import argparse
@@ -147,7 +147,7 @@ def slabs(scratch: Path) -> Iterator[Job]:
     Ten draws on one configuration, kept as the means of two halves.
     """
     for letter, temperature, replicates in (("i", "local", 10), ("ii", "mean", 1)):
-        shared = DATA / "slabs" / f"configuration_{letter}.nc"
+        shared = (DATA / "slabs" if letter == "i" else scratch) / f"configuration_{letter}.nc"
         for k, (name, start) in enumerate(SLAB_STARTS.items()):
             settings = {
                 "seed": 5000 + 1000 * (letter == "ii") + k,

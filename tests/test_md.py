@@ -247,6 +247,9 @@ def test_a_stored_configuration(tmp_path, rng):
     assert np.abs(counts - n / 47).max() < 1 + 6 * doubt**0.5
     lattice = np.bincount(((np.floor(x[:, 0] / quantum) + 0.5) * quantum / width).astype(int), minlength=47)
     assert np.abs(lattice - n / 47).max() > np.abs(counts - n / 47).max()
+    used = load_config(str(tmp_path / "small.toml"), [f"equilibrate.file={tmp_path / 'c.nc'}"]).published()
+    assert "c.nc" in used
+    assert str(tmp_path) not in used
 
 
 def test_an_error_of_lammps_in_one_line(tmp_path):

@@ -1,5 +1,6 @@
 """The configuration of an MD run: TOML in physical units, built into code units."""
 
+import json
 import math
 from importlib import resources
 from pathlib import Path
@@ -226,6 +227,14 @@ class MDConfig(Section):
         dt = self.longest_step if self.time.step_ps is None else self.interval(self.time.step_ps)
         steps = max(1, math.ceil(interval / dt - 1e-9))
         return steps, interval / steps
+
+    def published(self) -> str:
+        """JSON for the metadata of results: files by their names, not by where they lay on the machine of the run."""
+        sections = self.model_dump(mode="json")
+        for section in sections.values():
+            if isinstance(section, dict) and section.get("file"):
+                section["file"] = Path(section["file"]).name
+        return json.dumps(sections)
 
     def system(self) -> System:
         """What LAMMPS is told."""

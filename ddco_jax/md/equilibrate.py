@@ -159,7 +159,7 @@ def save_configuration(config: MDConfig, frame: dump.Frame, path: Path) -> None:
     data = xr.Dataset(
         {"position": (("particle", "axis"), whole[order])},
         attrs=dataset.metadata(
-            config.model_dump_json(),
+            config.published(),
             format="ddco_jax MD configuration, version 1",
             quantum=quantum,
             lengths=list(config.lengths),

@@ -82,7 +82,7 @@ def _work_folder(config: MDConfig, out: Path) -> Path:
 
 def _attributes(config: MDConfig, energy_drift: float) -> dict:
     return dataset.metadata(
-        config.model_dump_json(),
+        config.published(),
         density=config.density,
         number_density=config.number_density,
         temperature=config.temperature,
