@@ -224,7 +224,6 @@ def test_a_slab_is_equilibrated_at_its_local_temperature(tmp_path):
     assert data["position_x"].sizes == {"t_kept": 3, "particle": 300}
 
 
-@needs_lammps
 def test_a_stored_configuration(tmp_path, rng):
     """Positions come back to within a quantum, and not on a lattice that cells of another length would notice."""
     (tmp_path / "small.toml").write_text(SMALL)
@@ -252,6 +251,7 @@ def test_a_stored_configuration(tmp_path, rng):
     assert str(tmp_path) not in used
 
 
+@needs_lammps
 def test_an_error_of_lammps_in_one_line(tmp_path):
     (tmp_path / "small.toml").write_text(SMALL)
     _, error = ddco(
