@@ -47,7 +47,7 @@ def drifts() -> float:
     for path in sorted(DATA.glob("*/*.nc")):
         if path.name.startswith("configuration"):
             continue
-        with xr.open_dataset(path, engine="h5netcdf") as data:
+        with xr.open_dataset(path, engine="netcdf4") as data:
             worst = max(worst, abs(data.attrs["energy_drift"]))
     print(f"largest energy drift {worst:.1e} NkT per 10/omega_p")
     return worst

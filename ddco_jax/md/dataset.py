@@ -141,7 +141,7 @@ def write(dataset: xr.Dataset, path: Path) -> None:
         compressed: dict[str, Any] = {}
         if variable.nbytes > SMALL:  # few chunks: many cost more in bookkeeping than they save
             chunk = variable.shape if variable.nbytes < LARGE else (1, 1, *variable.shape[2:])
-            compressed = {"zlib": True, "complevel": 9, "shuffle": True, "chunksizes": chunk}
+            compressed = {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": chunk}
         if name in ("f_vx", "f_vy", "f_vz", "f_vxvy"):
             compressed |= {"dtype": "int32", "scale_factor": _count_unit(dataset, str(name)), "_FillValue": FILL[32]}
         elif name == "velocity":
@@ -154,7 +154,7 @@ def write(dataset: xr.Dataset, path: Path) -> None:
         encoding[str(name)] = compressed
     partial = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
+    dataset.to_netcdf(partial, engine="netcdf4", encoding=encoding)
     partial.replace(path)
 
 
@@ -183,7 +183,7 @@ def open_dataset(path) -> xr.Dataset:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
     try:
-        with xr.open_dataset(path, engine="h5netcdf") as dataset:
+        with xr.open_dataset(path, engine="netcdf4") as dataset:
             dataset.load()
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: not a netCDF-4 file ({' '.join(str(error).split())[:80]})") from None

@@ -170,7 +170,7 @@ def save_configuration(config: MDConfig, frame: dump.Frame, path: Path) -> None:
     encoding = {"position": {"zlib": True, "complevel": 9, "shuffle": True, "chunksizes": (len(whole), 1)}}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
-    data.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
+    data.to_netcdf(partial, engine="netcdf4", encoding=encoding)
     partial.replace(path)
 
 
@@ -181,7 +181,7 @@ def load_configuration(config: MDConfig, path: Path) -> np.ndarray:
     multiple of it would hold too many particles or too few at t = 0.
     """
     try:
-        with xr.open_dataset(path, engine="h5netcdf") as data:
+        with xr.open_dataset(path, engine="netcdf4") as data:
             position, quantum = data["position"].to_numpy(), data.attrs["quantum"]
             lengths = np.asarray(data.attrs["lengths"])
     except (OSError, ValueError, KeyError):

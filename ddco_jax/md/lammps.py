@@ -26,7 +26,7 @@ from ddco_jax.settings import ConfigError
 
 LOG = "log.lammps"
 SCREEN = "screen.txt"
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.01
 SKIN = 0.1
 """Neighbour skin over the cutoff."""
 GUARD = """

@@ -138,7 +138,7 @@ def _replicate(config: MDConfig, work: Path, r: int, show: bool, keep: bool) -> 
     """One velocity draw, integrated and measured; read back where it was done before a kill."""
     product, folder = work / f"replicate_{r}.nc", work / f"replicate_{r}"
     if product.exists():
-        with xr.open_dataset(product, engine="h5netcdf") as done:
+        with xr.open_dataset(product, engine="netcdf4") as done:
             return done.load()
     system = config.system()
     every, dt = config.steps_per(config.interval(config.time.snapshot_ps))
@@ -169,7 +169,7 @@ def _replicate(config: MDConfig, work: Path, r: int, show: bool, keep: bool) -> 
             path.replace(target / f"{int(path.name.split('.')[1]):08d}.bin")
     if config.replicates > 1:  # what is done stays done; a single one is written at once, in its final form
         partial = product.with_suffix(".part")
-        result.to_netcdf(partial, engine="h5netcdf")
+        result.to_netcdf(partial, engine="netcdf4")
         partial.replace(product)
         shutil.rmtree(folder)
     return result

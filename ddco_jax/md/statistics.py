@@ -6,7 +6,7 @@ import numpy as np
 
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
 
-BLOCK = 8192
+BLOCK = 4096
 EXTENT = 7.0
 """Half extent of the histograms in thermal speeds of the hottest axis."""
 ORDER = 6
