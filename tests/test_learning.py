@@ -200,7 +200,7 @@ def test_rates_with_an_amplitude_of_relative_speed_are_those_of_the_scaled_kerne
     scaled = kernels.Scaled(model.kernel, buildup(0.7 * ONE, 1.3 * ONE))
     expected = predictor.rates(scaled)
     assert jnp.abs(found - expected).max() < 1e-6 * jnp.abs(expected).max()
-    free = jnp.array([[-0.5, 0.7, 0.0], [0.1, 0.0, 0.0], [-1.0, 0.5, 0.0]])
+    free = jnp.array([[-0.5, 0.7, 0.0], [0.1, 0.0, 0.0], [-1.0, 0.5, 0.0], [0.5, 0.2, 0.0]])
     more = predictor.rates(model.kernel, dataclasses.replace(buildup, microfield=free)) - found
     a = dataclasses.replace(buildup, microfield=free)(0.7 * ONE, 1.3 * ONE)
     expected = a.microfield * (microfield.times(a.spread, jnp.asarray(pairs.FIRST)) @ run.microfield[0])
