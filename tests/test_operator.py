@@ -12,7 +12,7 @@ from conftest import CUBIC, SMALL, random_low_rank, random_positive
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
 from ddco_jax.buildup import Amplitude
-from ddco_jax.collisions import microfield, transforms
+from ddco_jax.collisions import microfield, spectral, transforms
 from ddco_jax.collisions.differences import gradient
 from ddco_jax.collisions.spectral import arrays_at_once, transform_count
 from ddco_jax.kernels.store import load_kernel
@@ -67,6 +67,20 @@ def test_products_that_share_no_factor_follow_one_another(rng):
     array, held = f[0].nbytes, arrays_at_once(separable)
     assert held < 8 * sum(transform_count(separable))  # less than the spectra of all would take
     assert compiled.memory_analysis().temp_size_in_bytes < 2 * held * array
+
+
+@pytest.mark.parametrize("slab, together", [(0, 1), (100, 2), (170, 4)])
+def test_products_slab_by_slab_are_those_of_the_whole_grid(rng, monkeypatch, slab, together):
+    grid, kernel = PhaseGrid(1.0, 1, (2.0, 2.2, 2.4), (8, 6, 7)), random_low_rank(rng, (1, 1, 1))
+    f = random_positive(rng, grid.shape)
+    assert spectral._together(*grid.nv) == 8
+    whole = CollisionOperator(grid, kernel)(f)
+    monkeypatch.setattr(spectral, "WHOLE", 0)
+    monkeypatch.setattr(spectral, "SLAB", slab)
+    assert spectral._together(*grid.nv) == together
+    jax.clear_caches()
+    slabs = CollisionOperator(grid, kernel)(f)
+    assert np.max(np.abs(slabs - whole)) < 1e-14 * np.max(np.abs(whole))
 
 
 def test_spectral_by_fft_equals_direct(rng, monkeypatch):

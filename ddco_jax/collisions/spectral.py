@@ -31,6 +31,9 @@ from ddco_jax.collisions.differences import Forces
 from ddco_jax.grid import PhaseGrid
 from ddco_jax.kernels import Separable, Weights
 
+WHOLE, SLAB = 16384, 4096
+"""Velocity points up to which all products of kernel and spectra are made at once, and in how large slabs beyond: what
+stays in the cache is fast, and many small loops are not (measured)."""
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 """Components of a symmetric tensor."""
 
@@ -116,8 +119,8 @@ def _source_moments(source: VelocityDistribution, c: VelocityVector, isotropic: 
 def _apply(rows, spectra, compact: bool):
     """Spectra of A (6), B (3) and the curvature part of B (3) for each m: a small matrix product per frequency.
 
-    Runs slab by slab in vx.  `rows[m]` maps (i, j) to the list of (place of the moment among the sources, octant
-    spectrum, parity).
+    Runs over slabs of a few vx frequencies.  `rows[m]` maps (i, j) to the list of (place of the moment among the
+    sources, octant spectrum, parity).
     """
     stride = 7 if compact else 4
 
@@ -137,7 +140,19 @@ def _apply(rows, spectra, compact: bool):
 
     # parities and places are static: only the octant spectra travel through the loop
     octants, static = eqx.partition(rows, eqx.is_array)
-    return lax.map(lambda values: slab((eqx.combine(values[0], static), values[1])), (octants, spectra))
+    together = _together(len(spectra), *spectra.shape[-3::2])
+    return lax.map(
+        lambda values: slab((eqx.combine(values[0], static), values[1])),
+        (octants, spectra),
+        batch_size=together if together > 1 else None,
+    )
+
+
+def _together(nx: int, ny: int, nz: int) -> int:
+    """How many vx frequencies make a slab: a divisor of nx, or there would be a remainder to compile."""
+    if nx * ny * nz <= WHOLE:
+        return nx
+    return max(k for k in range(1, nx + 1) if nx % k == 0 and (k == 1 or k * ny * nz <= SLAB))
 
 
 def _sum_products(terms, field, stride: int):
