@@ -8,6 +8,7 @@ when the first of them needs it and kept under --scratch; that of the slabs of f
 
 import argparse
 import dataclasses
+import fnmatch
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,11 +214,11 @@ def main() -> None:
     parser.add_argument("kind", choices=kinds)
     parser.add_argument("--processes", type=int, default=2, help="MPI processes of LAMMPS")
     parser.add_argument("--scratch", type=Path, default=Path("md_scratch"), help="shared configurations")
-    parser.add_argument("--only", default="", help="run files whose name contains this")
+    parser.add_argument("--only", default="*", help="run files whose name, without .nc, this pattern fits")
     arguments = parser.parse_args()
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     for job in kinds[arguments.kind](arguments.scratch.resolve()):
-        if arguments.only in job.path.name and not job.path.exists():
+        if fnmatch.fnmatch(job.path.stem, arguments.only) and not job.path.exists():
             make(job, arguments.processes, arguments.scratch.resolve())
 
 

@@ -1,0 +1,189 @@
+"""Weak form: pair averages and the microfield against the pointwise kernel and the operator, rates, their errors."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from learning_data import SMOOTH, synthetic
+
+from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
+from ddco_jax.buildup import Amplitude
+from ddco_jax.collisions import microfield
+from ddco_jax.kernels.learned import KernelSection, build
+from ddco_jax.learning import nodes, pairs, weak_form
+from ddco_jax.md.test_functions import TEST_FUNCTIONS
+
+ONE = jnp.asarray(1.0)
+
+
+def pointwise(kernel, c, c_prime):
+    """The pair's term of the weak form by autodiff of omega: three jvps along (e_a, -e_a)."""
+
+    def omega(a, b):
+        return kernel(a, b, jnp.zeros(3), ONE, ONE)
+
+    def term(a, b):
+        divergence = sum(jax.jvp(omega, (a, b), (e, -e))[1][i] for i, e in enumerate(jnp.eye(3)))
+        gradient = jax.jacfwd(pairs.test_function)
+        hessian = jax.jacfwd(gradient)
+        first = (gradient(a) - gradient(b)) @ divergence
+        return (first + jnp.einsum("ij,kij->k", omega(a, b), hessian(a) + hessian(b))) / 2
+
+    return jax.vmap(term)(c, c_prime).mean(0)
+
+
+@pytest.mark.parametrize(("kernel", "bound"), [(kernels.Landau(0.3), 1e-12), (SMOOTH, 3e-3)])
+def test_pair_averages_are_those_of_the_pointwise_kernel(rng, kernel, bound):
+    """Exact for what the spline space holds (Landau), to its slopes' error (h/width)^3/3 for a smooth kernel."""
+    c = jnp.asarray(rng.normal(size=(400, 3)))
+    partner = jnp.asarray(pairs._pairing(rng, 400))
+    assert not (partner == jnp.arange(400)).any()
+    gradient, hessian = pairs.derivatives(c)
+    averages = pairs.average(c, jnp.ones(400), gradient, hessian, partner)
+    values = nodes.kernel_values(kernel, ONE, ONE, ONE)
+    predicted = jnp.einsum("kam,am->k", averages, values)
+    direct = pointwise(kernel, c, c[partner])
+    assert jnp.abs(direct).max() > 0.01
+    assert jnp.abs(predicted - direct).max() < bound * jnp.abs(direct).max()
+
+
+def test_pair_averages_are_the_operator_s_rates(rng):
+    """(C[f], psi) of the operator on a grid against pair averages over samples of the same f."""
+    grid = PhaseGrid(1.0, 1, (5.0, 7.0, 7.0), (30, 32, 32))
+    f = initial.bimaxwellian(grid, 1.0, 1.0, 0.25)
+    op = CollisionOperator(grid, SMOOTH)
+    v = np.stack(np.meshgrid(grid.vx, grid.vy, grid.vz, indexing="ij"), -1).reshape(-1, 3)
+    rates = np.asarray(op(jnp.asarray(f)))[0].reshape(-1) @ TEST_FUNCTIONS(v) * grid.dv3
+    n = 40_000
+    c = rng.normal(size=(n, 3)) * np.sqrt([1 / 3, 4 / 3, 4 / 3])
+    c = weak_form.symmetrise(c, "bimaxwellian", rng)
+    exact = np.asarray(f)[0].reshape(-1) @ TEST_FUNCTIONS(v) * grid.dv3
+    averages = pairs.pair_averages(c, weak_form.calibrate(c, exact), 4, rng)
+    values = nodes.kernel_values(SMOOTH, ONE, ONE, ONE)
+    halves = np.einsum("hkam,am->hk", averages, values)
+    error = np.abs(halves[0] - halves[1]).mean() + 2e-3  # sampling, and the grid's dv^2
+    k = TEST_FUNCTIONS.names.index("cx^2 cy^0 cz^0")
+    assert rates[k] > 0.1  # the colder axis warms
+    # polynomials of degree 4 weigh the tails: compare where the test functions are bounded
+    bounded = slice(0, 47)
+    assert np.abs(halves.mean(0) - rates)[bounded].max() < 6 * error
+    assert halves.mean(0)[k] == pytest.approx(rates[k], rel=0.03)
+
+
+def test_calibration_gives_the_subset_the_averages_of_all(rng):
+    c = rng.normal(size=(20_000, 3))
+    target = TEST_FUNCTIONS(c).mean(0)
+    subset = c[:2000]
+    weight = weak_form.calibrate(subset, target)
+    assert weight.mean() == pytest.approx(1) and weight.min() > 0 and weight.std() < 0.3
+    before = np.abs(TEST_FUNCTIONS(subset).mean(0) - target)
+    after = np.abs((weight[:, None] * TEST_FUNCTIONS(subset)).mean(0) - target)
+    assert after[:47].max() < 0.1 * before[:47].max()
+
+
+@pytest.mark.parametrize("start", ["bimaxwellian", "bump_on_tail", "uniform", "uniform_ball", "asymmetric_double_well"])
+def test_symmetrising_keeps_what_the_start_keeps(rng, start):
+    c = rng.normal(size=(500, 3)) + 0.1
+    moved = weak_form.symmetrise(c, start, np.random.default_rng(1))
+    np.testing.assert_allclose((moved**2).sum(1), (c**2).sum(1), rtol=1e-12)
+    if start == "bimaxwellian":
+        np.testing.assert_allclose(np.abs(moved[:, 0]), np.abs(c[:, 0]))
+    if start == "bump_on_tail":  # rotations about x only
+        np.testing.assert_allclose(moved[:, 0], c[:, 0], rtol=1e-12)
+        assert np.abs(moved[:, 1] - c[:, 1]).mean() > 0.5
+    if start == "asymmetric_double_well":
+        assert moved is c
+
+
+def test_diffusion_in_the_microfield_against_moments(rng):
+    """<T lap psi - c.grad psi> of monomials."""
+    c = rng.normal(size=(4000, 3)) * np.sqrt([1 / 3, 4 / 3, 4 / 3])
+    weight = rng.uniform(0.5, 1.5, 4000)
+    found = pairs.microfield_averages(c, weight)[0]
+    c = c - np.average(c, axis=0, weights=weight)
+    T = np.average((c**2).sum(1), weights=weight) / 3
+    x2, x4 = (np.average(c[:, 0] ** k, weights=weight) for k in (2, 4))
+    name = TEST_FUNCTIONS.names.index
+    assert found[name("cx^2 cy^0 cz^0")] == pytest.approx(2 * (T - x2), rel=1e-5)
+    assert found[name("cx^4 cy^0 cz^0")] == pytest.approx(12 * T * x2 - 4 * x4, rel=0.05)  # psi is of c, not c - <c>
+
+
+def test_jumps_in_the_microfield_are_those_of_the_operator(rng):
+    """What is learned from is what the solver does: rates of all test functions, from particles and on the grid."""
+    widths, n = np.array([0.5, 1.25, 1.25]), 100_000
+    found = pairs.microfield_averages(rng.normal(size=(n, 3)) * np.sqrt(widths), np.ones(n))
+    grid = PhaseGrid(1.0, 1, (5.0, 6.2, 6.2), (44, 40, 40))
+    c = np.stack(np.meshgrid(*grid.velocities, indexing="ij"), -1)
+    f = jnp.asarray(np.exp(-np.sum(c**2 / widths, -1) / 2) / np.prod(2 * np.pi * widths) ** 0.5)[None]
+    psi, one, rates = TEST_FUNCTIONS(c), jnp.ones(1), []
+    for spread in (0.0, 0.3, 3.0):
+        alone = Amplitude(0 * one, 0 * one, one, one, spread * one)
+        change = np.asarray(CollisionOperator(grid, kernels.Landau(0.0))(f, alone))[0]
+        rates.append(np.einsum("xyz,xyzk->k", change, psi) * grid.dv3)
+        predicted = microfield.times(jnp.asarray(spread), jnp.asarray(pairs.FIRST)) @ found
+        scale = np.sqrt(np.mean(rates[-1] ** 2))
+        assert np.sqrt(np.mean((predicted - rates[-1]) ** 2)) < 0.03 * scale
+    moved = [np.sqrt(np.mean((r - rates[0]) ** 2) / np.mean(rates[0] ** 2)) for r in rates[1:]]
+    assert moved[0] > 0.05 and moved[1] > 0.3  # jumps matter
+
+
+def test_a_quench_begins_with_diffusion_in_the_microfield():
+    """nu = omega_p s/3 for s -> 0 at every Gamma, nothing later, and in 1/t0 for the operator."""
+    buildup = build(KernelSection(memory=True, microfield=True), 1).buildup
+    for gamma in (0.05, 1.0, 3.0):
+        s = jnp.array([0.0, 1e-6, 30.0])
+        a = buildup(s, jnp.full(3, gamma))
+        np.testing.assert_allclose(a.microfield[:2], [0.0, 1e-6 / 3], rtol=1e-3)
+        assert 0 <= a.microfield[2] < 1e-3
+        exact = (
+            1e-12 / 3 / math.exp(2 * float(sum(k * math.log(gamma) ** i for i, k in enumerate(buildup.microfield[2]))))
+        )
+        np.testing.assert_allclose(a.spread[:2], [0.0, exact], rtol=1e-3)
+        assert a.spread[2] > 100 * a.spread[1]
+        lasting = dataclasses.replace(buildup, microfield=buildup.microfield.at[3, 0].set(30))
+        later = jnp.array([0.8])
+        faded = buildup(later, gamma * jnp.ones(1)).spread / lasting(later, gamma * jnp.ones(1)).spread
+        assert float(faded[0]) == pytest.approx(math.exp(-0.8 / math.e), rel=1e-6)  # tau_l = e before training
+        np.testing.assert_allclose(a.in_units(2.0).microfield, 2 * a.microfield)
+        slope = jax.grad(lambda s, gamma=gamma: buildup(s[None], gamma * ONE[None]).microfield[0])
+        assert jnp.isfinite(slope(ONE * 0))
+
+
+def test_rates_with_an_amplitude_of_relative_speed_are_those_of_the_scaled_kernel(rng):
+    """The sum of products of age and speed that makes them cheap, against omega scaled at one age."""
+    model = build(KernelSection(memory=True, overshoot=True), 3)
+    buildup = model.buildup
+    run = synthetic(rng, model.kernel, 1.3, "bimaxwellian")
+    predictor = weak_form.Predictor.of(run._replace(times=np.full_like(run.times, 0.7)), jnp.float64)
+    found = predictor.rates(model.kernel, buildup)
+    scaled = kernels.Scaled(model.kernel, buildup(0.7 * ONE, 1.3 * ONE))
+    expected = predictor.rates(scaled)
+    assert jnp.abs(found - expected).max() < 1e-6 * jnp.abs(expected).max()
+    free = jnp.array([[-0.5, 0.7, 0.0], [0.1, 0.0, 0.0], [-1.0, 0.5, 0.0], [0.5, 0.2, 0.0]])
+    more = predictor.rates(model.kernel, dataclasses.replace(buildup, microfield=free)) - found
+    a = dataclasses.replace(buildup, microfield=free)(0.7 * ONE, 1.3 * ONE)
+    expected = a.microfield * (microfield.times(a.spread, jnp.asarray(pairs.FIRST)) @ run.microfield[0])
+    np.testing.assert_allclose(more[0], jnp.broadcast_to(expected, more[0].shape), atol=1e-6)
+
+
+def test_decay_of_anisotropy_counts_the_relative_error_of_a_forward_solution(rng):
+    """Rates larger by a share e: ln(Tx - Tperp) is off by e ln(q/q0), weighed by the errors."""
+    kernel = build(KernelSection(), 11).kernel
+    run = synthetic(rng, kernel, 1.0, "bimaxwellian")
+    predictor = weak_form.Predictor.of(run, jnp.float64)
+    q = run.anisotropy
+    assert 0.1 < 1 - q[-1] / q[0] < 0.8  # it decays, and something is left
+
+    def rates(share, predictor=predictor):
+        return predictor.rates(kernel, lambda s, g: (1 + share) * (1 - jnp.exp(-((s / 0.5) ** 1.2))))
+
+    assert predictor.decay_squared(rates(0.0), 0.01) < 1e-20
+    expected = 0.1 * np.log(q[1:] / q[0])
+    np.testing.assert_allclose(predictor.decay_error(rates(0.1)), expected, rtol=0.02)
+    expected = np.mean(expected**2 / ((1e-3 / q[1:]) ** 2 + 0.01**2))
+    assert predictor.decay_squared(rates(0.1), 0.01) == pytest.approx(expected, rel=0.02)
+    cube = weak_form.Predictor.of(synthetic(rng, kernel, 1.0, "uniform"), jnp.float64)
+    assert cube.decay_squared(rates(0.1, cube), 0.01) == 0
