@@ -21,6 +21,7 @@ from ddco_jax.md.dataset import open_dataset  # noqa: E402
 README = ROOT / "README.md"
 STARTS = ("bimaxwellian", "asymmetric_double_well", "symmetric_double_well", "uniform_ball")
 CONSERVATION = RESULT.parent / "conservation.json"
+OPERATOR = RESULT.parent / "collision_operator.json"
 CASES = {
     "local_maxwellian": "local Maxwellian, 28³",
     "bimaxwellian": "bi-Maxwellian, 48×32²",
@@ -118,6 +119,21 @@ def conservation(cases: dict) -> str:
     return rows([*header, "smallest entropy gain in a step", "negative mass/M", "s per step"], body)
 
 
+def collision_operator(sizes: list[dict]) -> str:
+    """Time and memory of one evaluation beside its floor and its peers."""
+    body = []
+    for entry in sizes:
+        for kernel in ("landau", "anisotropic"):
+            e, peers = entry[kernel], ["", ""]
+            if kernel == "anisotropic":
+                direct = entry.get("direct")
+                peers = [f"{entry['b3']['over_fast']:.1f}", f"{direct['over_fast']:.0f}" if direct else "—"]
+            cells = [f"{e['seconds'] * 1e3:.1f}", f"{e['over_bare']:.2f}", f"{e['temporary_bytes'] / 2**20:.0f}"]
+            body.append([f"{entry['n']}³", kernel, *cells, *peers])
+    header = ["velocity grid", "kernel", "ms per cell", "over its bare transforms", "temporary memory, MiB"]
+    return rows([*header, "Eq. (B.3) as printed, over fast", "direct sum, over fast"], body)
+
+
 def slabs(cases: dict) -> str:
     """Errors of the paper's 1D-3V cases beside MD, at the times of the snapshots."""
     body = []
@@ -142,6 +158,7 @@ def main() -> None:
         ("transport", coefficients()),
         ("conservation", conservation(cases)),
         ("slabs", slabs(cases)),
+        ("collision_operator", collision_operator(json.loads(OPERATOR.read_text())["sizes"])),
     ):
         text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", rf"\g<1>{table}\n\g<2>", text, flags=re.DOTALL)
     README.write_text(text)
