@@ -94,9 +94,9 @@ class LearnedBuildup(eqx.Module):
     """(3, 2): ln a and ln b of the lead a Gamma/(1 + b Gamma), which vanishes at weak coupling as the rate of
     collisions does; coefficients of the logit of the deficit of slow pairs, and of ln(width/v_th)."""
     microfield: Array | None = None
-    """(4, 3): coefficients of ln tau_F (1/omega_p) and ln p_F in nu = (s/3) exp(-(s/tau_F)^p_F), omega_p, exact for
-    s -> 0 at every Gamma, and of ln b and ln tau_l (1/omega_p) in ell^2 = (2/b^2) exp(-s/tau_l) int nu ds: the
-    microfield's kurtosis is 3 + 3/2b^2 (`collisions.microfield`), and its tail is forgotten."""
+    """(3, 3): coefficients of ln tau_F (1/omega_p) and ln p_F in nu = (s/3) exp(-(s/tau_F)^p_F), omega_p, exact for
+    s -> 0 at every Gamma, and of ln b in ell^2 = (2/b^2) int nu ds: the microfield's kurtosis is 3 + 3/2b^2
+    (`collisions.microfield`)."""
 
     def __call__(self, age: Elementwise, gamma: Elementwise) -> Elementwise | Amplitude:
         x = jnp.log(jnp.clip(gamma, *GAMMA_RANGE))
@@ -122,7 +122,7 @@ class LearnedBuildup(eqx.Module):
         total, slow = rise * (relative + young * lead), young * jax.nn.sigmoid(deficit)
         microfield = spread = None
         if self.microfield is not None:
-            tau_F, p_F, b, tau_l = (jnp.exp(polynomial(coefficients)) for coefficients in self.microfield)
+            tau_F, p_F, b = (jnp.exp(polynomial(coefficients)) for coefficients in self.microfield)
 
             def nu(s):
                 positive = s > 0  # the power has no finite gradient at age 0
@@ -130,5 +130,5 @@ class LearnedBuildup(eqx.Module):
 
             microfield = nu(age)
             end = jnp.minimum(age, LASTING * tau_F)  # nothing is left of nu after that
-            spread = 2 / b**2 * jnp.exp(-end / tau_l) * end * sum(w * nu(x * end) for x, w in GAUSS)
+            spread = 2 / b**2 * end * sum(w * nu(x * end) for x, w in GAUSS)
         return Amplitude(total, slow, jnp.exp(width) + 0 * age, microfield, spread)

@@ -20,7 +20,6 @@ are Holtsmark's with their far tail cut off, and
 
 the same diffusion, of an f that is smoothed over the velocities that particles have jumped already.  Every exp(u A) is
 a Markov process that Maxwellians do not notice, so mass, momentum, energy and the growth of entropy stay as they were.
-ell^2 grows with the jumps made, and fades again as particles come by other neighbours than their first.
 """
 
 import math

@@ -46,6 +46,7 @@ class KernelSection(Section):
     """The build-up passes 1 and rings, as MD does, instead of rising to it."""
     memory: bool = False
     """Free decay leads over an aged plasma, and slow pairs lag behind: A depends on |u|."""
+
     microfield: bool = False
     """With memory: a quench begins with the diffusion in the microfield (`collisions.microfield`)."""
 
@@ -86,8 +87,8 @@ def build(section: KernelSection, seed: int) -> Learned:
         ringing = jnp.array([[-1.0, 0.5], [0.7, 0.0], [0.6, 0.0], [1.2, 0.0]], jnp.float32)
         lag = jnp.array([[-1.0, 0.0], [-1.0, 0.0], [0.3, 0.0]], jnp.float32)
         parts = (*rise, ringing if section.overshoot else None, lag if section.memory else None)
-        forces = [[0.0, 0.3, 0.0], [0.5, 0.0, 0.0], [-1.2, 0.5, 0.0], [1.0, 0.0, 0.0]]
-        buildup = LearnedBuildup(*parts, jnp.array(forces, jnp.float32) if section.microfield else None)
+        forces = jnp.array([[0.0, 0.3, 0.0], [0.5, 0.0, 0.0], [-1.2, 0.5, 0.0]], jnp.float32)
+        buildup = LearnedBuildup(*parts, forces if section.microfield else None)
     return Learned(kernel, buildup)
 
 
