@@ -164,7 +164,7 @@ def slabs(scratch: Path) -> Iterator[Job]:
                 "equilibrate": {"time_ps": 8.0, "damping_ps": 0.38, "temperature": temperature},
                 "start": start,
                 "time": {"duration_ps": 0.8, "snapshot_ps": 0.1},
-                # a force error of 5e-4 instead of 1e-4: 1.6 times faster, no visible effect on f (validation)
+                # a force error of 5e-4 instead of 1e-4: 1.5 times faster, no visible effect on f (validation)
                 "forces": {"accuracy": 5e-4, "order": 5, "cutoff_angstrom": 260.0},
                 "statistics": {"particles_kept": 0, "extent_m_s": 4.0e4},
             }
