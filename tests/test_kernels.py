@@ -104,8 +104,12 @@ def test_shared_functions_share_parameters_and_transforms():
     assert len(apart.functions) == 5
     # factors M^2, MN, N^2: 24 forward and 9 inverse transforms each
     assert transform_count(shared.separable(*STATE)) == (72, 27)
-    assert transform_count(apart.separable(*STATE)) == (144, 54)
+    # those in g2 alone 12 and 12
+    assert transform_count(apart.separable(*STATE)) == (72 + 36, 27 + 36)
     assert transform_count(kernels.Landau().separable(*STATE)) == (4, 9)
+    # an isotropic weight takes 4 more, and 3 inverse ones
+    assert transform_count(kernels.LowRank(g2=((L, M, M),)).separable(*STATE)) == (12, 12)
+    assert transform_count(kernels.LowRank(g0=((L, M, M),), g2=((L, M, M),)).separable(*STATE)) == (16, 15)
 
 
 def test_separable_form_equals_pointwise(rng):

@@ -18,7 +18,7 @@ from ddco_jax.collisions.spectral import arrays_at_once, transform_count
 from ddco_jax.kernels.store import load_kernel
 from ddco_jax.moments import power_moments
 
-KERNELS = ("landau", "maxwell", "low-rank", "shared", "isotropic", "ddco")
+KERNELS = ("landau", "maxwell", "low-rank", "shared", "isotropic", "parallel", "mixed", "ddco")
 CASES = [(k, "central") for k in KERNELS] + [("landau", "compact"), ("shared", "compact")]
 each_case = pytest.mark.parametrize("name, differences", CASES)
 
@@ -35,6 +35,8 @@ def make(name, rng):
         "maxwell": kernels.MaxwellMolecules(),
         "low-rank": random_low_rank(rng, (1, 1, 1)),
         "isotropic": random_low_rank(rng, (2, 0, 0)),
+        "parallel": random_low_rank(rng, (0, 0, 2)),  # no perpendicular weight: B is c_a U_ia
+        "mixed": random_low_rank(rng, (1, 0, 1)),
     }[name]
 
 

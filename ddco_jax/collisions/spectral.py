@@ -13,19 +13,24 @@ l0, l1, l2 and P depending on u alone, and the flux is p_i = f chi_m [ A_ij q_j 
 All polynomial factors sit on the c' side, so a product takes 4 forward transforms for the isotropic part, 24
 for the anisotropic one, and 9 inverse ones that all products with the same chi_m share.  (With the factors
 on the c side it is 4 forward and 9 + 39 inverse ones.)
+
+Where l1 = 0 the anisotropic part is 4 l2 (Pc)_i (Pc')_j, Pc being Pc', and its share of B is
+
+    B_i = c_a U_ia,   U_ia = 4 l2 P_ia P_jb * (chi_n c'_b f' q'_j),
+
+symmetric in i, a and in j, b: 12 forward transforms and 6 more inverse ones instead of 24 forward ones.
 """
 
 import functools
 import itertools
 import operator
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ddco_jax._types import VelocityDistribution, VelocityVector
+from ddco_jax._types import Array, VelocityDistribution, VelocityVector
 from ddco_jax.collisions import transforms
 from ddco_jax.collisions.differences import Forces
 from ddco_jax.grid import PhaseGrid
@@ -40,8 +45,8 @@ PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 def transform_count(separable: Separable, compact: bool = False) -> tuple[int, int]:
     """Numbers of (forward, inverse) three-dimensional transforms in one evaluation."""
-    by_source = _by_source(separable)
-    return _forward_count(by_source, compact), len(by_source) * (12 if compact else 9)
+    counts = [_count(group, compact) for group in _groups(_by_source(separable))]
+    return sum(forward for forward, _ in counts), sum(inverse for _, inverse in counts)
 
 
 def arrays_at_once(separable: Separable, compact: bool = False) -> int:
@@ -51,17 +56,59 @@ def arrays_at_once(separable: Separable, compact: bool = False) -> int:
     """
     held = []
     for group in _groups(_by_source(separable)):
-        inverse = len(group) * (12 if compact else 9)
-        held.append(15 * _forward_count(group, compact) + 8 * len(group) * inverse + 15 * inverse + 45 * len(group))
+        forward, inverse = _count(group, compact)
+        held.append(15 * forward + 8 * len(group) * inverse + 15 * inverse + 45 * len(group))
     return max(held)
 
 
-def _forward_count(by_source: dict, compact: bool) -> int:
-    moments = 0
-    for weights in by_source.values():
-        moments += any(w.isotropic is not None for w in weights.values())
-        moments += 6 * any(_is_anisotropic(w) for w in weights.values())
-    return moments * (7 if compact else 4)
+def _count(group: dict, compact: bool) -> tuple[int, int]:
+    """Forward and inverse transforms of one group."""
+    halved = _is_halved(group, compact)
+    forward = sum(len(_fields(weights, halved, compact)) for weights in group.values())
+    return forward, len(group) * len(_outputs(group, halved, compact))
+
+
+def _is_halved(group: dict, compact: bool) -> bool:
+    """Whether B of the anisotropic part is taken as c_a U_ia."""
+    return not compact and not any(w.perpendicular is not None for row in group.values() for w in row.values())
+
+
+def _fields(weights: dict[int, Weights], halved: bool, compact: bool) -> list[tuple]:
+    """What is transformed of one source chi_n f': ("moment", ab), chi_n c'_a c'_b f', where ab is () or a pair;
+    ("driven", ab, j), that times q'_j (or R'_j-3); ("mixed", jb), chi_n c'_j q'_b f' made symmetric."""
+    moments: list[tuple] = [()] if any(w.isotropic is not None for w in weights.values()) else []
+    anisotropic = any(_is_anisotropic(w) for w in weights.values())
+    fields: list[tuple] = []
+    for ab in [*moments, *(PAIRS if anisotropic else ())]:
+        fields.append(("moment", ab))
+        if not (ab and halved):
+            fields += [("driven", ab, j) for j in range(6 if compact else 3)]
+    return fields + [("mixed", jb) for jb in PAIRS if anisotropic and halved]
+
+
+def _outputs(group: dict, halved: bool, compact: bool) -> list[tuple]:
+    """What is transformed back for each m: ("A", i, j), ("B", i), the curvature part ("R", i) of B, ("U", i, a)."""
+    every = [w for row in group.values() for w in row.values()]
+    outputs: list[tuple] = [("A", *ij) for ij in PAIRS]
+    if not halved or any(w.isotropic is not None for w in every):
+        outputs += [("B", i) for i in range(3)]
+    if compact:
+        outputs += [("R", i) for i in range(3)]
+    return outputs + [("U", *ia) for ia in PAIRS if halved and any(map(_is_anisotropic, every))]
+
+
+def _component(output: tuple, field: tuple) -> tuple | None:
+    """Indices of the kernel component through which a field enters an output; None where it does not."""
+    match output, field:
+        case ("A", i, j), ("moment", ab):
+            return i, j, *ab
+        case ("B", i), ("driven", ab, j) if j < 3:
+            return min(i, j), max(i, j), *ab
+        case ("R", i), ("driven", ab, j) if j == i + 3:
+            return i, i, *ab
+        case ("U", i, a), ("mixed", (j, b)):
+            return i, a, j, b
+    return None
 
 
 def collision_flux(grid: PhaseGrid, separable: Separable, f: VelocityDistribution, forces: Forces, drift) -> Forces:
@@ -83,67 +130,78 @@ def collision_flux(grid: PhaseGrid, separable: Separable, f: VelocityDistributio
 def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c, driven, forces: Forces) -> Forces:
     """The part of the flux over dv^3 f of the products that connect some of the chi with each other, and no others."""
     q, R = forces
+    halved = _is_halved(by_source, R is not None)
+    outputs = _outputs(by_source, halved, R is not None)
     places = sorted(by_source)  # the m that occur: every product is there with m and n exchanged too
     parts = []
     for n, weights in by_source.items():
-        isotropic = any(w.isotropic is not None for w in weights.values())
-        anisotropic = any(_is_anisotropic(w) for w in weights.values())
-        moments = _source_moments(f * chi[n], c, isotropic, anisotropic)
-        fields = jnp.concatenate([jnp.concatenate([s[None], s * driven]) for s in moments.values()])
+        labels = _fields(weights, halved, R is not None)
         with jax.named_scope("forward_transforms"):
-            spectra = transforms.forward(fields)
-        rows = {m: kernels.rows(m, n, list(moments)) if m in weights else {} for m in places}
+            spectra = transforms.forward(_field_values(labels, f * chi[n], c, driven))
+        terms = [
+            [kernels.terms(output, labels, m, n, halved) if m in weights else [] for output in outputs] for m in places
+        ]
         with jax.named_scope("kernel_products"):
-            parts.append(_apply(rows, spectra, compact=R is not None))
+            parts.append(_apply(terms, kernels.octants, spectra))
     with jax.named_scope("inverse_transforms"):
         convolutions = transforms.inverse(functools.reduce(operator.add, parts))
     convolutions = convolutions.reshape(len(places), -1, *f.shape)
     p, p_R = jnp.zeros_like(q), None if R is None else jnp.zeros_like(R)
     for m, fields in zip(places, convolutions, strict=True):
-        A = {pair: fields[k] for k, pair in enumerate(PAIRS)}
-        Aq = [sum(A[min(i, j), max(i, j)] * q[j] for j in range(3)) for i in range(3)]
-        p = p + chi[m] * (jnp.stack(Aq) - fields[6:9])
+        found = dict(zip(outputs, fields, strict=True))
+        p = p + chi[m] * jnp.stack([_flux_along(i, found, q, c) for i in range(3)])
         if R is not None:
-            p_R = p_R + chi[m] * (fields[:3] * R - fields[9:])
+            p_R = p_R + chi[m] * jnp.stack([found["A", i, i] * R[i] - found["R", i] for i in range(3)])
     return Forces(p, p_R)
 
 
-def _source_moments(source: VelocityDistribution, c: VelocityVector, isotropic: bool, anisotropic: bool) -> dict:
-    """chi_n f' and the six chi_n c'_a c'_b f' (off-diagonal ones doubled, since ab and ba both count), by (a, b)."""
-    moments: dict[tuple[int, ...], VelocityDistribution] = {(): source} if isotropic else {}
-    if anisotropic:
-        moments |= {(a, b): source * c[a] * c[b] * (1 if a == b else 2) for a, b in PAIRS}
-    return moments
+def _flux_along(i: int, found: dict, q: VelocityVector, c: VelocityVector) -> VelocityDistribution:
+    """A_ij q_j - B_i."""
+    p = sum(found["A", *sorted((i, j))] * q[j] for j in range(3))
+    if ("B", i) in found:
+        p = p - found["B", i]
+    if ("U", 0, 0) in found:
+        p = p - sum(found["U", *sorted((i, a))] * c[a] for a in range(3))
+    return p
 
 
-def _apply(rows, spectra, compact: bool):
-    """Spectra of A (6), B (3) and the curvature part of B (3) for each m: a small matrix product per frequency.
+def _field_values(labels: list[tuple], source: VelocityDistribution, c: VelocityVector, driven) -> Array:
+    """The fields of `_fields`; off-diagonal moments are doubled, since ab and ba both count."""
+    moments: dict[tuple, VelocityDistribution] = {(): source}
+    moments |= {(a, b): source * c[a] * c[b] * (1 if a == b else 2) for a, b in PAIRS}
+    values = []
+    for label in labels:
+        match label:
+            case "moment", ab:
+                values.append(moments[ab])
+            case "driven", ab, j:
+                values.append(moments[ab] * driven[j])
+            case _, (j, b):
+                values.append(source * (c[j] * driven[b] + (c[b] * driven[j] if j != b else 0)))
+    return jnp.stack(values)
 
-    Runs over slabs of a few vx frequencies.  `rows[m]` maps (i, j) to the list of (place of the moment among the
-    sources, octant spectrum, parity).
+
+def _apply(terms, octants: dict, spectra):
+    """Spectra of all outputs for each m: a small matrix product per frequency.
+
+    Runs over slabs of a few vx frequencies.  `terms[m]` holds for each output the list of (place of the field among the
+    spectra, key of the octant spectrum, parity).
     """
-    stride = 7 if compact else 4
+    used = list(dict.fromkeys(key for row in terms for output in row for _, key, _ in output))
 
     def slab(values):
-        rows, spectra = values
+        octants, spectra = dict(zip(used, values[0], strict=True)), values[1]
         field = [spectra[:, k] for k in range(spectra.shape[1])]
-        none = jnp.zeros_like(field[0])
-        outputs = []
-        for row in rows.values():
-            outputs += [_sum_products([(row[ij], 0)], field, stride) if row else none for ij in PAIRS]
-            for i in range(3):
-                terms = [(row[min(i, j), max(i, j)], 1 + j) for j in range(3)] if row else []
-                outputs.append(_sum_products(terms, field, stride) if row else none)
-            if compact:
-                outputs += [_sum_products([(row[i, i], 4 + i)], field, stride) if row else none for i in range(3)]
-        return jnp.stack(outputs, 1)
+        sums = []
+        for output in (output for row in terms for output in row):
+            products = [transforms.multiply(octants[key], parity, field[place]) for place, key, parity in output]
+            sums.append(functools.reduce(operator.add, products) if products else jnp.zeros_like(field[0]))
+        return jnp.stack(sums, 1)
 
-    # parities and places are static: only the octant spectra travel through the loop
-    octants, static = eqx.partition(rows, eqx.is_array)
     together = _together(len(spectra), *spectra.shape[-3::2])
     return lax.map(
-        lambda values: slab((eqx.combine(values[0], static), values[1])),
-        (octants, spectra),
+        slab,
+        ([octants[key] for key in used], spectra),
         batch_size=together if together > 1 else None,
     )
 
@@ -155,18 +213,8 @@ def _together(nx: int, ny: int, nz: int) -> int:
     return max(k for k in range(1, nx + 1) if nx % k == 0 and (k == 1 or k * ny * nz <= SLAB))
 
 
-def _sum_products(terms, field, stride: int):
-    """Sum over moments of K * field, for pairs (row entries, offset of the field within its moment's stride)."""
-    products = [
-        transforms.multiply(octant, parity, field[stride * place + offset])
-        for entries, offset in terms
-        for place, octant, parity in entries
-    ]
-    return functools.reduce(operator.add, products)
-
-
 class _KernelSpectra:
-    """Octant spectra of the tensors l0 P and K of each product, made once per evaluation."""
+    """Octant spectra of the tensors l0 P and K of each product, and of 4 l2 P_ij P_ab, made once per evaluation."""
 
     def __init__(self, grid: PhaseGrid, separable: Separable, dtype):
         self.separable, self.dtype, self.grid = separable, dtype, grid
@@ -178,36 +226,54 @@ class _KernelSpectra:
         self.direction = jnp.asarray(u / np.sqrt(np.where(square > 0, square, 1)), dtype)
         axes = list(zip(grid.nv, grid.dv, strict=True))
         self.symmetries = [p for p in itertools.permutations(range(3)) if [axes[i] for i in p] == axes]
-        self.made: dict = {}
+        self.octants: dict = {}
         self.radial: dict = {}
 
-    def rows(self, m: int, n: int, moments: list) -> dict:
-        """For each pair (i, j): (place, octant, parity) of the kernel component of every source moment."""
-        weights = self.separable.weights[min(m, n), max(m, n)]
-        rows: dict = {}
-        for ij, (place, ab) in itertools.product(PAIRS, enumerate(moments)):
-            present = _is_anisotropic(weights) if ab else weights.isotropic is not None
-            if present:
-                entry = (place, *self._spectrum(weights, (min(m, n), max(m, n)), (*ij, *ab)))
-                rows.setdefault(ij, []).append(entry)
-        return rows
+    def terms(self, output: tuple, labels: list[tuple], m: int, n: int, halved: bool) -> list[tuple]:
+        """(place, key of the octant, parity) of every field that enters an output at m from the source n."""
+        product = min(m, n), max(m, n)
+        weights = self.separable.weights[product]
+        found = []
+        for place, label in enumerate(labels):
+            component = _component(output, label)
+            if component is None:
+                continue
+            if _is_anisotropic(weights) if len(component) == 4 else weights.isotropic is not None:
+                symmetric = halved and label[0] == "moment" and len(component) == 4
+                make = self._symmetric if symmetric else self._octant
+                found.append((place, make(weights, product, component, halved), _parity(component)))
+        return found
 
-    def _spectrum(self, weights: Weights, product, component):
-        """Octant spectrum and parity of one component, from an equal or axis-permuted one where it was made."""
+    def _octant(self, weights: Weights, product, component, halved: bool):
+        """Key of the octant spectrum of one component, from an equal or axis-permuted one where it was made."""
         canonical, axes = _canonical(component, self.symmetries)
-        if (product, canonical) not in self.made:
-            values = self._isotropic_values if len(component) == 2 else self._anisotropic_values
-            spectrum = transforms.kernel_spectrum(values(weights, *canonical), _parity(canonical))
-            self.made[product, canonical] = spectrum
-        octant = self.made[product, canonical]
-        return (octant if axes == (0, 1, 2) else jnp.transpose(octant, axes)), _parity(component)
+        first, key = (product, canonical, (0, 1, 2)), (product, canonical, axes)
+        if first not in self.octants:
+            if len(component) == 2:
+                values = self._radial(weights.isotropic) * self._P(*canonical)
+            elif halved:
+                values = 4 * self._radial(weights.parallel) * self._P(*canonical[:2]) * self._P(*canonical[2:])
+            else:
+                values = self._anisotropic_values(weights, *canonical)
+            self.octants[first] = transforms.kernel_spectrum(values, _parity(canonical))
+        if key not in self.octants:
+            self.octants[key] = jnp.transpose(self.octants[first], axes)
+        return key
+
+    def _symmetric(self, weights: Weights, product, component, halved: bool):
+        """Key of the octant of K_ijab = 4 l2 S_ijab, the mean of two 4 l2 P P."""
+        i, j, a, b = component
+        parts = sorted(self._octant(weights, product, ab, halved) for ab in ((i, a, j, b), (i, b, j, a)))
+        if parts[0] == parts[1]:
+            return parts[0]
+        key = ("mean", *parts)
+        if key not in self.octants:
+            self.octants[key] = (self.octants[parts[0]] + self.octants[parts[1]]) / 2
+        return key
 
     def _P(self, i, j):
         projector = int(i == j) - self.direction[i] * self.direction[j]
         return jnp.where(self.distinct, projector, 0)
-
-    def _isotropic_values(self, weights: Weights, i, j):
-        return self._radial(weights.isotropic) * self._P(i, j)
 
     def _anisotropic_values(self, weights: Weights, i, j, a, b):
         P = self._P
