@@ -2,10 +2,11 @@
 
     python benchmarks/collision_operator.py [--sizes 16 24 32] [--direct-up-to 32]
 
-One anisotropic product (g0^2, g1^2, g2^2 sharing M = N = 1) and the Landau kernel, double precision, one cell after
-another.  Prints, and stores as benchmarks/results/collision_operator.json: time per cell over the bare transforms
-(the forward and inverse ones it counts, nothing else), over the direct sum and over Eq. (B.3) as printed at equal
-rank, the temporary memory, and the exponent of the cost in the number of velocity points.
+One anisotropic product (g0^2, g1^2, g2^2 sharing M = N = 1), the Landau kernel and the default one, whose tables make
+another kernel in every cell, double precision, one cell after another.  Prints, and stores as
+benchmarks/results/collision_operator.json: time per cell over the bare transforms (the forward and inverse ones it
+counts, nothing else), over the direct sum and over Eq. (B.3) as printed at equal rank, the temporary memory, and the
+exponent of the cost in the number of velocity points.
 """
 
 import argparse
@@ -28,8 +29,10 @@ from printed_b3 import make_operator  # noqa: E402
 from ddco_jax import CollisionOperator, PhaseGrid, kernels  # noqa: E402
 from ddco_jax.collisions import transforms  # noqa: E402
 from ddco_jax.collisions.spectral import transform_count  # noqa: E402
+from ddco_jax.kernels.store import load_kernel  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "collision_operator.json"
+KERNELS = ("landau", "anisotropic", "ddco")
 CELLS = 8
 WIDTH = 3.0
 
@@ -87,10 +90,10 @@ def measure(n: int, with_direct: bool) -> dict:
     one_cell = PhaseGrid(1.0, 1, grid.v_max, grid.nv)
     entry: dict = {"n": n}
     anisotropic = kernels.LowRank(*(((gaussian, one, one),) for _ in range(3)))
-    for name, kernel in (("landau", kernels.Landau()), ("anisotropic", anisotropic)):
+    for name, kernel in zip(KERNELS, (kernels.Landau(), anisotropic, load_kernel("ddco")), strict=True):
         operator = CollisionOperator(grid, kernel)
         forward, inverse = transform_count(kernel.separable(1.0, 1.0))
-        times = race(15, lambda op=operator: op(f), *bare(grid, forward, inverse))
+        times = race(30 if n <= 32 else 9, lambda op=operator: op(f), *bare(grid, forward, inverse))
         fast, floor = times[0] / CELLS, sum(times[1:]) / CELLS
         compiled = jax.jit(lambda f, k=kernel: CollisionOperator(one_cell, k)(f)).lower(f[:1]).compile()
         memory = compiled.memory_analysis()
@@ -132,7 +135,7 @@ def main() -> None:
         entry = measure(n, n <= args.direct_up_to)
         entries.append(entry)
         print(f"N = {n}^3", file=sys.stdout)
-        for name in ("landau", "anisotropic"):
+        for name in KERNELS:
             e = entry[name]
             print(
                 f"  {name:12s} {e['seconds'] * 1e3:8.1f} ms per cell, {e['transforms']} transforms, over bare "
@@ -148,8 +151,7 @@ def main() -> None:
             print(f"  direct sum   {d['seconds'] * 1e3:8.1f} ms: {d['over_fast']:.0f} x the fast operator", flush=True)
     points = np.log([float(e["n"]) ** 3 for e in entries])
     exponents = {
-        name: float(np.polyfit(points, np.log([e[name]["seconds"] for e in entries]), 1)[0])
-        for name in ("landau", "anisotropic")
+        name: float(np.polyfit(points, np.log([e[name]["seconds"] for e in entries]), 1)[0]) for name in KERNELS
     }
     print("cost exponent in the number of velocity points:", exponents)
     RESULT.parent.mkdir(exist_ok=True)

@@ -123,7 +123,7 @@ def collision_operator(sizes: list[dict]) -> str:
     """Time and memory of one evaluation beside its floor and its peers."""
     body = []
     for entry in sizes:
-        for kernel in ("landau", "anisotropic"):
+        for kernel in ("landau", "anisotropic", "ddco"):
             e, peers = entry[kernel], ["", ""]
             if kernel == "anisotropic":
                 direct = entry.get("direct")
