@@ -1,6 +1,6 @@
 """Make the MD data of the repository: one file per run under data/md, skipped where it exists, resumed after a kill.
 
-    python scripts/md_data.py training | held_out | paper_size | validation | slabs | equilibrium [--processes 2]
+    python scripts/md_data.py training | held_out | draws | paper_size | validation | slabs | equilibrium
 
 Each file takes at most about 20 minutes on two cores.  The runs of one Gamma share an equilibrated configuration, made
 when the first of them needs it and kept under --scratch; that of the slabs of family (i) is kept in data/md.
@@ -47,8 +47,8 @@ class Job:
     configuration: Path | None = None
     drop: tuple[str, ...] = ()
     """Variables that the repository does not need, by the beginning of their names."""
-    halves: bool = False
-    """Keep the means of two halves of the draws."""
+    means: int = 0
+    """Keep the means of so many groups of the draws; 0: every draw."""
     run: dict = dataclasses.field(default_factory=dict)
     """Settings of the run that its configuration is made without."""
 
@@ -113,6 +113,16 @@ def held_out(scratch: Path) -> Iterator[Job]:
         yield from family("held_out", gamma, {"bimaxwellian_0.25": BI_OBLATE}, 2100 + 10 * i, scratch)
 
 
+def draws(scratch: Path) -> Iterator[Job]:
+    """Four more draws of every held-out run, their mean: histograms with less than half the noise."""
+    for job in held_out(scratch):
+        settings = job.settings | {"seed": job.settings["seed"] + 500, "replicates": 4}
+        settings["time"] = {"duration_ps": 1.6, "snapshot_ps": 0.2}
+        settings["statistics"] = job.settings["statistics"] | {"particles_kept": 0}
+        path = DATA / "held_out_draws" / job.path.name
+        yield Job(path, settings, job.configuration, ("psi", "moment", "power", "f_vy", "f_vz"), means=1)
+
+
 def paper_size(scratch: Path) -> Iterator[Job]:
     """One bi-Maxwellian at the paper's N = 1e6: what noise hides."""
     sections = {"time": {"duration_ps": 1.6, "snapshot_ps": 0.1}}
@@ -169,7 +179,7 @@ def slabs(scratch: Path) -> Iterator[Job]:
                 "statistics": {"particles_kept": 0, "extent_m_s": 4.0e4},
             }
             run = {"forces": {}} if f"{letter}_{name}" in ACCURATE_SLABS else {}
-            yield Job(DATA / "slabs" / f"{letter}_{name}.nc", settings, shared, halves=replicates > 1, run=run)
+            yield Job(DATA / "slabs" / f"{letter}_{name}.nc", settings, shared, means=2 * (replicates > 1), run=run)
 
 
 def equilibrium(scratch: Path) -> Iterator[Job]:
@@ -201,16 +211,18 @@ def make(job: Job, processes: int, scratch: Path) -> None:
     config = parse(MDConfig, tuples(settings), job.path.name)
     job.path.parent.mkdir(parents=True, exist_ok=True)
     data = simulate(config, job.path, progress=sys.stderr.isatty())
+    if job.means:
+        data = join_draws(data, job.means)
     if job.drop:
-        write(data.drop_vars([v for v in data.variables if str(v).startswith(job.drop)]), job.path)
-    if job.halves:
-        write(join_draws(data, 2), job.path)
+        data = data.drop_vars([v for v in data.variables if str(v).startswith(job.drop)])
+    if job.drop or job.means:
+        write(data, job.path)
     print(f"{job.path.relative_to(DATA.parent.parent)}  {job.path.stat().st_size / 1024:.0f} KiB", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    kinds = {f.__name__: f for f in (training, held_out, paper_size, validation, slabs, equilibrium)}
+    kinds = {f.__name__: f for f in (training, held_out, draws, paper_size, validation, slabs, equilibrium)}
     parser.add_argument("kind", choices=kinds)
     parser.add_argument("--processes", type=int, default=2, help="MPI processes of LAMMPS")
     parser.add_argument("--scratch", type=Path, default=Path("md_scratch"), help="shared configurations")
