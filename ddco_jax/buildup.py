@@ -97,6 +97,9 @@ class LearnedBuildup(eqx.Module):
     """(3, 3): coefficients of ln tau_F (1/omega_p) and ln p_F in nu = (s/3) exp(-(s/tau_F)^p_F), omega_p, exact for
     s -> 0 at every Gamma, and of ln b in ell^2 = (2/b^2) int nu ds: the microfield's kurtosis is 3 + 3/2b^2
     (`collisions.microfield`)."""
+    passing: Array | None = None
+    """(3,): coefficients of ln tau_l (1/omega_p) in powers of ln Gamma, and ln p_l, in the factor of ell^2
+    [1 + (s/tau_l)^2]^(-p_l/2): the tail of the microfield is that of the nearest neighbours, and they pass by."""
 
     def __call__(self, age: Elementwise, gamma: Elementwise) -> Elementwise | Amplitude:
         x = jnp.log(jnp.clip(gamma, *GAMMA_RANGE))
@@ -131,4 +134,8 @@ class LearnedBuildup(eqx.Module):
             microfield = nu(age)
             end = jnp.minimum(age, LASTING * tau_F)  # nothing is left of nu after that
             spread = 2 / b**2 * end * sum(w * nu(x * end) for x, w in GAUSS)
+            if self.passing is not None:
+                ratio = age * jnp.exp(-polynomial(self.passing[:2]))
+                power = jnp.exp(self.passing[2].astype(age.dtype))
+                spread = spread * jnp.exp(-power / 2 * jnp.log1p(ratio**2))
         return Amplitude(total, slow, jnp.exp(width) + 0 * age, microfield, spread)

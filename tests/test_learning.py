@@ -207,7 +207,21 @@ def test_mistakes_in_a_training_config_are_named():
         load_config("ddco", ["training.steps=0"])
     with pytest.raises(ConfigError, match=r"kernel\.microfield needs kernel\.buildup and kernel\.memory"):
         load_config("ddco", ["kernel.memory=false"])
+    with pytest.raises(ConfigError, match=r"kernel\.passing needs kernel\.microfield"):
+        load_config("ddco", ["kernel.passing=true", "kernel.microfield=false"])
     assert dataclasses.is_dataclass(TEST_FUNCTIONS)
+
+
+def test_slow_pairs_without_exchange_of_energy():
+    """The weight of Pr r^T P falls as |u|^2, the others as they did."""
+    u = jnp.array([1e-3, 2e-3])
+    weights = {}
+    for slow in (True, False):
+        kernel = build(KernelSection(slow_exchange=slow), 5).kernel
+        weights[slow] = kernel.radial(u, ONE, ONE, ONE, ONE)
+        assert all(jnp.all(w > 0) for w in weights[slow])
+    np.testing.assert_array_equal(weights[True][:2], weights[False][:2])
+    np.testing.assert_allclose(weights[False][2], u**2 * weights[True][2], rtol=1e-5)
 
 
 def test_least_squares_finds_a_kernel_in_its_span(rng):

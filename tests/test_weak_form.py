@@ -143,6 +143,8 @@ def test_a_quench_begins_with_diffusion_in_the_microfield():
         )
         np.testing.assert_allclose(a.spread[:2], [0.0, exact], rtol=1e-3)
         assert a.spread[2] > 100 * a.spread[1]
+        passed = dataclasses.replace(buildup, passing=jnp.array([-0.7, 0.5, 0.7]))(s, jnp.full(3, gamma)).spread
+        assert 0 < passed[2] < 0.1 * a.spread[2] and abs(passed[1] / a.spread[1] - 1) < 1e-5
         np.testing.assert_allclose(a.in_units(2.0).microfield, 2 * a.microfield)
         slope = jax.grad(lambda s, gamma=gamma: buildup(s[None], gamma * ONE[None]).microfield[0])
         assert jnp.isfinite(slope(ONE * 0))
@@ -159,8 +161,9 @@ def test_rates_with_an_amplitude_of_relative_speed_are_those_of_the_scaled_kerne
     expected = predictor.rates(scaled)
     assert jnp.abs(found - expected).max() < 1e-6 * jnp.abs(expected).max()
     free = jnp.array([[-0.5, 0.7, 0.0], [0.1, 0.0, 0.0], [-1.0, 0.5, 0.0]])
-    more = predictor.rates(model.kernel, dataclasses.replace(buildup, microfield=free)) - found
-    a = dataclasses.replace(buildup, microfield=free)(0.7 * ONE, 1.3 * ONE)
+    quenched = dataclasses.replace(buildup, microfield=free, passing=jnp.array([-0.5, 0.4, 0.3]))
+    more = predictor.rates(model.kernel, quenched) - found
+    a = quenched(0.7 * ONE, 1.3 * ONE)
     expected = a.microfield * (microfield.times(a.spread, jnp.asarray(pairs.FIRST)) @ run.microfield[0])
     np.testing.assert_allclose(more[0], jnp.broadcast_to(expected, more[0].shape), atol=1e-6)
 

@@ -20,6 +20,9 @@ are Holtsmark's with their far tail cut off, and
 
 the same diffusion, of an f that is smoothed over the velocities that particles have jumped already.  Every exp(u A) is
 a Markov process that Maxwellians do not notice, so mass, momentum, energy and the growth of entropy stay as they were.
+ell^2 = (2/b^2) int nu dt to begin with, 3 + 3/2b^2 being the kurtosis of the microfield (b^2 = 0.104 Gamma^3 were the
+particles around one independent of each other); it may grow more slowly once the nearest, whose field the tail is, have
+passed by (`buildup`).
 """
 
 import math

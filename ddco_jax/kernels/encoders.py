@@ -80,6 +80,8 @@ class Encoder(eqx.Module):
     """Part of the prefactor that this function carries: 1 for a weight, 1/2 for an encoder that is squared, 0 for m."""
     power: int = eqx.field(static=True, default=0)
     """1 where the tensor it multiplies has the unit of v^2: |Pr|^2 P, Pr r^T P."""
+    slow: bool = eqx.field(static=True, default=True)
+    """False: falls as speed^2 below the thermal speed."""
     positive: bool = eqx.field(static=True, default=True)
     state: State = eqx.field(static=True, default="similarity")
     scales: Scales = eqx.field(static=True, default=PAPER)
@@ -91,6 +93,7 @@ class Encoder(eqx.Module):
         features += state_features(self.state, self.scales, density, temperature)
         value = self.network(jnp.stack(jnp.broadcast_arrays(*features), axis=-1))
         value = jnp.exp(value) if self.positive else value
+        value = value if self.slow else value * square / (1 + square)
         if not self.share:
             return value
         gamma = effective_potential(self.scales)(density, temperature)

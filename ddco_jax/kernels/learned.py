@@ -38,6 +38,9 @@ class KernelSection(Section):
     """Separable: with the term |Pr|^2 P - Pr r^T P."""
     factors: bool = False
     """Separable: every term has its own m(|c|) m(|c'|); without, the first has none."""
+    slow_exchange: bool = True
+    """Separable: the weight of Pr r^T P, through which pairs exchange energy, is free for slow pairs; without, it falls
+    as |u|^2 there, where quenches do not tell."""
     state: Literal["similarity", "free"] = "similarity"
     width: int = 12
     depth: int = 2
@@ -46,14 +49,17 @@ class KernelSection(Section):
     """The build-up passes 1 and rings, as MD does, instead of rising to it."""
     memory: bool = False
     """Free decay leads over an aged plasma, and slow pairs lag behind: A depends on |u|."""
-
     microfield: bool = False
     """With memory: a quench begins with the diffusion in the microfield (`collisions.microfield`)."""
+    passing: bool = False
+    """With microfield: its tail grows more slowly once the nearest neighbours have passed by."""
 
     @model_validator(mode="after")
     def _needs_memory(self):
         if self.microfield and not (self.buildup and self.memory):
             raise ValueError("kernel.microfield needs kernel.buildup and kernel.memory")
+        if self.passing and not self.microfield:
+            raise ValueError("kernel.passing needs kernel.microfield")
         return self
 
 
@@ -87,8 +93,11 @@ def build(section: KernelSection, seed: int) -> Learned:
         ringing = jnp.array([[-1.0, 0.5], [0.7, 0.0], [0.6, 0.0], [1.2, 0.0]], jnp.float32)
         lag = jnp.array([[-1.0, 0.0], [-1.0, 0.0], [0.3, 0.0]], jnp.float32)
         parts = (*rise, ringing if section.overshoot else None, lag if section.memory else None)
-        forces = jnp.array([[0.0, 0.3, 0.0], [0.5, 0.0, 0.0], [-1.2, 0.5, 0.0]], jnp.float32)
-        buildup = LearnedBuildup(*parts, forces if section.microfield else None)
+        slope = 1.0 if section.passing else 0.5  # of ln b; 1.5 for independent pairs
+        forces = jnp.array([[0.0, 0.3, 0.0], [0.5, 0.0, 0.0], [-1.2, slope, 0.0]], jnp.float32)
+        passing = jnp.array([-0.7, 0.5, 0.7], jnp.float32)
+        fields = forces if section.microfield else None, passing if section.passing else None
+        buildup = LearnedBuildup(*parts, *fields)
     return Learned(kernel, buildup)
 
 
@@ -105,8 +114,11 @@ def _term(rngs: nnx.Rngs, index: int, section: KernelSection, size: dict[str, An
     left_out = {
         kind for kind, on in (("isotropic", section.isotropic), ("perpendicular", section.perpendicular)) if not on
     }
+    slow = {"parallel": section.slow_exchange}
     weights = {
-        kind: encoder(rngs, level=level - 0.7 * index, power=int(kind != "isotropic"), **size)
+        kind: encoder(
+            rngs, level=level - 0.7 * index, power=int(kind != "isotropic"), slow=slow.get(kind, True), **size
+        )
         for kind, level in LEVELS.items()
         if kind not in left_out
     }
