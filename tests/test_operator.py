@@ -35,7 +35,7 @@ def make(name, rng):
         "maxwell": kernels.MaxwellMolecules(),
         "low-rank": random_low_rank(rng, (1, 1, 1)),
         "isotropic": random_low_rank(rng, (2, 0, 0)),
-        "parallel": random_low_rank(rng, (0, 0, 2)),  # no perpendicular weight: B is c_a U_ia
+        "parallel": random_low_rank(rng, (0, 0, 1)),  # no perpendicular weight: B is c_a U_ia
         "mixed": random_low_rank(rng, (1, 0, 1)),
     }[name]
 
