@@ -1,18 +1,20 @@
 """How near is the fast collision operator to the bare cost of its transforms, and how far from its peers?
 
-    python benchmarks/collision_operator.py [--sizes 16 24 32] [--direct-up-to 32]
+    python benchmarks/collision_operator.py [--sizes 16 24 32] [--direct-up-to 32] [--processes 5]
 
 One anisotropic product (g0^2, g1^2, g2^2 sharing M = N = 1), the Landau kernel and the default one, whose tables make
 another kernel in every cell, double precision, one cell after another.  Prints, and stores as
 benchmarks/results/collision_operator.json: time per cell over the bare transforms (the forward and inverse ones it
 counts, nothing else), over the direct sum and over Eq. (B.3) as printed at equal rank, the temporary memory, and the
-exponent of the cost in the number of velocity points.
+exponent of the cost in the number of velocity points.  A compiled operator's time depends a little on the memory it
+happens to get (up to a tenth at 24^3), so times are medians over fresh processes (--processes).
 """
 
 import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -84,11 +86,12 @@ def bare(grid: PhaseGrid, forward: int, inverse: int):
     return lambda: there(fields), lambda: back(spectra, scale)
 
 
-def measure(n: int, with_direct: bool) -> dict:
+def against_bare(n: int) -> dict:
+    """Time of each kernel's operator and of its bare transforms, in this process."""
     grid = PhaseGrid(1.0, CELLS, (4.0, 4.0, 4.0), (n, n, n))
     f = distribution(grid)
     one_cell = PhaseGrid(1.0, 1, grid.v_max, grid.nv)
-    entry: dict = {"n": n}
+    entry: dict = {}
     anisotropic = kernels.LowRank(*(((gaussian, one, one),) for _ in range(3)))
     for name, kernel in zip(KERNELS, (kernels.Landau(), anisotropic, load_kernel("ddco")), strict=True):
         operator = CollisionOperator(grid, kernel)
@@ -104,6 +107,29 @@ def measure(n: int, with_direct: bool) -> dict:
             "over_bare": fast / floor,
             "temporary_bytes": int(memory.temp_size_in_bytes) if memory else None,
         }
+    return entry
+
+
+def in_processes(n: int, processes: int) -> dict:
+    """Medians of `against_bare` over fresh processes, one after another."""
+    command = [sys.executable, __file__, "--worker", str(n)]
+    entries = [
+        json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        for _ in range(processes)
+    ]
+    out: dict = {}
+    for name in KERNELS:
+        out[name] = dict(entries[0][name])
+        for key in ("seconds", "bare_transforms_seconds", "over_bare"):
+            out[name][key] = float(np.median([e[name][key] for e in entries]))
+        out[name]["over_bare_by_process"] = [e[name]["over_bare"] for e in entries]
+    return out
+
+
+def peers(n: int, with_direct: bool) -> dict:
+    """Eq. (B.3) as printed and the direct sum over the fast operator."""
+    grid = PhaseGrid(1.0, CELLS, (4.0, 4.0, 4.0), (n, n, n))
+    f, one_cell, entry = distribution(grid), PhaseGrid(1.0, 1, grid.v_max, grid.nv), {}
     two_terms = kernels.LowRank(g1=((gaussian, one, one),), g2=((gaussian, one, one),))
     fast_operator = CollisionOperator(grid, two_terms)
     fast = seconds(lambda f: fast_operator(f), f) / CELLS
@@ -129,17 +155,23 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", type=int, nargs="+", default=[16, 24, 32])
     parser.add_argument("--direct-up-to", type=int, default=32)
+    parser.add_argument("--processes", type=int, default=5)
+    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.worker:
+        print(json.dumps(against_bare(args.worker)))
+        return
     entries = []
     for n in args.sizes:
-        entry = measure(n, n <= args.direct_up_to)
+        entry = {"n": n, **in_processes(n, args.processes), **peers(n, n <= args.direct_up_to)}
         entries.append(entry)
         print(f"N = {n}^3", file=sys.stdout)
         for name in KERNELS:
-            e = entry[name]
+            e, spread = entry[name], entry[name]["over_bare_by_process"]
             print(
                 f"  {name:12s} {e['seconds'] * 1e3:8.1f} ms per cell, {e['transforms']} transforms, over bare "
-                f"{e['over_bare']:.2f}, temporary memory {(e['temporary_bytes'] or 0) / 2**20:.0f} MiB"
+                f"{e['over_bare']:.2f} ({min(spread):.2f} ... {max(spread):.2f}), "
+                f"temporary memory {(e['temporary_bytes'] or 0) / 2**20:.0f} MiB"
             )
         b3 = entry["b3"]
         print(

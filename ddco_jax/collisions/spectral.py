@@ -222,8 +222,11 @@ class _KernelSpectra:
         u = np.stack(np.meshgrid(*offsets, indexing="ij"))
         square = np.sum(u**2, 0)
         self.distinct = jnp.asarray(square > 0)
-        self.speed = jnp.asarray(np.sqrt(np.where(square > 0, square, 1)), dtype)
-        self.direction = jnp.asarray(u / np.sqrt(np.where(square > 0, square, 1)), dtype)
+        speed = np.sqrt(np.where(square > 0, square, 1))
+        self.direction = jnp.asarray(u / speed, dtype)
+        # a cubic grid has about N^(2/3) speeds: radial functions are evaluated once for each
+        _, first, place = np.unique(np.round(np.log(speed), 11), return_index=True, return_inverse=True)
+        self.speeds, self.place = jnp.asarray(speed.ravel()[first], dtype), jnp.asarray(place.reshape(grid.nv))
         axes = list(zip(grid.nv, grid.dv, strict=True))
         self.symmetries = [p for p in itertools.permutations(range(3)) if [axes[i] for i in p] == axes]
         self.octants: dict = {}
@@ -278,7 +281,7 @@ class _KernelSpectra:
     def _anisotropic_values(self, weights: Weights, i, j, a, b):
         P = self._P
         S = (P(i, a) * P(j, b) + P(i, b) * P(j, a)) / 2
-        values = jnp.zeros_like(self.speed)
+        values = jnp.zeros(self.grid.nv, self.dtype)
         if weights.perpendicular is not None:
             values += self._radial(weights.perpendicular) * (P(i, j) * P(a, b) - S)
         if weights.parallel is not None:
@@ -288,7 +291,10 @@ class _KernelSpectra:
     def _radial(self, function):
         """A weight at all |u| of the grid; traced once for all components, which keeps compilation short."""
         if id(function) not in self.radial:
-            self.radial[id(function)] = (function(self.speed), function)  # the function too: its id stays its own
+            self.radial[id(function)] = (
+                function(self.speeds)[self.place],
+                function,
+            )  # the function too: its id stays its own
         return self.radial[id(function)][0]
 
 
