@@ -15,7 +15,6 @@ from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
 from ddco_jax.chapman_enskog import transport
 from ddco_jax.kernels import store
 from ddco_jax.kernels.convex import SHAPE, Convex, hats
-from ddco_jax.kernels.encoders import FAR, steepness
 from ddco_jax.kernels.learned import KernelSection, build
 from ddco_jax.kernels.separable import PositiveSeparable, Term
 from ddco_jax.learning import convex, nodes, recompress, weak_form
@@ -223,24 +222,6 @@ def test_slow_pairs_without_exchange_of_energy():
         assert all(jnp.all(w > 0) for w in weights[slow])
     np.testing.assert_array_equal(weights[True][:2], weights[False][:2])
     np.testing.assert_allclose(weights[False][2], u**2 * weights[True][2], rtol=1e-5)
-
-
-def test_steepness_is_the_slope_of_the_weights_of_slow_pairs():
-    """Against differences of the weights themselves over Landau's scaling; nothing for Landau and for squared ones."""
-    gamma = jnp.array([0.3, 2.0])
-    kernel = build(KernelSection(perpendicular=False), 3).kernel
-    kernel = jax.tree.map(lambda a: 3 * jnp.asarray(a, jnp.float64) if eqx.is_array(a) else a, kernel)  # not so flat
-    u, found = np.linspace(0, 3, 601), []
-    for g in gamma:
-        T = PAPER.coupling_parameter(1.0, 1.0) / g
-        weights = kernel.radial(u * T**0.5, ONE, ONE, ONE, T)
-        for weight, power in ((weights[0], 0.5), (weights[2], 1.5)):
-            slope = np.gradient(np.log(weight * (1 + u**2 / FAR**2) ** power), u)
-            found.append(np.average(slope**2, weights=np.exp(-(u**2) / 2)))
-    assert sum(found) > 0.02
-    assert float(steepness(kernel, gamma)) == pytest.approx(sum(found) / len(gamma), rel=0.02)
-    for other in (kernels.Landau(), build(KernelSection(form="low_rank"), 1).kernel):
-        assert float(steepness(other)) == 0
 
 
 def test_least_squares_finds_a_kernel_in_its_span(rng):

@@ -225,8 +225,9 @@ class _KernelSpectra:
         speed = np.sqrt(np.where(square > 0, square, 1))
         self.direction = jnp.asarray(u / speed, dtype)
         # a cubic grid has about N^(2/3) speeds: radial functions are evaluated once for each
-        _, first, place = np.unique(np.round(np.log(speed), 11), return_index=True, return_inverse=True)
-        self.speeds, self.place = jnp.asarray(speed.ravel()[first], dtype), jnp.asarray(place.reshape(grid.nv))
+        _, first, place = np.unique(np.round(np.log(speed), 13), return_index=True, return_inverse=True)
+        self.speeds = jnp.asarray(speed.ravel()[first], dtype)
+        self.place = jnp.asarray(place.reshape(grid.nv), np.int32)
         axes = list(zip(grid.nv, grid.dv, strict=True))
         self.symmetries = [p for p in itertools.permutations(range(3)) if [axes[i] for i in p] == axes]
         self.octants: dict = {}
@@ -291,10 +292,8 @@ class _KernelSpectra:
     def _radial(self, function):
         """A weight at all |u| of the grid; traced once for all components, which keeps compilation short."""
         if id(function) not in self.radial:
-            self.radial[id(function)] = (
-                function(self.speeds)[self.place],
-                function,
-            )  # the function too: its id stays its own
+            values = function(self.speeds)[self.place]
+            self.radial[id(function)] = (values, function)  # the function too: its id stays its own
         return self.radial[id(function)][0]
 
 

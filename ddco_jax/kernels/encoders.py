@@ -15,7 +15,6 @@ import itertools
 from typing import Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -30,8 +29,6 @@ FAR = 4.0
 """Relative speed (v_th) beyond which weights fall as Landau's do."""
 SMALL = 0.1
 """Width of the initial weights of the last layer: a network starts close to its level."""
-STEEPNESS_GAMMAS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
-"""Where `steepness` looks."""
 
 
 State = Literal["similarity", "free"]
@@ -92,20 +89,15 @@ class Encoder(eqx.Module):
     def __call__(self, speed, density, temperature):
         density, temperature = jnp.asarray(density, speed.dtype), jnp.asarray(temperature, speed.dtype)
         square = speed**2 / temperature
-        value = self.raw(speed, density, temperature)
+        features = [square / (square + scale**2) for scale in SPEED_SCALES]
+        features += state_features(self.state, self.scales, density, temperature)
+        value = self.network(jnp.stack(jnp.broadcast_arrays(*features), axis=-1))
         value = jnp.exp(value) if self.positive else value
         value = value if self.slow else value * square / (1 + square)
         if not self.share:
             return value
         gamma = effective_potential(self.scales)(density, temperature)
         return (gamma / (temperature + speed**2 / FAR**2) ** (0.5 + self.power)) ** self.share * value
-
-    def raw(self, speed, density, temperature):
-        """What the network says: of a positive function the logarithm of its ratio to Landau's scaling."""
-        square = speed**2 / temperature
-        features = [square / (square + scale**2) for scale in SPEED_SCALES]
-        features += state_features(self.state, self.scales, density, temperature)
-        return self.network(jnp.stack(jnp.broadcast_arrays(*features), axis=-1))
 
 
 class Prefactor(eqx.Module):
@@ -132,23 +124,3 @@ def encoder(
 def prefactor(rngs: nnx.Rngs, *, width: int = 12, depth: int = 2, state: State = "similarity", **keys) -> Prefactor:
     """A new Landau prefactor, near that of the effective-potential theory."""
     return Prefactor(Network(STATES[state], width, depth, 0.0, rngs), state=state, **keys)
-
-
-def steepness(kernel, gammas=STEEPNESS_GAMMAS):
-    """How the weights of slow pairs differ in shape from Landau's: the mean over Gamma of (d h/d|u|)^2 (1/v_th^2).
-
-    h is the logarithm of a weight's ratio to Landau's scaling; the mean over |u| is weighted with exp(-u^2/2 v_th^2),
-    and the sum is over all positive weights of |u|.  Zero for kernels without any.
-    """
-    encoders = jax.tree.leaves(kernel, is_leaf=lambda node: isinstance(node, Encoder))
-    weights = [e for e in encoders if isinstance(e, Encoder) and e.positive and e.share]
-
-    def square(function, gamma):
-        temperature = function.scales.coupling_parameter(1.0, 1.0) / gamma
-        u = (jnp.arange(24.0) + 0.5) / 8 * jnp.sqrt(temperature)
-        density = jnp.ones_like(temperature)
-        _, slope = jax.jvp(lambda u: function.raw(u, density, temperature), (u,), (jnp.ones_like(u),))
-        return jnp.average(temperature * slope**2, weights=jnp.exp(-(u**2) / (2 * temperature)))
-
-    gamma = jnp.asarray(gammas)
-    return sum((jnp.mean(jax.vmap(lambda g, e=e: square(e, g))(gamma)) for e in weights), jnp.zeros(()))

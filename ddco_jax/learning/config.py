@@ -41,8 +41,6 @@ class TrainingSection(Section):
     """Weight of the squared relative errors of the decay of anisotropy, over their own and 1 %."""
     roughness_weight: NonNegativeFloat = 100.0
     """Weight of the relative mean square of what the kernel has between the nodes of the pair averages."""
-    steepness_weight: NonNegativeFloat = 0.0
-    """Weight of how the weights of slow pairs, of which quenches say little, differ in shape from Landau's."""
     weight_decay: NonNegativeFloat = 0.0
     """Of the networks' matrices, per step and learning rate: radial functions turn no more sharply than needed."""
     coefficient_weight: NonNegativeFloat = 0.05

@@ -16,7 +16,6 @@ import optax
 from tqdm import tqdm
 
 from ddco_jax.kernels import store
-from ddco_jax.kernels.encoders import steepness
 from ddco_jax.kernels.learned import Learned, build
 from ddco_jax.learning import convex
 from ddco_jax.learning.coefficients import Coefficients, load_coefficients
@@ -75,10 +74,7 @@ def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Co
         chi, total, roughness = jnp.mean(each, axis=0)
         misfit = 0.0 if coefficients is None else coefficients.misfit(model.kernel)
         # the logarithm: runs of very different size of error weigh in alike from the first step to the last
-        prior = t.roughness_weight * roughness
-        if t.steepness_weight:
-            prior = prior + t.steepness_weight * steepness(model.kernel)
-        return jnp.log(total) + t.coefficient_weight * misfit + prior, chi
+        return jnp.log(total) + t.coefficient_weight * misfit + t.roughness_weight * roughness, chi
 
     @eqx.filter_jit
     def step(model, state, groups, coefficients):
