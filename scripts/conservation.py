@@ -85,20 +85,26 @@ def measure(config: str, overrides: tuple[str, ...], md: Path) -> dict:
 
 
 def main() -> None:
-    stored = json.loads(RESULT.read_text()) if RESULT.exists() else {"cases": {}}
-    wanted = sys.argv[1:]
+    wanted, kept = sys.argv[1:], stored()["cases"]
     for name, (config, overrides) in cases().items():
         if wanted and not any(name.startswith(w) for w in wanted):
             continue
-        if not wanted and name in stored["cases"]:
+        if not wanted and name in kept:
             continue
         print(name, flush=True)
         file = f"i_{name.split('/')[0]}.nc" if "/ampere/" in name else "none"
-        stored["cases"][name] = measure(config, overrides, ROOT / "data" / "md" / "slabs" / file)
-        print(json.dumps(stored["cases"][name]), flush=True)
-        stored |= {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": platform.machine(), "cores": _cores()}
+        found = measure(config, overrides, ROOT / "data" / "md" / "slabs" / file)
+        print(json.dumps(found), flush=True)
+        now = stored()  # read anew: another process may have added its own
+        now["cases"][name] = found
+        now |= {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": platform.machine(), "cores": _cores()}
         RESULT.parent.mkdir(parents=True, exist_ok=True)
-        RESULT.write_text(json.dumps(stored, indent=1) + "\n")
+        RESULT.write_text(json.dumps(now, indent=1) + "\n")
+
+
+def stored() -> dict:
+    """What the result file holds."""
+    return json.loads(RESULT.read_text()) if RESULT.exists() else {"cases": {}}
 
 
 def _cores() -> int:
