@@ -63,8 +63,8 @@ class Amplitude(eqx.Module):
 
 MEMORY = 20.0
 """1/omega_p: how long a quench differs from an aged plasma; longer than the quenches in the data, which do not tell."""
-
-
+RINGING = 25.0
+"""1/omega_p: the longest life of the ringing, for the same reason."""
 LASTING = 6.0
 """tau_F after which the microfield is forgotten."""
 GAUSS = tuple(((1 + x) / 2, w / 2) for x, w in np.array(np.polynomial.legendre.leggauss(12)).T.tolist())
@@ -114,7 +114,7 @@ class LearnedBuildup(eqx.Module):
         relative = jnp.ones_like(rise)
         if self.overshoot is not None:
             b, theta, w, phi = (polynomial(coefficients) for coefficients in self.overshoot)
-            ringing = jnp.exp(-age * jnp.exp(-theta)) * jnp.sin(jnp.exp(w) * age - phi)
+            ringing = jnp.exp(-age / jnp.minimum(jnp.exp(theta), RINGING)) * jnp.sin(jnp.exp(w) * age - phi)
             relative = relative + BOUND * jax.nn.sigmoid(b) * ringing
         if self.memory is None:
             return rise * relative

@@ -1,7 +1,9 @@
 """Initial distributions (E.2) as cell averages with exact discrete moments.
 
 Point samples of the double wells err by a per cent in density and would create a spurious field.  Cell averages leave
-an excess dv^2/12 in the variance; a tilt exp(a + b v + c v^2) of each factor, which keeps f positive, removes it.
+an excess dv^2/12 in the variance of every normal, which is made narrower by as much: each beam has its own width, not
+only their sum the temperature.  What is left of the moments' errors, a tilt exp(a + b v + c v^2) of each factor, which
+keeps f positive, removes.
 """
 
 import contextlib
@@ -14,6 +16,8 @@ from ddco_jax.grid import PhaseGrid
 
 NEWTON_STEPS = 50
 MOMENT_TOLERANCE = 1e-13
+NARROWEST = 0.5
+"""Least share of its width that a normal is left with where the grid does not resolve it."""
 
 
 def normal_cell_average(v: np.ndarray, dv: float, mean, sigma) -> np.ndarray:
@@ -69,10 +73,15 @@ def gaussians(grid: PhaseGrid, density, temperature, components: Callable) -> np
         parts = components(axis)
         mean = sum(w * m for w, m, _ in parts)
         second = sum(w * (m**2 + s**2) for w, m, s in parts)
-        marginals.append(sum(w * normal_cell_average(v, dv, m * thermal, s * thermal) for w, m, s in parts))
+        marginals.append(sum(w * normal_cell_average(v, dv, m * thermal, _width(s * thermal, dv)) for w, m, s in parts))
         means.append(mean * thermal)
         variances.append((second - mean**2) * thermal**2)
     return product(grid, np.broadcast_to(density, grid.nx), marginals, means, variances)
+
+
+def _width(sigma: np.ndarray, dv: float) -> np.ndarray:
+    """Of the normal whose cell averages have the variance sigma^2."""
+    return np.sqrt(np.maximum(sigma**2 - dv**2 / 12, (NARROWEST * sigma) ** 2))
 
 
 def maxwellian(grid: PhaseGrid, density, temperature) -> np.ndarray:
