@@ -91,8 +91,9 @@ class CollisionsSection(Section):
     prefactor: PositiveFloat | None = None
     """Replaces the kernel's own prefactor: gamma of P/|u|, kappa of |u|^2 P, code units."""
     method: Literal["spectral", "direct"] = "spectral"
-    differences: Literal["central", "compact"] = "central"
-    """Velocity differences: the paper's, or the mean of forward and backward ones, which damps the Nyquist mode."""
+    differences: Literal["central", "fourth", "compact"] = "central"
+    """Velocity differences: the paper's, those of fourth order, or the mean of forward and backward ones, which damps
+    the Nyquist mode."""
     substeps: PositiveInt = 1
     """Collision steps per time step; under-resolved starts need more than the linear limit says."""
     cells_at_once: PositiveInt = 1

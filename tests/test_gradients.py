@@ -34,7 +34,7 @@ def pieces():
     return jnp.log(jnp.asarray(f)), E
 
 
-@pytest.mark.parametrize("differences", ["central", "compact"])
+@pytest.mark.parametrize("differences", ["central", "compact", "fourth"])
 def test_one_step_in_both_modes(differences):
     """With respect to log f, E, the correlation age and all kernel parameters."""
     params, static = eqx.partition(kernel(), eqx.is_inexact_array)

@@ -67,7 +67,7 @@ def test_entropy_is_a_casimir_of_the_poisson_bracket():
     assert values[1] < 0.05 * scale
 
 
-@pytest.mark.parametrize("differences", ["central", "compact"])
+@pytest.mark.parametrize("differences", ["central", "compact", "fourth"])
 def test_dissipative_bracket(differences):
     """Symmetric, non-negative, (H, S)+ = (M, S)+ = (P, S)+ = 0 (6), and (A, S)+ = int A_f C[f], all to rounding."""
     grid, f, E = plasma(4, 12)

@@ -19,7 +19,7 @@ from ddco_jax.kernels.store import load_kernel
 from ddco_jax.moments import power_moments
 
 KERNELS = ("landau", "maxwell", "low-rank", "shared", "isotropic", "parallel", "mixed", "ddco")
-CASES = [(k, "central") for k in KERNELS] + [("landau", "compact"), ("shared", "compact")]
+CASES = [(k, "central") for k in KERNELS] + [(k, d) for k in ("landau", "shared") for d in ("compact", "fourth")]
 each_case = pytest.mark.parametrize("name, differences", CASES)
 
 
@@ -238,7 +238,7 @@ NU = jnp.array([0.7, 0.2])
 
 
 @pytest.mark.parametrize("spread", [None, jnp.array([0.6, 4.0])], ids=["normal", "spread"])
-@pytest.mark.parametrize("differences", ["central", "compact"])
+@pytest.mark.parametrize("differences", ["central", "compact", "fourth"])
 def test_diffusion_in_the_microfield_by_itself(rng, differences, spread):
     """Conservation to rounding and entropy for any f, nothing for a Maxwellian, the bracket symmetric and >= 0."""
     grid = PhaseGrid(1.0, 2, (2.0, 2.2, 2.4), (7, 6, 8))

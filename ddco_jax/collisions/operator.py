@@ -18,7 +18,8 @@ from ddco_jax.kernels import Kernel, Scaled
 from ddco_jax.moments import compute_moments
 
 METHODS = ("spectral", "direct")
-DIFFERENCES = ("central", "compact")
+DIFFERENCES = {"central": 2, "fourth": 4, "compact": 2}
+"""The order of D-."""
 FLOOR = 1e-15
 """Least f of a cell that is told from zero, relative to its largest."""
 
@@ -43,6 +44,9 @@ class CollisionOperator(eqx.Module):
     19 transforms instead of 13 with an isotropic kernel and a stability limit four times as tight (tighter still
     beside steep flanks, where the log makes the relative rates large).
 
+    `differences="fourth"` is the central scheme with a five-point D-, of fourth order where f is resolved: beams of two
+    points per thermal width as exact as of four, at the same cost, for a stability limit half as long.
+
     `method="direct"` is the O(N^2) double sum, an oracle for tests.  `cells_at_once` bounds the memory: the operator
     runs over x in groups of that many cells.
     Raises ValueError for an unknown method or a velocity axis of fewer than three points.
@@ -66,9 +70,10 @@ class CollisionOperator(eqx.Module):
         if method not in METHODS:
             raise ValueError(f"method must be one of {METHODS}, got {method!r}")
         if differences not in DIFFERENCES:
-            raise ValueError(f"differences must be one of {DIFFERENCES}, got {differences!r}")
-        if min(grid.nv) < 3:
-            raise ValueError(f"the collision operator needs at least 3 points per velocity axis, got nv={grid.nv}")
+            raise ValueError(f"differences must be one of {tuple(DIFFERENCES)}, got {differences!r}")
+        if min(grid.nv) <= DIFFERENCES[differences]:
+            needed = f"at least {DIFFERENCES[differences] + 1} points per velocity axis"
+            raise ValueError(f"the collision operator needs {needed}, got nv={grid.nv}")
         self.grid, self.kernel, self.method, self.differences = grid, kernel, method, differences
         self.cells_at_once = cells_at_once
 
@@ -88,7 +93,7 @@ class CollisionOperator(eqx.Module):
     def forces(self, h: VelocityDistribution) -> Forces:
         """The thermodynamic forces of a functional derivative h of one cell."""
         R = curvature(self.grid, h) if self.differences == "compact" else None
-        return Forces(gradient(self.grid, h), R)
+        return Forces(gradient(self.grid, h, DIFFERENCES[self.differences]), R)
 
     def flux(self, f: VelocityDistribution, forces: Forces, amplitude: Amplitude | None = None) -> Forces:
         """The fluxes of one cell for given forces; linear in them, but for an amplitude with a spread.
@@ -161,7 +166,7 @@ class CollisionOperator(eqx.Module):
 
     def _cell(self, f: VelocityDistribution, amplitude: Amplitude | None = None) -> VelocityDistribution:
         p, p_R = self.flux(f, self.forces(jnp.log(self.floor(f))), amplitude)
-        c = divergence(self.grid, p)
+        c = divergence(self.grid, p, DIFFERENCES[self.differences])
         return c if p_R is None else c + curvature_divergence(self.grid, p_R)
 
     def _over_cells(self, function, *cells):
