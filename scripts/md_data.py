@@ -22,6 +22,8 @@ from ddco_jax.settings import parse, tuples
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "md"
 TRAINING = (0.05, 0.1, 0.2, 0.4, 0.7, 0.9, 1.15, 1.45, 1.8, 2.1, 2.4, 3.0)
+NARROW = (0.4, 0.7, 1.15, 1.8)
+"""Gamma with a beam as narrow as the microfield acts, too."""
 HELD_OUT = (0.8, 1.3, 1.95)
 ANISOTROPY = (0.5, 1.0, 2.3)
 REFERENCE = {0.1: 2.318, 0.2: 1.159, 0.3: 0.773}
@@ -88,16 +90,17 @@ def family(folder: str, gamma: float, starts: dict[str, dict], seed: int, scratc
 
 
 def training(scratch: Path) -> Iterator[Job]:
-    """Bi-Maxwellians of either sign, the uniform cube and a cold beam in a plasma, at twelve Gamma."""
+    """Bi-Maxwellians of either sign, the uniform cube and cold beams in a plasma, at twelve Gamma."""
     starts = {
         "bimaxwellian_0.25": BI_OBLATE,
         "bimaxwellian_4": BI_PROLATE,
         "uniform": {"kind": "uniform"},
-        "bump_on_tail": {"kind": "bump_on_tail"},  # the one that is not even in c
+        "bump_on_tail": {"kind": "bump_on_tail"},  # not even in c
     }
     order = sorted(TRAINING, key=lambda g: (g < 0.3, g))
     for gamma in order:
-        yield from family("training", gamma, starts, 1000 + 10 * TRAINING.index(gamma), scratch)
+        narrow = {"cold_beam": {"kind": "cold_beam"}} if gamma in NARROW else {}
+        yield from family("training", gamma, starts | narrow, 1000 + 10 * TRAINING.index(gamma), scratch)
 
 
 def held_out(scratch: Path) -> Iterator[Job]:

@@ -123,7 +123,12 @@ def config_of(name: str, md, last: float, folder: Path):
             "grid": {"length_angstrom": 100.0, "nx": 1, "velocity_extent_m_s": extent, "nv": shape["nv"]},
             "time": {"step_ps": section["step"], "steps": round(last / section["step"])},
             "initial": initial_section,
-            "collisions": {"kernel": base, "substeps": shape["substeps"], "buildup": "quench" if on else "off"},
+            "collisions": {
+                "kernel": base,
+                "substeps": shape["substeps"],
+                "differences": shape.get("differences", "central"),
+                "buildup": "quench" if on else "off",
+            },
             "output": {"snapshot_every": round(0.1 / section["step"]), "checkpoint_every": 1000, "distribution": False},
         }
     )

@@ -9,6 +9,7 @@ from ddco_jax.md import correlations, dump, green_kubo, starts
 from ddco_jax.md.statistics import POWERS, Bins, Statistics
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
 
+REST = (3 - 0.345 - 0.7 * (3 / 7) ** 2) / 2.1
 SAMPLERS = {
     "maxwellian": (starts.maxwellian, (1.0, 3.0)),
     "oblate": (starts.bimaxwellian(0.25), (3 / 9, 3.0)),
@@ -20,6 +21,14 @@ SAMPLERS = {
     "asymmetric_double_well": (
         starts.asymmetric_double_well,
         (1.0, 0.875**2 + 6 * 0.875 * 0.125 + 3 * (0.05**2 + 0.2**2) / 2),
+    ),
+    # normals at 1 (variance 0.05) and -3/7, three to seven
+    "cold_beam": (
+        starts.cold_beam,
+        (
+            0.3 * 1.05 + 0.7 * ((3 / 7) ** 2 + REST),
+            0.3 * (1 + 6 * 0.05 + 3 * 0.05**2) + 0.7 * ((3 / 7) ** 4 + 6 * (3 / 7) ** 2 * REST + 3 * REST**2),
+        ),
     ),
     # normals at 1.5 (variance 0.1) and -0.5 (29/30), one to three
     "bump_on_tail": (

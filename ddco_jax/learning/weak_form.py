@@ -40,7 +40,7 @@ SIGNAL = 1.5
 ANISOTROPY = TEST_FUNCTIONS.names.index("cx^2 cy^0 cz^0")
 SIZABLE = 0.05
 """Least anisotropy whose decay is compared."""
-AXISYMMETRIC = ("bimaxwellian", "bump_on_tail")
+AXISYMMETRIC = ("bimaxwellian", "bump_on_tail", "cold_beam")
 REFLECTED = ("bimaxwellian",)
 CUBIC = ("uniform", "symmetric_double_well")
 ISOTROPIC = ("maxwellian", "uniform_ball", "equilibrium")

@@ -71,6 +71,7 @@ class NamedStart(Section):
         "symmetric_double_well",
         "asymmetric_double_well",
         "bump_on_tail",
+        "cold_beam",
     ]
 
 

@@ -55,6 +55,17 @@ def bump_on_tail(rng: np.random.Generator, n: int) -> np.ndarray:
     return shift + np.where(beam, 0.1, 29 / 30) ** 0.5 * rng.standard_normal((n, 3))
 
 
+def cold_beam(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Three tenths of the particles a beam as narrow as the microfield acts: N(1, 0.05) along x beside N(-3/7, 1.203).
+
+    Both isotropic.  The widths of test functions around (1, 0, 0) see how it spreads.
+    """
+    beam = rng.random((n, 1)) < 0.3
+    shift = np.where(beam, 1.0, -3 / 7) * np.array([1.0, 0.0, 0.0])
+    rest = (3 - 0.3 * (1 + 3 * 0.05) - 0.7 * (3 / 7) ** 2) / 2.1
+    return shift + np.where(beam, 0.05, rest) ** 0.5 * rng.standard_normal((n, 3))
+
+
 def _double_well(b: float, width_above: float, width_below: float) -> Sampler:
     def sample(rng, n):
         above = rng.random((n, 3)) < 0.5
