@@ -44,8 +44,8 @@ class CollisionOperator(eqx.Module):
     19 transforms instead of 13 with an isotropic kernel and a stability limit four times as tight (tighter still
     beside steep flanks, where the log makes the relative rates large).
 
-    `differences="fourth"` is the central scheme with a five-point D-, of fourth order where f is resolved: beams of two
-    points per thermal width as exact as of four, at the same cost, for a stability limit half as long.
+    `differences="fourth"` is the central scheme with a five-point D-, of fourth order where f is resolved, at the same
+    cost, for a stability limit half as long.
 
     `method="direct"` is the O(N^2) double sum, an oracle for tests.  `cells_at_once` bounds the memory: the operator
     runs over x in groups of that many cells.
