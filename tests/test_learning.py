@@ -89,7 +89,7 @@ def test_training_finds_a_kernel_it_has_not_seen(rng, tmp_path, monkeypatch):
     monkeypatch.setattr("ddco_jax.learning.config.TrainConfig.paths", lambda self: [])
     # the synthetic plasma has no Green-Kubo coefficients, and its pairs build up alike
     settings = ["training.steps=150", "training.checkpoint_every=50", "kernel.width=8"]
-    settings += ["kernel.memory=false", "kernel.microfield=false"]
+    settings += ["kernel.memory=false", "kernel.microfield=false", "kernel.passing=false"]
     config = load_config("ddco", [*settings, "data.equilibrium=[]", "data.weak_coupling=[]"])
     first = build(config.kernel, config.seed)
     groups = stack(runs, jnp.float64)
