@@ -22,7 +22,7 @@ from ddco_jax.settings import parse, tuples
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "md"
 TRAINING = (0.05, 0.1, 0.2, 0.4, 0.7, 0.9, 1.15, 1.45, 1.8, 2.1, 2.4, 3.0)
-NARROW = (0.7, 1.15)
+NARROW = (0.4, 0.7, 1.15, 1.8)
 """Gamma of the beams."""
 HELD_OUT = (0.8, 1.3, 1.95)
 ANISOTROPY = (0.5, 1.0, 2.3)
