@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from learning_data import SMOOTH, synthetic
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
@@ -48,6 +49,23 @@ def test_pair_averages_are_those_of_the_pointwise_kernel(rng, kernel, bound):
     direct = pointwise(kernel, c, c[partner])
     assert jnp.abs(direct).max() > 0.01
     assert jnp.abs(predicted - direct).max() < bound * jnp.abs(direct).max()
+
+
+def test_averages_between_the_snapshots():
+    """A beam of variance s^2/3 + 0.05 leaves a Gaussian of width 0.6 as (0.41 + s^2/3)^-2.5: slowly at first, then not."""
+    omega = 1.317
+    stored = xr.Dataset(coords={"t_kept": np.linspace(0, 2.4, 13)}, attrs={"plasma_frequency": omega})
+    points = omega * np.linspace(0, 1.2, 61)[:, None]
+
+    def error(kept):
+        weights = weak_form._interpolation(kept, points)
+        rate = lambda s: (1 + s**2 / 3 / 0.41) ** -2.5  # noqa: E731
+        return np.abs(weights @ rate(kept) - rate(points)).max()
+
+    thinned = omega * weak_form.thinned(stored)["t_kept"].to_numpy()
+    assert len(thinned) == 9 and thinned[-1] == omega * 2.4
+    assert error(thinned) < 0.002
+    assert error(omega * stored["t_kept"].to_numpy()[::2]) > 0.005  # and 0.05 with a free slope at t = 0
 
 
 def test_pair_averages_are_the_operator_s_rates(rng):

@@ -24,8 +24,9 @@ from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.test_functions import TEST_FUNCTIONS, VERSION
 from ddco_jax.settings import ConfigError
 
-EVERY = 2
-"""Stored snapshots between two with pair averages: these are smooth in time."""
+EARLY, EVERY = 1.2, 2
+"""Pair averages are made of every stored snapshot until EARLY (1/omega_p), where those of narrow beams bend, and of every
+second one after that."""
 SIMPSON = ((0.0, 1 / 6), (0.5, 4 / 6), (1.0, 1 / 6))
 """Points and weights in an interval: the rate of a quench curves within it."""
 CALIBRATION_STEPS = 50
@@ -123,7 +124,7 @@ def load_run(path: Path, cache: Path | None = None, rounds: int = 6) -> Run:
     _refuse(path, data)
     data = data.isel(replicate=0, x=0)
     omega, start = float(data.attrs["plasma_frequency"]), str(data.attrs["start"])
-    data = data.isel(t_kept=slice(None, None, EVERY))
+    data = thinned(data)
     kept = data["t_kept"].to_numpy() * omega
     edges = data["t"].to_numpy() * omega
     points = edges[:-1, None] + np.diff(edges)[:, None] * np.array([p for p, _ in SIMPSON])
@@ -136,12 +137,25 @@ def load_run(path: Path, cache: Path | None = None, rounds: int = 6) -> Run:
         plasma_frequency=omega,
         averages=_averages(path, data, rounds, cache),
         microfield=_microfield(path, data, cache),
-        interpolation=CubicSpline(kept, np.eye(len(kept)))(points),
+        interpolation=_interpolation(kept, points),
         times=points,
         rate=data["psi_rate"].to_numpy() / omega,
         error=data["psi_rate_error"].to_numpy() / omega,
         **_anisotropy(data),
     )
+
+
+def thinned(data: xr.Dataset) -> xr.Dataset:
+    """The stored snapshots that pair averages are made of."""
+    early = data["t_kept"].to_numpy() * float(data.attrs["plasma_frequency"]) < EARLY
+    last = max(int(early.sum()) - 1, 0)
+    return data.isel(t_kept=[*range(last), *range(last, len(early), EVERY)])
+
+
+def _interpolation(kept: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Weights (*points.shape, T) of a cubic spline; its slope is zero at t = 0, where a quench has not moved yet."""
+    start = (1, np.zeros(len(kept))) if kept[0] == 0 else "not-a-knot"
+    return CubicSpline(kept, np.eye(len(kept)), bc_type=(start, "not-a-knot"))(points)
 
 
 def _anisotropy(data: xr.Dataset) -> dict[str, np.ndarray]:
@@ -200,7 +214,7 @@ def _averages(path: Path, data: xr.Dataset, rounds: int, cache: Path | None) -> 
         each = [pair_averages(c, weight, rounds, rng) for c, weight, rng in snapshots(data)]
         return np.stack(each, axis=1).astype(np.float32)
 
-    return _cached(path, "", (rounds, EVERY, nodes.RELATIVE, nodes.PECULIAR), cache, make)
+    return _cached(path, "", (rounds, EARLY, EVERY, nodes.RELATIVE, nodes.PECULIAR), cache, make)
 
 
 def _microfield(path: Path, data: xr.Dataset, cache: Path | None) -> np.ndarray:
@@ -209,7 +223,7 @@ def _microfield(path: Path, data: xr.Dataset, cache: Path | None) -> np.ndarray:
     def make():
         return np.stack([microfield_averages(c, weight) for c, weight, _ in snapshots(data)])
 
-    return _cached(path, "microfield-", (EVERY, FIRST, NODES, RATIO), cache, make)
+    return _cached(path, "microfield-", (EARLY, EVERY, FIRST, NODES, RATIO), cache, make)
 
 
 def snapshots(data: xr.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray, np.random.Generator]]:
