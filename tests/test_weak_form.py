@@ -52,14 +52,14 @@ def test_pair_averages_are_those_of_the_pointwise_kernel(rng, kernel, bound):
 
 
 def test_averages_between_the_snapshots():
-    """A beam of variance s^2/3 + 0.05 leaves a Gaussian of width 0.6 as (0.41 + s^2/3)^-2.5: slowly at first, then not."""
+    """A beam of variance s^2/3 + 0.05 leaves a Gaussian of width 0.6 as (0.41 + s^2/3)^-2.5, slowly at first."""
     omega = 1.317
     stored = xr.Dataset(coords={"t_kept": np.linspace(0, 2.4, 13)}, attrs={"plasma_frequency": omega})
     points = omega * np.linspace(0, 1.2, 61)[:, None]
 
     def error(kept):
         weights = weak_form._interpolation(kept, points)
-        rate = lambda s: (1 + s**2 / 3 / 0.41) ** -2.5  # noqa: E731
+        rate = lambda s: (1 + s**2 / 3 / 0.41) ** -2.5
         return np.abs(weights @ rate(kept) - rate(points)).max()
 
     thinned = omega * weak_form.thinned(stored)["t_kept"].to_numpy()

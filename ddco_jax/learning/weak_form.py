@@ -25,8 +25,8 @@ from ddco_jax.md.test_functions import TEST_FUNCTIONS, VERSION
 from ddco_jax.settings import ConfigError
 
 EARLY, EVERY = 1.2, 2
-"""Pair averages are made of every stored snapshot until EARLY (1/omega_p), where those of narrow beams bend, and of every
-second one after that."""
+"""Pair averages are made of every stored snapshot until EARLY (1/omega_p), where those of narrow beams bend, and of
+every second one after that."""
 SIMPSON = ((0.0, 1 / 6), (0.5, 4 / 6), (1.0, 1 / 6))
 """Points and weights in an interval: the rate of a quench curves within it."""
 CALIBRATION_STEPS = 50
