@@ -46,8 +46,6 @@ class Amplitude(eqx.Module):
     """nu >= 0 of `collisions.microfield`: omega_p from a build-up, 1/t0 for the operator."""
     spread: Array | None = None
     """ell^2 of `collisions.microfield`, in squares of the thermal speed; None: a normally distributed microfield."""
-    slow: Array | None = None
-    """What slow particles have more than fast ones of `microfield`, >= 0; None: no speed dependence."""
 
     def lag(self, speed) -> Array:
         """h at speeds that broadcast with the width."""
@@ -60,8 +58,7 @@ class Amplitude(eqx.Module):
         """With frequencies in 1/t0 instead of omega_p (1/t0)."""
         if self.microfield is None:
             return self
-        slow = None if self.slow is None else self.slow * plasma_frequency
-        return dataclasses.replace(self, microfield=self.microfield * plasma_frequency, slow=slow)
+        return dataclasses.replace(self, microfield=self.microfield * plasma_frequency)
 
 
 MEMORY = 20.0
@@ -103,9 +100,6 @@ class LearnedBuildup(eqx.Module):
     passing: Array | None = None
     """(3,): coefficients of ln tau_l (1/omega_p) in powers of ln Gamma, and ln p_l, in the factor of ell^2
     [1 + (s/tau_l)^2]^(-p_l/2): the tail of the microfield is that of the nearest neighbours, and they pass by."""
-    leaving: Array | None = None
-    """(2,): coefficients of ln r, where tau_F is e^(r/2) as long for a particle at rest and e^(-r/2) for the fastest:
-    what moves fast leaves the forces it began in sooner."""
 
     def __call__(self, age: Elementwise, gamma: Elementwise) -> Elementwise | Amplitude:
         x = jnp.log(jnp.clip(gamma, *GAMMA_RANGE))
@@ -129,24 +123,19 @@ class LearnedBuildup(eqx.Module):
         deficit, width = (polynomial(coefficients) for coefficients in self.memory[1:])
         young = jnp.exp(-age / MEMORY)
         total, slow = rise * (relative + young * lead), young * jax.nn.sigmoid(deficit)
-        microfield = spread = slower = None
+        microfield = spread = None
         if self.microfield is not None:
             tau_F, p_F, b = (jnp.exp(polynomial(coefficients)) for coefficients in self.microfield)
 
-            def nu(s, longer=1.0):
+            def nu(s):
                 positive = s > 0  # the power has no finite gradient at age 0
-                ratio = jnp.where(positive, s, 1) / (longer * tau_F)
-                return jnp.where(positive, s / 3 * jnp.exp(-(ratio**p_F)), 0)
+                return jnp.where(positive, s / 3 * jnp.exp(-((jnp.where(positive, s, 1) / tau_F) ** p_F)), 0)
 
             microfield = nu(age)
-            if self.leaving is not None:
-                half = jnp.exp(polynomial(self.leaving)) / 2
-                microfield = nu(age, jnp.exp(-half))
-                slower = nu(age, jnp.exp(half)) - microfield
             end = jnp.minimum(age, LASTING * tau_F)  # nothing is left of nu after that
             spread = 2 / b**2 * end * sum(w * nu(x * end) for x, w in GAUSS)
             if self.passing is not None:
                 ratio = age * jnp.exp(-polynomial(self.passing[:2]))
                 power = jnp.exp(self.passing[2].astype(age.dtype))
                 spread = spread * jnp.exp(-power / 2 * jnp.log1p(ratio**2))
-        return Amplitude(total, slow, jnp.exp(width) + 0 * age, microfield, spread, slower)
+        return Amplitude(total, slow, jnp.exp(width) + 0 * age, microfield, spread)

@@ -20,11 +20,6 @@ are Holtsmark's with their far tail cut off, and
 
 the same diffusion, of an f that is smoothed over the velocities that particles have jumped already.  Every exp(u A) is
 a Markov process that Maxwellians do not notice, so mass, momentum, energy and the growth of entropy stay as they were.
-How long that lasts is a matter of the speed.  A particle feels a new force once it has moved past its neighbours, whose
-mean square relative speed is c^2 + 3 kT/m whatever f is.  So nu = nu_fast + (nu_slow - nu_fast) w(|c|) with
-w = 1/(1 + m c^2/3kT), both omega_p^2 t/3 to begin with; the second term is kT/m div w [grad F - (mu + delta c) F], with
-mu and delta such that it changes neither momentum nor energy (`slow`, `microfield_flux`).
-
 ell^2 = (2/b^2) int nu dt to begin with, 3 + 3/2b^2 being the kurtosis of the microfield (b^2 = 0.104 Gamma^3 were the
 particles around one independent of each other); it may grow more slowly once the nearest, whose field the tail is, have
 passed by (`buildup`).
@@ -46,8 +41,6 @@ NODES = 8
 RATIO = 4
 EARLIER = 40
 """Times before the first, to which exp(u A) does nothing that the grid can see."""
-REFERENCE = 3.0
-"""c^2 in kT/m at which half of `slow` is left: its mean."""
 LIMIT = 8.0
 """Largest ratio of kT/m to the temperature by which log f slopes, either way, that the smoothing follows."""
 
@@ -66,18 +59,11 @@ def _project(f: VelocityDistribution, velocity: VelocityVector, q: VelocityVecto
 def microfield_flux(f: VelocityDistribution, velocity: VelocityVector, q: VelocityVector, diffusion) -> VelocityVector:
     """p = diffusion f (q - Q q) for a force q = D- h of one cell, Q the projection on {1, v} in the f-weighted product.
 
-    Of w f in place of f, w(|c|) >= 0, it is the diffusion with w times that coefficient.
-
     For h = log f of infinite resolution, Q q = -c m/kT.  Taking the projection instead conserves momentum and energy
     to rounding on any grid, vanishes for discrete Maxwellians, and leaves sum q.p = diffusion |q - Q q|^2 >= 0.
     """
     c, mean, drag = _project(f, velocity, q)
     return diffusion * f * (q - mean - drag * c)
-
-
-def slow(c: Array, temperature) -> Array:
-    """w(|c|) = 1/(1 + c^2/3T), (...), of peculiar velocities c (3, ...): 1 at rest, 1/2 at the thermal speed."""
-    return 1 / (1 + jnp.sum(c**2, 0) / (REFERENCE * temperature))
 
 
 def smoothed(

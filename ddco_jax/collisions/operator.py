@@ -12,7 +12,7 @@ from ddco_jax._types import Array, Distribution, Float, Profile, Scalar, Velocit
 from ddco_jax.buildup import Amplitude
 from ddco_jax.collisions import direct, spectral
 from ddco_jax.collisions.differences import Forces, curvature, curvature_divergence, divergence, gradient
-from ddco_jax.collisions.microfield import microfield_flux, producing, slow, smoothed
+from ddco_jax.collisions.microfield import microfield_flux, producing, smoothed
 from ddco_jax.grid import PhaseGrid
 from ddco_jax.kernels import Kernel, Scaled
 from ddco_jax.moments import compute_moments
@@ -112,18 +112,11 @@ class CollisionOperator(eqx.Module):
                 fluxes = spectral.collision_flux(self.grid, separable, positive, forces, drift)
         if amplitude is None or amplitude.microfield is None:
             return fluxes
-        c = spectral.peculiar_velocity(self.grid, drift, f.dtype)
-
-        def diffusive(F, q):
-            p = microfield_flux(F, c, q, amplitude.microfield * temperature)
-            if amplitude.slow is None:
-                return p
-            return p + microfield_flux(slow(c, temperature) * F, c, q, amplitude.slow * temperature)
-
-        free = jax.tree.map(lambda q: diffusive(positive, q), forces)
+        c, diffusion = spectral.peculiar_velocity(self.grid, drift, f.dtype), amplitude.microfield * temperature
+        free = jax.tree.map(lambda q: microfield_flux(positive, c, q, diffusion), forces)
         if amplitude.spread is not None:
             F = smoothed(positive, c, forces.gradient, temperature, amplitude.spread)
-            later = jax.tree.map(lambda q: diffusive(F, q), self.forces(jnp.log(F)))
+            later = jax.tree.map(lambda q: microfield_flux(F, c, q, diffusion), self.forces(jnp.log(F)))
             free = producing(forces, later, free)
         return jax.tree.map(operator.add, fluxes, free)
 
@@ -166,12 +159,7 @@ class CollisionOperator(eqx.Module):
 
             A = lax.map(at, points)
             if of_speed:
-                if amplitude.microfield is None:
-                    return A
-                free = amplitude.microfield * jnp.ones(len(points), f.dtype)
-                if amplitude.slow is not None:
-                    free = free + amplitude.slow * slow(points.T, 1.0)
-                return A + free[:, None] * state.temperature
+                return A if amplitude.microfield is None else A + amplitude.microfield * state.temperature
             return A if amplitude is None else amplitude * A
 
         return lax.map(cell, (f, amplitude))

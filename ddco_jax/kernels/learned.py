@@ -53,16 +53,13 @@ class KernelSection(Section):
     """With memory: a quench begins with the diffusion in the microfield (`collisions.microfield`)."""
     passing: bool = False
     """With microfield: its tail grows more slowly once the nearest neighbours have passed by."""
-    leaving: bool = False
-    """With microfield: fast particles leave the forces they began in sooner."""
 
     @model_validator(mode="after")
     def _needs_memory(self):
         if self.microfield and not (self.buildup and self.memory):
             raise ValueError("kernel.microfield needs kernel.buildup and kernel.memory")
-        for name in ("passing", "leaving"):
-            if getattr(self, name) and not self.microfield:
-                raise ValueError(f"kernel.{name} needs kernel.microfield")
+        if self.passing and not self.microfield:
+            raise ValueError("kernel.passing needs kernel.microfield")
         return self
 
 
@@ -99,9 +96,8 @@ def build(section: KernelSection, seed: int) -> Learned:
         slope = 1.0 if section.passing else 0.5  # of ln b; 1.5 for independent pairs
         forces = jnp.array([[0.0, 0.3, 0.0], [0.5, 0.0, 0.0], [-1.2, slope, 0.0]], jnp.float32)
         passing = jnp.array([-0.7, 0.5, 0.7], jnp.float32)
-        leaving = jnp.array([-0.7, 0.0], jnp.float32)
         fields = forces if section.microfield else None, passing if section.passing else None
-        buildup = LearnedBuildup(*parts, *fields, leaving if section.leaving else None)
+        buildup = LearnedBuildup(*parts, *fields)
     return Learned(kernel, buildup)
 
 

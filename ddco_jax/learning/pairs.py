@@ -88,56 +88,17 @@ def average(c, weight, gradient, hessian, partner):
 
 
 def microfield_averages(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Averages (1 + NODES, 6 K + 9) of `_integrands` over F = exp(u A) f at u = 0 and at the times u of
-    `collisions.microfield.times` from FIRST on; from them follow the rates of the test functions by diffusion in the
-    microfield (`rates_of_all`, `rates_of_slow`).
-    """
-    at_once = np.average(_integrands(c, weight), axis=0, weights=weight)
-    c, T = _centred(c, weight)
-    deposit = _deposit(c / T**0.5, weight).reshape(_POINTS, _POINTS, _POINTS)
-    smooth = [np.einsum("ai,bj,ck,abc->ijk", m, m, m, deposit, optimize=True) for m in _smoothing()]
-    later = (_fields() @ np.stack(smooth).reshape(len(smooth), -1).T.astype(np.float32)).T
-    return at_once + later - later[0]
-
-
-def rates_of_all(averages):
-    """(..., K): <A+ psi>_F, A+ psi = T lap psi - c.grad psi: the rates at nu = 1, whatever the speed."""
-    return averages[..., : len(TEST_FUNCTIONS)]
-
-
-def rates_of_slow(averages):
-    """(..., K): the rates by T div w [grad F - (mu + delta c) F] with mu, delta such that momentum and energy stay, for
-    averages of one F or of a mixture (JAX arrays); w of `collisions.microfield.slow`.
-    """
-    K = len(TEST_FUNCTIONS)
-    L, G, H = averages[..., K : 2 * K], averages[..., 2 * K : 5 * K], averages[..., 5 * K : 6 * K]
-    w, slope, wc, divergence, wcc = jnp.split(averages[..., 6 * K :], [1, 4, 7, 8], axis=-1)
-    mean = wc / w
-    delta = (jnp.sum(mean * slope, -1, keepdims=True) - divergence) / (wcc - jnp.sum(mean * wc, -1, keepdims=True))
-    mu = -slope / w - delta * mean
-    return L + jnp.einsum("...a,...ak->...k", mu, G.reshape(*G.shape[:-1], 3, K)) + delta * H
-
-
-def _centred(c: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
-    c = c - np.average(c, axis=0, weights=weight)
-    return c, np.average((c**2).sum(1), weights=weight) / 3
-
-
-def _integrands(c: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """(N, 6 K + 9): A+ psi; T div w grad psi; T w grad psi (3 K); T w c.grad psi; w, grad w, w c, div w c, w c^2.
-
-    Mean and temperature are those of the weighted points, without weights 0 and 1.
+    """Rates (1 + NODES, K) of the test functions by diffusion in the microfield at nu = 1, <A+ psi>_F with
+    A+ psi = T lap psi - c.grad psi, for F = exp(u A) f at u = 0 and at the times u of `collisions.microfield.times`
+    from FIRST on; <c> = 0.
     """
     gradient, hessian = (np.asarray(d, np.float64) for d in derivatives(jnp.asarray(c, jnp.float32)))
-    c, T = (c, 1.0) if weight is None else _centred(c, weight)
-    laplacian, along = T * hessian[:, :3].sum(1), np.einsum("na,nak->nk", c, gradient)
-    w = np.asarray(microfield.slow(jnp.asarray(c.T), T), np.float64)[:, None]
-    slope = -2 * w**2 * c / (microfield.REFERENCE * T)
-    square = (c**2).sum(1, keepdims=True)
-    scalars = [w, slope, w * c, 3 * w + (slope * c).sum(1, keepdims=True), w * square]
-    steep = -2 * w**2 / microfield.REFERENCE * along  # T grad w . grad psi
-    pushed = (T * w[:, None] * gradient).reshape(len(c), -1)
-    return np.concatenate([laplacian - along, w * laplacian + steep, pushed, T * w * along, *scalars], axis=1)
+    c = c - np.average(c, axis=0, weights=weight)
+    T = np.average((c**2).sum(1), weights=weight) / 3
+    at_once = T * hessian[:, :3].sum(1) - np.einsum("na,nak->nk", c, gradient)
+    later = _smoothed_rates() @ _deposit(c / T**0.5, weight)
+    later = later.reshape(-1, len(TEST_FUNCTIONS))
+    return np.average(at_once, axis=0, weights=weight) + later - later[0]
 
 
 FIRST = 0.002
@@ -147,24 +108,28 @@ _POINTS, _EXTENT = 48, 6.0
 
 
 @functools.cache
-def _fields() -> np.ndarray:
-    """(6 K + 9, points^3): `_integrands` on the grid, at T = 1."""
-    axis = np.linspace(-_EXTENT, _EXTENT, _POINTS)
-    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(_POINTS, -1, 3)
-    return np.concatenate([_integrands(slab).astype(np.float32) for slab in points]).T.copy()
-
-
-@functools.cache
-def _smoothing() -> list[np.ndarray]:
-    """(points, points) along each axis, for every time: from values to the spline coefficients of exp(u A+) of them."""
+def _smoothed_rates() -> np.ndarray:
+    """((1 + NODES) K, points^3): spline coefficients of exp(u A+) A+ psi at T = 1."""
     axis = np.linspace(-_EXTENT, _EXTENT, _POINTS)
     jump = np.asarray(microfield.generator(jnp.asarray(axis, jnp.float32), jnp.ones((), jnp.float32)), np.float64).T
-    steps = [np.eye(_POINTS)] + [expm(FIRST * microfield.RATIO**j * jump) for j in range(microfield.NODES)]
-    return [spline_filter1d(step, order=3, axis=0, mode="mirror") for step in steps]
+    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(_POINTS, -1, 3)
+    fields = []
+    for slab in points:
+        gradient, hessian = derivatives(jnp.asarray(slab, jnp.float32))
+        fields.append(np.asarray(hessian[:, :3].sum(1)) - np.einsum("na,nak->nk", slab, np.asarray(gradient)))
+    field = np.stack(fields).reshape(_POINTS, _POINTS, _POINTS, -1)
+    out = []
+    for j in range(-1, microfield.NODES):
+        step = expm(FIRST * microfield.RATIO**j * jump) if j >= 0 else np.eye(_POINTS)
+        smooth = np.einsum("ai,bj,ck,ijkn->nabc", step, step, step, field, optimize=True)
+        for k in (1, 2, 3):
+            smooth = spline_filter1d(smooth, order=3, axis=k, mode="mirror")
+        out.append(smooth.reshape(len(TEST_FUNCTIONS), -1).astype(np.float32))
+    return np.concatenate(out)
 
 
 def _deposit(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """What spline coefficients have to be multiplied with for the average over particles, (points^3,)."""
+    """What `_smoothed_rates` has to be multiplied with for the average over particles, (points^3,)."""
     place = np.clip((c + _EXTENT) * (_POINTS - 1) / (2 * _EXTENT), 1.0, _POINTS - 2.001)
     cell = np.floor(place).astype(int)
     t = place - cell
@@ -174,7 +139,7 @@ def _deposit(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
         at = np.ravel_multi_index(tuple((cell + np.array([i, j, k]) - 1).T), (_POINTS,) * 3)
         share = splines[i, :, 0] * splines[j, :, 1] * splines[k, :, 2]
         total += np.bincount(at, weight * share, _POINTS**3)
-    return total / weight.sum()
+    return (total / weight.sum()).astype(np.float32)
 
 
 def pair_averages(c: np.ndarray, weight: np.ndarray, rounds: int, rng: np.random.Generator) -> np.ndarray:

@@ -17,9 +17,9 @@ from scipy.interpolate import CubicSpline
 from tqdm import tqdm
 
 from ddco_jax.buildup import Amplitude
-from ddco_jax.collisions.microfield import NODES, RATIO, REFERENCE, times
+from ddco_jax.collisions.microfield import NODES, RATIO, times
 from ddco_jax.learning import nodes
-from ddco_jax.learning.pairs import FIRST, microfield_averages, pair_averages, rates_of_all, rates_of_slow
+from ddco_jax.learning.pairs import FIRST, microfield_averages, pair_averages
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.test_functions import TEST_FUNCTIONS, VERSION
 from ddco_jax.settings import ConfigError
@@ -59,7 +59,7 @@ class Run(NamedTuple):
     averages: np.ndarray
     """(2, T, K, 3, nodes.COUNT)."""
     microfield: np.ndarray
-    """(T, 1 + NODES, 6 K + 9): `microfield_averages`."""
+    """(T, 1 + NODES, K): `microfield_averages`."""
     interpolation: np.ndarray
     """(I, 3, T): from snapshots to the Simpson points of each interval."""
     times: np.ndarray
@@ -218,12 +218,12 @@ def _averages(path: Path, data: xr.Dataset, rounds: int, cache: Path | None) -> 
 
 
 def _microfield(path: Path, data: xr.Dataset, cache: Path | None) -> np.ndarray:
-    """What the microfield does at all stored snapshots."""
+    """Rates by the microfield at all stored snapshots."""
 
     def make():
         return np.stack([microfield_averages(c, weight) for c, weight, _ in snapshots(data)])
 
-    return _cached(path, "microfield-", (EARLY, EVERY, FIRST, NODES, RATIO, REFERENCE), cache, make)
+    return _cached(path, "microfield-", (EARLY, EVERY, FIRST, NODES, RATIO), cache, make)
 
 
 def snapshots(data: xr.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray, np.random.Generator]]:
@@ -292,12 +292,8 @@ class Predictor(eqx.Module):
                 if amplitude.microfield is not None:
                     spread = jnp.zeros_like(share) if amplitude.spread is None else amplitude.spread
                     smoothing = times(spread, jnp.asarray(FIRST, share.dtype))
-                    averages = self.microfield if amplitude.slow is not None else rates_of_all(self.microfield)
-                    averages = jnp.einsum("iqn,iqt,tnm->iqm", smoothing, self.interpolation, averages)
-                    free = jnp.einsum("iq,iqk->ik", share * amplitude.microfield, rates_of_all(averages))
-                    if amplitude.slow is not None:
-                        slow = rates_of_slow(averages)
-                        free = free + jnp.einsum("iq,iqk->ik", share * amplitude.slow, slow)
+                    weights = (share * amplitude.microfield)[..., None] * smoothing
+                    free = jnp.einsum("iqn,iqt,tnk->ik", weights, self.interpolation, self.microfield)
             else:
                 shares = shares * amplitude
         instantaneous = jnp.einsum("htkam,bam->bhtk", self.averages, values)
