@@ -92,13 +92,21 @@ def microfield_averages(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
     A+ psi = T lap psi - c.grad psi, for F = exp(u A) f at u = 0 and at the times u of `collisions.microfield.times`
     from FIRST on; <c> = 0.
     """
-    gradient, hessian = (np.asarray(d, np.float64) for d in derivatives(jnp.asarray(c, jnp.float32)))
+    derivative = derivatives(jnp.asarray(c, jnp.float32))
     c = c - np.average(c, axis=0, weights=weight)
     T = np.average((c**2).sum(1), weights=weight) / 3
-    at_once = T * hessian[:, :3].sum(1) - np.einsum("na,nak->nk", c, gradient)
-    later = _smoothed_rates() @ _deposit(c / T**0.5, weight)
-    later = later.reshape(-1, len(TEST_FUNCTIONS))
-    return np.average(at_once, axis=0, weights=weight) + later - later[0]
+    at_once = np.average(_rates(c, *derivative, T), axis=0, weights=weight)
+    deposit = _deposit(c / T**0.5, weight).reshape(_POINTS, _POINTS, _POINTS)
+    # the smoothing acts on the few deposits instead of on the many fields
+    smooth = [np.einsum("ai,bj,ck,abc->ijk", m, m, m, deposit, optimize=True) for m in _smoothing()]
+    later = np.stack(smooth).reshape(len(smooth), -1).astype(np.float32) @ _fields()
+    return at_once + later - later[0]
+
+
+def _rates(c: np.ndarray, gradient, hessian, T: float = 1.0) -> np.ndarray:
+    """A+ psi (N, K) from the derivatives of psi at c (N, 3)."""
+    gradient, hessian = np.asarray(gradient, np.float64), np.asarray(hessian, np.float64)
+    return T * hessian[:, :3].sum(1) - np.einsum("na,nak->nk", c, gradient)
 
 
 FIRST = 0.002
@@ -108,28 +116,25 @@ _POINTS, _EXTENT = 48, 6.0
 
 
 @functools.cache
-def _smoothed_rates() -> np.ndarray:
-    """((1 + NODES) K, points^3): spline coefficients of exp(u A+) A+ psi at T = 1."""
+def _fields() -> np.ndarray:
+    """(points^3, K): A+ psi on the grid, at T = 1."""
+    axis = np.linspace(-_EXTENT, _EXTENT, _POINTS)
+    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(_POINTS, -1, 3)
+    slabs = [_rates(slab, *derivatives(jnp.asarray(slab, jnp.float32))) for slab in points]
+    return np.concatenate(slabs).astype(np.float32)
+
+
+@functools.cache
+def _smoothing() -> list[np.ndarray]:
+    """(points, points) along each axis, for every time: from values to the spline coefficients of exp(u A+) of them."""
     axis = np.linspace(-_EXTENT, _EXTENT, _POINTS)
     jump = np.asarray(microfield.generator(jnp.asarray(axis, jnp.float32), jnp.ones((), jnp.float32)), np.float64).T
-    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(_POINTS, -1, 3)
-    fields = []
-    for slab in points:
-        gradient, hessian = derivatives(jnp.asarray(slab, jnp.float32))
-        fields.append(np.asarray(hessian[:, :3].sum(1)) - np.einsum("na,nak->nk", slab, np.asarray(gradient)))
-    field = np.stack(fields).reshape(_POINTS, _POINTS, _POINTS, -1)
-    out = []
-    for j in range(-1, microfield.NODES):
-        step = expm(FIRST * microfield.RATIO**j * jump) if j >= 0 else np.eye(_POINTS)
-        smooth = np.einsum("ai,bj,ck,ijkn->nabc", step, step, step, field, optimize=True)
-        for k in (1, 2, 3):
-            smooth = spline_filter1d(smooth, order=3, axis=k, mode="mirror")
-        out.append(smooth.reshape(len(TEST_FUNCTIONS), -1).astype(np.float32))
-    return np.concatenate(out)
+    steps = [np.eye(_POINTS)] + [expm(FIRST * microfield.RATIO**j * jump) for j in range(microfield.NODES)]
+    return [spline_filter1d(step, order=3, axis=0, mode="mirror") for step in steps]
 
 
 def _deposit(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """What `_smoothed_rates` has to be multiplied with for the average over particles, (points^3,)."""
+    """What spline coefficients have to be multiplied with for the average over particles, (points^3,)."""
     place = np.clip((c + _EXTENT) * (_POINTS - 1) / (2 * _EXTENT), 1.0, _POINTS - 2.001)
     cell = np.floor(place).astype(int)
     t = place - cell
@@ -139,7 +144,7 @@ def _deposit(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
         at = np.ravel_multi_index(tuple((cell + np.array([i, j, k]) - 1).T), (_POINTS,) * 3)
         share = splines[i, :, 0] * splines[j, :, 1] * splines[k, :, 2]
         total += np.bincount(at, weight * share, _POINTS**3)
-    return (total / weight.sum()).astype(np.float32)
+    return total / weight.sum()
 
 
 def pair_averages(c: np.ndarray, weight: np.ndarray, rounds: int, rng: np.random.Generator) -> np.ndarray:
