@@ -92,10 +92,10 @@ def microfield_averages(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
     A+ psi = T lap psi - c.grad psi, for F = exp(u A) f at u = 0 and at the times u of `collisions.microfield.times`
     from FIRST on; <c> = 0.
     """
-    derivative = derivatives(jnp.asarray(c, jnp.float32))
+    gradient, hessian = derivatives(jnp.asarray(c, jnp.float32))
     c = c - np.average(c, axis=0, weights=weight)
     T = np.average((c**2).sum(1), weights=weight) / 3
-    at_once = np.average(_rates(c, *derivative, T), axis=0, weights=weight)
+    at_once = np.average(_rates(c, gradient, hessian, T), axis=0, weights=weight)
     deposit = _deposit(c / T**0.5, weight).reshape(_POINTS, _POINTS, _POINTS)
     # the smoothing acts on the few deposits instead of on the many fields
     smooth = [np.einsum("ai,bj,ck,abc->ijk", m, m, m, deposit, optimize=True) for m in _smoothing()]
