@@ -101,7 +101,7 @@ def _on_the_grid(kernel, points, reach=4.6):
     return np.array([D / unit / float(expected.D_star), eta / unit / float(expected.eta_star)])
 
 
-@pytest.mark.parametrize(("name", "points", "bound"), [("landau", 16, 0.06), ("ddco", 20, 0.03)])
+@pytest.mark.parametrize(("name", "points", "bound"), [("landau", 16, 0.06), ("ddco", 22, 0.03)])
 def test_the_operator_on_the_grid_has_the_same_coefficients(name, points, bound):
     assert (np.abs(_on_the_grid(load_kernel(name), points) - 1) < bound).all()
 
