@@ -65,6 +65,8 @@ def test_averages_between_the_snapshots():
     thinned = omega * weak_form.thinned(stored)["t_kept"].to_numpy()
     assert len(thinned) == 9 and thinned[-1] == omega * 2.4
     assert error(thinned) < 0.002
+    start = weak_form._interpolation(thinned, np.array([0.0, 1e-4])) @ np.sin(5 * thinned + 1)
+    assert abs(start[1] - start[0]) < 1e-6  # whatever the values are: a quench has zero slope, not 5 cos(1)
     assert error(omega * stored["t_kept"].to_numpy()[::2]) > 0.005  # and 0.05 with a free slope at t = 0
 
 
