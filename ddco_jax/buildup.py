@@ -46,13 +46,36 @@ class Amplitude(eqx.Module):
     """nu >= 0 of `collisions.microfield`: omega_p from a build-up, 1/t0 for the operator."""
     spread: Array | None = None
     """ell^2 of `collisions.microfield`, in squares of the thermal speed; None: a normally distributed microfield."""
+    crossing: Array | None = None
+    """s v_th/a: how many radii of its correlation hole a pair of |u| = v_th has come since the quench; with it nu is
+    that of pairs still within the hole (`near`)."""
+    edge: Array | None = None
+    """How sharp the edge of the hole is: p in [1 + x^p]^(-3/p)."""
+    progress: Array | None = None
+    """x = s/tau of the rise 1 - (1 + x^p)^(-2/p) of pairs of thermal |u|, where it is not part of the total: pairs that
+    have come farther are ahead.  The power 2 is that of free streaming."""
+    exponent: Array | None = None
+    """p of that rise."""
+    slowest: Array | None = None
+    """u0: the rise of pairs at rest is that of |u| = u0."""
+
+    def near(self, speed) -> Array:
+        """B(|u|): the gradient that is left of the force of a correlation hole after |u| s, over that in its middle.
+
+        Exact for free streaming at both ends: 1 within, (a/|u|s)^3 far outside, where the hole is one charge.
+        """
+        return (1 + _power(speed * self.crossing, self.edge)) ** (-3 / self.edge)
 
     def lag(self, speed) -> Array:
         """h at speeds that broadcast with the width."""
         return 1 / (1 + (speed / self.width) ** 2)
 
     def __call__(self, speed) -> Array:
-        return self.total * (1 - self.deficit * self.lag(speed))
+        amplitude = self.total * (1 - self.deficit * self.lag(speed))
+        if self.progress is None:
+            return amplitude
+        way = jnp.sqrt((speed**2 + self.slowest**2) / (THERMAL + self.slowest**2))
+        return amplitude * (1 - (1 + _power(way * self.progress, self.exponent)) ** (-2 / self.exponent))
 
     def in_units(self, plasma_frequency) -> "Amplitude":
         """With frequencies in 1/t0 instead of omega_p (1/t0)."""
@@ -61,10 +84,23 @@ class Amplitude(eqx.Module):
         return dataclasses.replace(self, microfield=self.microfield * plasma_frequency)
 
 
+THERMAL = 6.0
+"""Mean square of |u| (v_th), of any distribution."""
+
+
+def _power(x, p):
+    """x^p for x >= 0, with finite gradients at 0."""
+    positive = x > 0
+    return jnp.where(positive, jnp.where(positive, x, 1) ** p, 0)
+
+
 MEMORY = 20.0
 """1/omega_p: how long a quench differs from an aged plasma; longer than the quenches in the data, which do not tell."""
 RINGING = 25.0
 """1/omega_p: the longest life of the ringing, for the same reason."""
+EDGE = (1.0, 0.62, 0.09)
+"""Coefficients of ln p in powers of ln Gamma, of the edge of the correlation hole 1 - g(r) of the one-component plasma:
+fitted to the hypernetted-chain g(r), Gamma = 0.1 ... 3; B is off by at most 0.15 (Gamma = 0.1), 0.07 (0.4 ... 3)."""
 LASTING = 6.0
 """tau_F after which the microfield is forgotten."""
 GAUSS = tuple(((1 + x) / 2, w / 2) for x, w in np.array(np.polynomial.legendre.leggauss(12)).T.tolist())
@@ -100,6 +136,11 @@ class LearnedBuildup(eqx.Module):
     passing: Array | None = None
     """(3,): coefficients of ln tau_l (1/omega_p) in powers of ln Gamma, and ln p_l, in the factor of ell^2
     [1 + (s/tau_l)^2]^(-p_l/2): the tail of the microfield is that of the nearest neighbours, and they pass by."""
+    hole: Array | None = None
+    """(2,): coefficients of ln of the radius of the correlation hole over a: the force between two particles fades as
+    they leave each other's (`Amplitude.near`)."""
+    way: Array | None = None
+    """(1,): ln(u0/v_th): A rises with the way that a pair has come (`Amplitude`), not with age alone."""
 
     def __call__(self, age: Elementwise, gamma: Elementwise) -> Elementwise | Amplitude:
         x = jnp.log(jnp.clip(gamma, *GAMMA_RANGE))
@@ -110,6 +151,7 @@ class LearnedBuildup(eqx.Module):
         tau, p = jnp.exp(polynomial(self.time)), jnp.exp(polynomial(self.exponent))
         positive = age > 0
         ratio = jnp.where(positive, age, 1) / tau
+        ratio_of_rise = age / tau
         rise = jnp.where(positive, -jnp.expm1(-(ratio**p)), 0)
         relative = jnp.ones_like(rise)
         if self.overshoot is not None:
@@ -138,4 +180,15 @@ class LearnedBuildup(eqx.Module):
                 ratio = age * jnp.exp(-polynomial(self.passing[:2]))
                 power = jnp.exp(self.passing[2].astype(age.dtype))
                 spread = spread * jnp.exp(-power / 2 * jnp.log1p(ratio**2))
-        return Amplitude(total, slow, jnp.exp(width) + 0 * age, microfield, spread)
+        crossing = edge = progress = slowest = None
+        if self.hole is not None:
+            # a omega_p/v_th = (3 Gamma)^(1/2)
+            crossing = age * jnp.exp(-x / 2 - polynomial(self.hole)) / 3**0.5
+            edge = jnp.exp(sum(k * x**i for i, k in enumerate(EDGE)))
+        if self.way is not None:
+            total = relative + young * lead
+            progress, slowest = ratio_of_rise, jnp.exp(self.way[0].astype(age.dtype)) + 0 * age
+        return Amplitude(
+            total, slow, jnp.exp(width) + 0 * age, microfield, spread, crossing, edge, progress,
+            None if progress is None else p + 0 * age, slowest,
+        )  # fmt: skip

@@ -89,7 +89,13 @@ def test_training_finds_a_kernel_it_has_not_seen(rng, tmp_path, monkeypatch):
     monkeypatch.setattr("ddco_jax.learning.config.TrainConfig.paths", lambda self: [])
     # the synthetic plasma has no Green-Kubo coefficients, and its pairs build up alike
     settings = ["training.steps=150", "training.checkpoint_every=50", "kernel.width=8"]
-    settings += ["kernel.memory=false", "kernel.microfield=false", "kernel.passing=false"]
+    settings += [
+        "kernel.memory=false",
+        "kernel.microfield=false",
+        "kernel.passing=false",
+        "kernel.hole=false",
+        "kernel.way=false",
+    ]
     config = load_config("ddco", [*settings, "data.equilibrium=[]", "data.weak_coupling=[]"])
     first = build(config.kernel, config.seed)
     groups = stack(runs, jnp.float64)
@@ -209,6 +215,12 @@ def test_mistakes_in_a_training_config_are_named():
         load_config("ddco", ["kernel.memory=false"])
     with pytest.raises(ConfigError, match=r"kernel\.passing needs kernel\.microfield"):
         load_config("ddco", ["kernel.passing=true", "kernel.microfield=false"])
+    with pytest.raises(ConfigError, match=r"kernel\.hole needs kernel\.microfield"):
+        load_config("ddco", ["kernel.passing=false", "kernel.hole=true", "kernel.microfield=false"])
+    with pytest.raises(ConfigError, match=r"kernel\.way needs kernel\.memory"):
+        load_config(
+            "ddco", ["kernel.way=true", *(f"kernel.{k}=false" for k in ("memory", "microfield", "passing", "hole"))]
+        )
     assert dataclasses.is_dataclass(TEST_FUNCTIONS)
 
 

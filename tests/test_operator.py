@@ -237,12 +237,16 @@ def test_amplitude_and_cells_at_once(rng):
 NU = jnp.array([0.7, 0.2])
 
 
+HOLE = {"crossing": jnp.array([0.6, 2.0]), "edge": jnp.array([2.0, 4.0])}
+
+
+@pytest.mark.parametrize("hole", [{}, HOLE], ids=["everywhere", "hole"])
 @pytest.mark.parametrize("spread", [None, jnp.array([0.6, 4.0])], ids=["normal", "spread"])
 @pytest.mark.parametrize("differences", ["central", "compact", "fourth"])
-def test_diffusion_in_the_microfield_by_itself(rng, differences, spread):
+def test_diffusion_in_the_microfield_by_itself(rng, differences, spread, hole):
     """Conservation to rounding and entropy for any f, nothing for a Maxwellian, the bracket symmetric and >= 0."""
     grid = PhaseGrid(1.0, 2, (2.0, 2.2, 2.4), (7, 6, 8))
-    alone = Amplitude(jnp.zeros(2), jnp.zeros(2), jnp.ones(2), NU, spread)
+    alone = Amplitude(jnp.zeros(2), jnp.zeros(2), jnp.ones(2), NU, spread, **hole)
     op = CollisionOperator(grid, make("shared", rng), differences=differences)
     f = random_positive(rng, grid.shape)
     c = op(f, alone)
@@ -310,6 +314,21 @@ def test_diffusion_in_the_microfield_is_that_of_the_formula():
     assert errors[1] < 0.06 and np.log2(errors[0] / errors[1]) > 1.8
 
 
+def test_the_microfield_of_pairs_still_in_each_other_s_hole(rng):
+    """nu of every velocity against the double sum over pairs, on a grid that is no cube."""
+    grid = PhaseGrid(1.0, 1, (2.0, 2.2, 2.4), (7, 6, 8))
+    f = random_positive(rng, grid.nv)
+    cell = jax.tree.map(lambda a: a[0], Amplitude(*jnp.zeros((2, 1)), jnp.ones(1), jnp.ones(1), None, *HOLE.values()))
+    found = microfield.share_near(f, cell.near(spectral.offset_speeds(grid, f.dtype)))
+    v = np.stack(np.meshgrid(*grid.velocities, indexing="ij"), -1).reshape(-1, 3)
+    u = np.linalg.norm(v[:, None] - v[None], axis=-1)
+    B = (1 + (0.6 * u) ** 2.0) ** (-3 / 2.0)
+    np.testing.assert_allclose(found.reshape(-1), B @ f.reshape(-1) / jnp.sum(f), rtol=1e-12)
+    far = cell.near(jnp.asarray(1e3))
+    assert far == pytest.approx((0.6e3) ** -3, rel=1e-4) and cell.near(jnp.asarray(0.0)) == 1
+    assert jnp.isfinite(jax.grad(cell.near)(jnp.asarray(0.0)))
+
+
 def test_an_amplitude_of_relative_speed(rng):
     """It multiplies omega: conservation to rounding, entropy, spectral = direct; at a constant it multiplies C."""
     grid = PhaseGrid(1.0, 2, (2.0, 2.2, 2.4), (7, 6, 8))
@@ -326,6 +345,9 @@ def test_an_amplitude_of_relative_speed(rng):
     for invariant in (np.ones_like(v[0]), *v, sum(w**2 for w in v)):
         assert np.all(np.abs(np.sum(invariant * c, (1, 2, 3))) < 1e-14 * np.sum(np.abs(invariant * c), (1, 2, 3)))
     assert np.all(jnp.sum(c * jnp.log(f), (1, 2, 3)) < 0)
+    far = dataclasses.replace(slow, progress=jnp.array([0.5, 2.0]), exponent=jnp.array([1.5, 3.0]), slowest=0.3 * NU)
+    assert np.max(np.abs(op(f, far) - oracle(f, far))) < 1e-12 * np.max(np.abs(c))
+    assert np.max(np.abs(op(f, far) - c)) > 0.05 * np.max(np.abs(c))
     even = Amplitude(slow.total, 0 * slow.deficit, slow.width)
     np.testing.assert_allclose(op(f, even), op(f, slow.total), rtol=0, atol=1e-14 * np.max(np.abs(c)))
     aged = kernels.Scaled(kernel, jax.tree.map(lambda a: a[0], slow))

@@ -14,7 +14,7 @@ from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solv
 from ddco_jax.kernels import store
 from ddco_jax.kernels.store import load_ensemble, load_kernel, load_learned
 from ddco_jax.learning import weak_form
-from ddco_jax.learning.pairs import microfield_averages
+from ddco_jax.learning.pairs import microfield_averages, microfield_rates
 from ddco_jax.learning.recompress import distance, eigenvalues, thermal_eigenvalues
 from ddco_jax.learning.train import stack
 from ddco_jax.learning.weak_form import load_run
@@ -191,7 +191,10 @@ def test_a_quench_begins_as_the_microfield_says(start):
     for gamma in (0.8, 1.3, 1.95):
         data = open_dataset(HELD_OUT / f"gamma_{gamma}_{start}.nc").isel(replicate=0, x=0)
         # the term at the quench and at the next stored snapshot, linear between them
-        at = [microfield_averages(c, w)[0] for c, w, _ in weak_form.snapshots(data.isel(t_kept=slice(0, 2)))]
+        at = [
+            microfield_rates(microfield_averages(c, w)[0].sum(0))
+            for c, w, _ in weak_form.snapshots(data.isel(t_kept=slice(0, 2)))
+        ]
         s = np.linspace(0, float(data["t"][1]), 101) * float(data.attrs["plasma_frequency"])
         share = (s / (float(data["t_kept"][1]) * float(data.attrs["plasma_frequency"])))[:, None]
         rate = np.mean(s[:, None] / 3 * (at[0] * (1 - share) + at[1] * share), axis=0)

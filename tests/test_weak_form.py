@@ -121,35 +121,46 @@ def test_symmetrising_keeps_what_the_start_keeps(rng, start):
 
 
 def test_diffusion_in_the_microfield_against_moments(rng):
-    """<T lap psi - c.grad psi> of monomials."""
+    """<T lap psi - c.grad psi> of monomials, momentum and energy standing still whatever is near."""
     c = rng.normal(size=(4000, 3)) * np.sqrt([1 / 3, 4 / 3, 4 / 3])
     weight = rng.uniform(0.5, 1.5, 4000)
-    found = pairs.microfield_averages(c, weight)[0]
+    averages = pairs.microfield_averages(c, weight)[0]
+    found = pairs.microfield_rates(averages.sum(0))
     c = c - np.average(c, axis=0, weights=weight)
     T = np.average((c**2).sum(1), weights=weight) / 3
     x2, x4 = (np.average(c[:, 0] ** k, weights=weight) for k in (2, 4))
     name = TEST_FUNCTIONS.names.index
     assert found[name("cx^2 cy^0 cz^0")] == pytest.approx(2 * (T - x2), rel=1e-5)
     assert found[name("cx^4 cy^0 cz^0")] == pytest.approx(12 * T * x2 - 4 * x4, rel=0.05)  # psi is of c, not c - <c>
+    near = rng.uniform(0, 1, len(nodes.NEAR))
+    some = np.einsum("m,mkx->kx", near, averages)
+    rates = pairs.microfield_rates(some)
+    x, y = name("cx^2 cy^0 cz^0"), name("cx^0 cy^2 cz^0")
+    # symmetry of the start: cz^2 as cy^2; the sum of all three is the energy
+    assert abs(rates[x] + 2 * rates[y]) < 0.1 * abs(rates[x]) and abs(rates[x]) > 0.05
 
 
 def test_jumps_in_the_microfield_are_those_of_the_operator(rng):
     """What is learned from is what the solver does: rates of all test functions, from particles and on the grid."""
     widths, n = np.array([0.5, 1.25, 1.25]), 100_000
     found = pairs.microfield_averages(rng.normal(size=(n, 3)) * np.sqrt(widths), np.ones(n))
+    everywhere, half = np.ones(len(nodes.NEAR)), (1 + (nodes.NEAR / 2) ** 2.5) ** (-3 / 2.5)
     grid = PhaseGrid(1.0, 1, (5.0, 6.2, 6.2), (44, 40, 40))
     c = np.stack(np.meshgrid(*grid.velocities, indexing="ij"), -1)
     f = jnp.asarray(np.exp(-np.sum(c**2 / widths, -1) / 2) / np.prod(2 * np.pi * widths) ** 0.5)[None]
     psi, one, rates = TEST_FUNCTIONS(c), jnp.ones(1), []
-    for spread in (0.0, 0.3, 3.0):
-        alone = Amplitude(0 * one, 0 * one, one, one, spread * one)
+    for spread, near in ((0.0, everywhere), (0.3, everywhere), (3.0, everywhere), (0.3, half)):
+        hole = {} if near is everywhere else {"crossing": one / 2, "edge": 2.5 * one}
+        alone = Amplitude(0 * one, 0 * one, one, one, spread * one, **hole)
         change = np.asarray(CollisionOperator(grid, kernels.Landau(0.0))(f, alone))[0]
         rates.append(np.einsum("xyz,xyzk->k", change, psi) * grid.dv3)
-        predicted = microfield.times(jnp.asarray(spread), jnp.asarray(pairs.FIRST)) @ found
+        smoothing = microfield.times(jnp.asarray(spread), jnp.asarray(pairs.FIRST))
+        predicted = pairs.microfield_rates(np.einsum("n,m,nmkx->kx", smoothing, near, found))
         scale = np.sqrt(np.mean(rates[-1] ** 2))
         assert np.sqrt(np.mean((predicted - rates[-1]) ** 2)) < 0.03 * scale
     moved = [np.sqrt(np.mean((r - rates[0]) ** 2) / np.mean(rates[0] ** 2)) for r in rates[1:]]
     assert moved[0] > 0.05 and moved[1] > 0.3  # jumps matter
+    assert np.sqrt(np.mean((rates[3] - rates[1]) ** 2) / np.mean(rates[1] ** 2)) > 0.3  # so does the hole
 
 
 def test_a_quench_begins_with_diffusion_in_the_microfield():
@@ -172,9 +183,10 @@ def test_a_quench_begins_with_diffusion_in_the_microfield():
         assert jnp.isfinite(slope(ONE * 0))
 
 
-def test_rates_with_an_amplitude_of_relative_speed_are_those_of_the_scaled_kernel(rng):
-    """The sum of products of age and speed that makes them cheap, against omega scaled at one age."""
-    model = build(KernelSection(memory=True, overshoot=True), 3)
+@pytest.mark.parametrize("way", [False, True])
+def test_rates_with_an_amplitude_of_relative_speed_are_those_of_the_scaled_kernel(rng, way):
+    """The sums over the knots of |u| that make them cheap, against omega scaled at one age."""
+    model = build(KernelSection(memory=True, overshoot=True, way=way), 3)
     buildup = model.buildup
     run = synthetic(rng, model.kernel, 1.3, "bimaxwellian")
     predictor = weak_form.Predictor.of(run._replace(times=np.full_like(run.times, 0.7)), jnp.float64)
@@ -186,8 +198,16 @@ def test_rates_with_an_amplitude_of_relative_speed_are_those_of_the_scaled_kerne
     quenched = dataclasses.replace(buildup, microfield=free, passing=jnp.array([-0.5, 0.4, 0.3]))
     more = predictor.rates(model.kernel, quenched) - found
     a = quenched(0.7 * ONE, 1.3 * ONE)
-    expected = a.microfield * (microfield.times(a.spread, jnp.asarray(pairs.FIRST)) @ run.microfield[0])
+    smoothing = microfield.times(a.spread, jnp.asarray(pairs.FIRST))
+    expected = a.microfield * pairs.microfield_rates(jnp.einsum("n,nmkx->kx", smoothing, run.microfield[0]))
     np.testing.assert_allclose(more[0], jnp.broadcast_to(expected, more[0].shape), atol=1e-6)
+    fading = dataclasses.replace(quenched, hole=jnp.zeros(2))
+    near = fading(0.7 * ONE, 1.3 * ONE).near(jnp.asarray(nodes.NEAR))
+    assert near[0] == 1 and 0 < near[-1] < 0.2 and np.all(np.diff(near) < 0)
+    expected = pairs.microfield_rates(jnp.einsum("n,m,nmkx->kx", smoothing, near, run.microfield[0]))
+    less = predictor.rates(model.kernel, fading) - found
+    np.testing.assert_allclose(less[0], jnp.broadcast_to(a.microfield * expected, less[0].shape), atol=1e-6)
+    assert jnp.abs(less - more).max() > 0.1 * jnp.abs(more).max()
 
 
 def test_decay_of_anisotropy_counts_the_relative_error_of_a_forward_solution(rng):

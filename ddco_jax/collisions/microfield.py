@@ -32,6 +32,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ddco_jax._types import Array, Scalar, VelocityDistribution, VelocityVector
+from ddco_jax.collisions import transforms
 from ddco_jax.collisions.differences import Forces
 
 SHAPE = 0.25
@@ -56,14 +57,29 @@ def _project(f: VelocityDistribution, velocity: VelocityVector, q: VelocityVecto
     return c, mean(q), jnp.sum(share * q * c) / jnp.sum(share * c**2)
 
 
-def microfield_flux(f: VelocityDistribution, velocity: VelocityVector, q: VelocityVector, diffusion) -> VelocityVector:
-    """p = diffusion f (q - Q q) for a force q = D- h of one cell, Q the projection on {1, v} in the f-weighted product.
+def share_near(f: VelocityDistribution, octant: VelocityDistribution) -> VelocityDistribution:
+    """The average of B(|v - v'|) over v' of f, B <= 1 given at the non-negative offsets of the grid."""
+    even = (0, 0, 0)
+    spectra = transforms.forward(f[None])[:, :, 0]
+    product = jax.vmap(lambda k, field: transforms.multiply(k, even, field))(
+        transforms.kernel_spectrum(octant, even), spectra
+    )
+    near = transforms.inverse(product[:, :, None])[0] / jnp.sum(f)
+    return jnp.clip(near, jnp.finfo(f.dtype).eps, 1)  # but for rounding it is
 
-    For h = log f of infinite resolution, Q q = -c m/kT.  Taking the projection instead conserves momentum and energy
-    to rounding on any grid, vanishes for discrete Maxwellians, and leaves sum q.p = diffusion |q - Q q|^2 >= 0.
+
+def microfield_flux(
+    f: VelocityDistribution, velocity: VelocityVector, q: VelocityVector, diffusion, near=1.0
+) -> VelocityVector:
+    """p = diffusion near f (q - Q q) for a force q = D- h of one cell, Q the projection on {1, v} in the (near f)-
+    weighted product; near is a field > 0, or 1.
+
+    For h = log f of infinite resolution and near = 1, Q q = -c m/kT.  Taking the projection instead conserves momentum
+    and energy to rounding on any grid, vanishes for discrete Maxwellians, and leaves sum q.p >= 0: it is
+    |q - Q q|^2 in that product.
     """
-    c, mean, drag = _project(f, velocity, q)
-    return diffusion * f * (q - mean - drag * c)
+    c, mean, drag = _project(near * f, velocity, q)
+    return diffusion * near * f * (q - mean - drag * c)
 
 
 def smoothed(

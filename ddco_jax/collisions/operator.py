@@ -12,7 +12,7 @@ from ddco_jax._types import Array, Distribution, Float, Profile, Scalar, Velocit
 from ddco_jax.buildup import Amplitude
 from ddco_jax.collisions import direct, spectral
 from ddco_jax.collisions.differences import Forces, curvature, curvature_divergence, divergence, gradient
-from ddco_jax.collisions.microfield import microfield_flux, producing, smoothed
+from ddco_jax.collisions.microfield import microfield_flux, producing, share_near, smoothed
 from ddco_jax.grid import PhaseGrid
 from ddco_jax.kernels import Kernel, Scaled
 from ddco_jax.moments import compute_moments
@@ -112,13 +112,25 @@ class CollisionOperator(eqx.Module):
                 fluxes = spectral.collision_flux(self.grid, separable, positive, forces, drift)
         if amplitude is None or amplitude.microfield is None:
             return fluxes
-        c, diffusion = spectral.peculiar_velocity(self.grid, drift, f.dtype), amplitude.microfield * temperature
-        free = jax.tree.map(lambda q: microfield_flux(positive, c, q, diffusion), forces)
-        if amplitude.spread is not None:
-            F = smoothed(positive, c, forces.gradient, temperature, amplitude.spread)
-            later = jax.tree.map(lambda q: microfield_flux(F, c, q, diffusion), self.forces(jnp.log(F)))
-            free = producing(forces, later, free)
+        with jax.named_scope("microfield"):
+            free = self._microfield_flux(positive, forces, amplitude, drift, temperature)
         return jax.tree.map(operator.add, fluxes, free)
+
+    def _microfield_flux(self, f, forces: Forces, amplitude: Amplitude, drift, temperature) -> Forces:
+        """The fluxes of one cell by diffusion in the microfield."""
+        c, diffusion = spectral.peculiar_velocity(self.grid, drift, f.dtype), amplitude.microfield * temperature
+        near: Array | float = 1.0
+        if amplitude.crossing is not None:
+            speed = spectral.offset_speeds(self.grid, f.dtype) / jnp.sqrt(temperature)
+            near = share_near(f, amplitude.near(speed))
+
+        def flux(f, forces):
+            return jax.tree.map(lambda q: microfield_flux(f, c, q, diffusion, near), forces)
+
+        if amplitude.spread is None:
+            return flux(f, forces)
+        F = smoothed(f, c, forces.gradient, temperature, amplitude.spread)
+        return producing(forces, flux(F, self.forces(jnp.log(F))), flux(f, forces))
 
     def dissipation(self, f: VelocityDistribution, a: VelocityDistribution, b: VelocityDistribution) -> Scalar:
         """The bracket (7) of one cell, per unit length, from the functional derivatives dA/df and dB/df."""

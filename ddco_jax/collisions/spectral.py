@@ -344,6 +344,12 @@ def peculiar_velocity(grid: PhaseGrid, drift, dtype) -> VelocityVector:
     return jnp.stack(jnp.meshgrid(*axes, indexing="ij"))
 
 
+def offset_speeds(grid: PhaseGrid, dtype) -> VelocityDistribution:
+    """|u| at the non-negative offsets of the velocity grid."""
+    axes = [np.arange(n) * dv for n, dv in zip(grid.nv, grid.dv, strict=True)]
+    return jnp.asarray(np.sqrt(sum(u**2 for u in np.meshgrid(*axes, indexing="ij"))), dtype)
+
+
 def _norm(c: VelocityVector) -> VelocityDistribution:
     """|c|, with a zero gradient at c = 0."""
     square = jnp.sum(c**2, 0)

@@ -53,13 +53,20 @@ class KernelSection(Section):
     """With memory: a quench begins with the diffusion in the microfield (`collisions.microfield`)."""
     passing: bool = False
     """With microfield: its tail grows more slowly once the nearest neighbours have passed by."""
+    hole: bool = False
+    """With microfield: the force between two particles fades as they leave each other's correlation hole."""
+    way: bool = False
+    """With memory: A rises with the way |u| s that a pair has come."""
 
     @model_validator(mode="after")
     def _needs_memory(self):
         if self.microfield and not (self.buildup and self.memory):
             raise ValueError("kernel.microfield needs kernel.buildup and kernel.memory")
-        if self.passing and not self.microfield:
-            raise ValueError("kernel.passing needs kernel.microfield")
+        for name in ("passing", "hole"):
+            if getattr(self, name) and not self.microfield:
+                raise ValueError(f"kernel.{name} needs kernel.microfield")
+        if self.way and not self.memory:
+            raise ValueError("kernel.way needs kernel.memory")
         return self
 
 
@@ -96,8 +103,17 @@ def build(section: KernelSection, seed: int) -> Learned:
         slope = 1.0 if section.passing else 0.5  # of ln b; 1.5 for independent pairs
         forces = jnp.array([[0.0, 0.3, 0.0], [0.5, 0.0, 0.0], [-1.2, slope, 0.0]], jnp.float32)
         passing = jnp.array([-0.7, 0.5, 0.7], jnp.float32)
+        if section.hole:
+            forces = forces.at[:2, :2].set(jnp.array([[0.9, 0.0], [0.4, 0.0]], jnp.float32))
         fields = forces if section.microfield else None, passing if section.passing else None
-        buildup = LearnedBuildup(*parts, *fields)
+        if section.way:
+            parts = (jnp.array([0.0, 0.4, 0.0], jnp.float32), jnp.array([1.0, 0.2], jnp.float32), *parts[2:])
+        buildup = LearnedBuildup(
+            *parts,
+            *fields,
+            jnp.zeros(2, jnp.float32) if section.hole else None,
+            jnp.array([-1.0], jnp.float32) if section.way else None,
+        )
     return Learned(kernel, buildup)
 
 

@@ -18,6 +18,8 @@ RELATIVE = np.array([0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0, 3.75, 4.5, 6.0, 8.0
 """Knots of |u|, v_th; beyond the last one weights are taken as there."""
 PECULIAR = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.25, 4.0, 5.5])
 """Knots of |c| and |c'|."""
+NEAR = np.array([0.0, 0.25, 0.5, 0.8, 1.15, 1.6, 2.1, 2.8, 3.7, 5.5])
+"""Knots of |u| for what is left of the microfield of pairs (`buildup.Amplitude.near`)."""
 SMALLEST = 1e-6
 """Stands for |u| = 0, where a kernel may be infinite."""
 PAIRS = np.array([(j, k) for j in range(len(PECULIAR)) for k in range(j, len(PECULIAR))])
@@ -39,14 +41,14 @@ def speeds() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @functools.cache
 def _coefficients(which: str) -> tuple[np.ndarray, np.ndarray]:
     """Knots, and the cubics of all cardinal splines (4, intervals, knots); even functions of |c| start flat."""
-    knots = {"u": RELATIVE, "c": PECULIAR}[which]
+    knots = {"u": RELATIVE, "c": PECULIAR, "near": NEAR}[which]
     flat = (1, np.zeros(len(knots)))
     ends = "not-a-knot" if which == "u" else (flat, flat)
     return knots, CubicSpline(knots, np.eye(len(knots)), bc_type=ends).c
 
 
 def cardinal(which: str, speed, derivative: bool = False):
-    """All cardinal splines of an axis ("u" or "c") at speeds (P,), (P, knots); constant beyond the last knot."""
+    """All cardinal splines of an axis ("u", "c", "near") at speeds (P,), (P, knots); constant beyond the last knot."""
     knots, coefficients = _coefficients(which)
     last = jnp.asarray(knots[-1], speed.dtype)
     inside = speed < last

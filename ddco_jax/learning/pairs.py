@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from scipy import fft
 from scipy.linalg import expm
-from scipy.ndimage import spline_filter1d
+from scipy.ndimage import correlate1d, spline_filter1d
 
 from ddco_jax.collisions import microfield
 from ddco_jax.learning import nodes
@@ -87,26 +88,59 @@ def average(c, weight, gradient, hessian, partner):
     return jnp.stack(out, axis=1)
 
 
+CONSERVED = 4
+"""c_x, c_y, c_z and c^2/2, which come after the test functions in the averages of the microfield."""
+
+
 def microfield_averages(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Rates (1 + NODES, K) of the test functions by diffusion in the microfield at nu = 1, <A+ psi>_F with
-    A+ psi = T lap psi - c.grad psi, for F = exp(u A) f at u = 0 and at the times u of `collisions.microfield.times`
-    from FIRST on; <c> = 0.
+    """What the rates of the test functions psi by diffusion in the microfield are made of, (1 + NODES, near, K + 4, 5).
+
+    Averages over c of F = exp(u A) f, at u = 0 and at the times u of `collisions.microfield.times` from FIRST on, and
+    over c' of f, of T div(phi grad psi), phi d psi/dc_a and phi c.grad psi, for every phi(|c - c'|) of the cardinal
+    splines of `nodes.NEAR`, which add up to 1.  The four functions after the test functions are those that
+    `microfield_rates` conserves.
     """
-    gradient, hessian = derivatives(jnp.asarray(c, jnp.float32))
     c = c - np.average(c, axis=0, weights=weight)
     T = np.average((c**2).sum(1), weights=weight) / 3
-    at_once = np.average(_rates(c, gradient, hessian, T), axis=0, weights=weight)
-    deposit = _deposit(c / T**0.5, weight).reshape(_POINTS, _POINTS, _POINTS)
+    deposit = _deposit(c, weight).reshape(_POINTS, _POINTS, _POINTS)
     # the smoothing acts on the few deposits instead of on the many fields
-    smooth = [np.einsum("ai,bj,ck,abc->ijk", m, m, m, deposit, optimize=True) for m in _smoothing()]
-    later = np.stack(smooth).reshape(len(smooth), -1).astype(np.float32) @ _fields()
-    return at_once + later - later[0]
+    F = np.stack([np.einsum("ai,bj,ck,abc->ijk", m, m, m, deposit, optimize=True) for m in _smoothing()])
+    F = F.reshape(len(F), -1).astype(np.float32)
+    near, slopes = _near(F[0].reshape(_POINTS, _POINTS, _POINTS))
+    laplacian, gradient, along = _fields()
+
+    def averages(values, fields):
+        """Over all F, of products of one of the values (near, points) and one of the fields (points, K)."""
+        return ((F[:, None] * values).reshape(-1, values.shape[-1]) @ fields).reshape(len(F), len(values), -1)
+
+    divergence = averages(near, laplacian) + sum(averages(slopes[a], gradient[a]) for a in range(3))
+    parts = [T * divergence, *(averages(near, gradient[a]) for a in range(3)), averages(near, along)]
+    found = np.stack(parts, axis=-1)
+    # narrow shells are not resolved by the grid: what they lack without smoothing at nu = 1 is known from the particles
+    at_once = np.average(_rates(c, *derivatives(jnp.asarray(c, jnp.float32)), T), axis=0, weights=weight)
+    lacking = at_once - np.asarray(microfield_rates(found[0].sum(0)))
+    shares = found[0, :, -CONSERVED, 1] / found[0, :, -CONSERVED, 1].sum()
+    found[:, :, :-CONSERVED, 0] += shares[:, None] * lacking
+    return found
 
 
-def _rates(c: np.ndarray, gradient, hessian, T: float = 1.0) -> np.ndarray:
-    """A+ psi (N, K) from the derivatives of psi at c (N, 3)."""
+def _rates(c: np.ndarray, gradient, hessian, T: float) -> np.ndarray:
+    """T lap psi - c.grad psi (N, K) from the derivatives of psi at c (N, 3)."""
     gradient, hessian = np.asarray(gradient, np.float64), np.asarray(hessian, np.float64)
     return T * hessian[:, :3].sum(1) - np.einsum("na,nak->nk", c, gradient)
+
+
+def microfield_rates(averages):
+    """Rates (..., K) of the test functions from the `microfield_averages` (..., K + 4, 5) summed with the weights of F
+    and B: those of div <B>_f' F (T q + alpha + beta c), with alpha and beta such that momentum and energy stay.
+    """
+    free, at_rest, along = averages[..., 0], averages[..., 1:4], averages[..., 4]
+    P, E = free[..., -4:-1], free[..., -1]
+    N, C, Q = at_rest[..., -4, :1], along[..., -4:-1], along[..., -1]
+    beta = (E - jnp.sum(P * C, -1) / N[..., 0]) / (Q - jnp.sum(C * C, -1) / N[..., 0])
+    alpha = (P - beta[..., None] * C) / N
+    rates = free - jnp.einsum("...ka,...a->...k", at_rest, alpha) - beta[..., None] * along
+    return rates[..., :-CONSERVED]
 
 
 FIRST = 0.002
@@ -116,12 +150,41 @@ _POINTS, _EXTENT = 48, 6.0
 
 
 @functools.cache
-def _fields() -> np.ndarray:
-    """(points^3, K): A+ psi on the grid, at T = 1."""
+def _fields() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """lap psi (points^3, K + 4), grad psi (3, points^3, K + 4) and c.grad psi on the grid."""
     axis = np.linspace(-_EXTENT, _EXTENT, _POINTS)
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(_POINTS, -1, 3)
-    slabs = [_rates(slab, *derivatives(jnp.asarray(slab, jnp.float32))) for slab in points]
-    return np.concatenate(slabs).astype(np.float32)
+    slabs = [derivatives(jnp.asarray(slab, jnp.float32)) for slab in points]
+    gradient, hessian = (np.concatenate([np.asarray(slab[k]) for slab in slabs]) for k in (0, 1))
+    c = points.reshape(-1, 3).astype(np.float32)
+    conserved = np.concatenate([np.broadcast_to(np.eye(3, dtype=np.float32), (len(c), 3, 3)), c[:, :, None]], -1)
+    gradient = np.concatenate([gradient, conserved], axis=-1)
+    laplacian = np.concatenate([hessian[:, :3].sum(1), 0 * c, 3 + 0 * c[:, :1]], axis=-1)
+    return laplacian, np.ascontiguousarray(gradient.transpose(1, 0, 2)), np.einsum("na,nak->nk", c, gradient)
+
+
+@functools.cache
+def _near_spectra() -> np.ndarray:
+    """Fourier transforms of phi_m(|u|) at all offsets of the grid."""
+    step = 2 * _EXTENT / (_POINTS - 1)
+    offsets = np.fft.ifftshift(np.arange(-_POINTS, _POINTS)) * step
+    square = sum(u**2 for u in np.meshgrid(offsets, offsets, offsets, indexing="ij"))
+    phi = np.asarray(nodes.cardinal("near", jnp.asarray(np.sqrt(square).ravel(), jnp.float32)))
+    return fft.rfftn(phi.T.reshape(-1, *square.shape), axes=(1, 2, 3))
+
+
+_SLOPE = np.array([-1.0, 9.0, -45.0, 0.0, 45.0, -9.0, 1.0]) / 60
+"""Of sixth order: nu is as smooth as f averaged over the width of phi_m."""
+
+
+def _near(f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """<phi_m> over f' (near, points^3), and its gradient (3, near, points^3)."""
+    spectra, shape = _near_spectra(), (2 * _POINTS,) * 3
+    padded = fft.irfftn(spectra * fft.rfftn(f, shape), shape, axes=(1, 2, 3))
+    near = padded[:, :_POINTS, :_POINTS, :_POINTS]
+    step = 2 * _EXTENT / (_POINTS - 1)
+    slopes = [correlate1d(near, _SLOPE / step, axis=a, mode="nearest") for a in (1, 2, 3)]
+    return near.reshape(len(near), -1), np.stack(slopes).reshape(3, len(near), -1)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from ddco_jax.buildup import Amplitude
 from ddco_jax.collisions.microfield import NODES, RATIO, times
 from ddco_jax.learning import nodes
-from ddco_jax.learning.pairs import FIRST, microfield_averages, pair_averages
+from ddco_jax.learning.pairs import FIRST, microfield_averages, microfield_rates, pair_averages
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.test_functions import TEST_FUNCTIONS, VERSION
 from ddco_jax.settings import ConfigError
@@ -59,7 +60,7 @@ class Run(NamedTuple):
     averages: np.ndarray
     """(2, T, K, 3, nodes.COUNT)."""
     microfield: np.ndarray
-    """(T, 1 + NODES, K): `microfield_averages`."""
+    """(T, 1 + NODES, near, K + 4, 5): `microfield_averages`."""
     interpolation: np.ndarray
     """(I, 3, T): from snapshots to the Simpson points of each interval."""
     times: np.ndarray
@@ -223,7 +224,7 @@ def _microfield(path: Path, data: xr.Dataset, cache: Path | None) -> np.ndarray:
     def make():
         return np.stack([microfield_averages(c, weight) for c, weight, _ in snapshots(data)])
 
-    return _cached(path, "microfield-", (EARLY, EVERY, FIRST, NODES, RATIO), cache, make)
+    return _cached(path, "microfield-", ("near", EARLY, EVERY, FIRST, NODES, RATIO, nodes.NEAR), cache, make)
 
 
 def snapshots(data: xr.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray, np.random.Generator]]:
@@ -257,6 +258,7 @@ class Predictor(eqx.Module):
 
     averages: jnp.ndarray
     microfield: jnp.ndarray
+    """(I, 3, 1 + NODES, near, K + 4, 5): `microfield_averages` at the Simpson points."""
     interpolation: jnp.ndarray
     times: jnp.ndarray
     rate: jnp.ndarray
@@ -271,33 +273,40 @@ class Predictor(eqx.Module):
     @classmethod
     def of(cls, run: Run, dtype) -> "Predictor":
         """The arrays of a run in one precision."""
-        names = [name for name in Run._fields if name not in ("name", "start")]
-        return cls(**{name: jnp.asarray(getattr(run, name), dtype) for name in names})
+        names = [name for name in Run._fields if name not in ("name", "start", "microfield")]
+        microfield = np.einsum("iqt,tnmkx->iqnmkx", run.interpolation, run.microfield, optimize=True)
+        return cls(microfield=jnp.asarray(microfield, dtype), **{n: jnp.asarray(getattr(run, n), dtype) for n in names})
 
     def rates(self, kernel, buildup=None):
         """Predicted rates (2, I, K) per omega_p t, from the two independent halves of the pair averages."""
         values = nodes.kernel_values(kernel, self.density, self.temperature, self.plasma_frequency)
-        values = values.astype(self.averages.dtype)[None]
+        values = values.astype(self.averages.dtype).reshape(3, len(nodes.RELATIVE), -1)
+        by_speed = self.averages.reshape(*self.averages.shape[:-1], *values.shape[1:])
+        by_speed = jnp.sum(by_speed * values, axis=(3, 5))  # twenty times as fast as einsum
         share = jnp.asarray([weight for _, weight in SIMPSON], self.averages.dtype) * jnp.ones_like(self.times)
-        shares, free = share[None], jnp.zeros_like(self.rate)
+        free = jnp.zeros_like(self.rate)
+        shares = share[..., None] * jnp.ones(len(nodes.RELATIVE), share.dtype)
         if buildup is not None:
-            gamma = jnp.broadcast_to(self.gamma, self.times.shape)
-            amplitude = buildup(self.times, gamma)
+            amplitude = buildup(self.times, jnp.broadcast_to(self.gamma, self.times.shape))
             if isinstance(amplitude, Amplitude):
-                # A(s, |u|) omega as a sum of functions of the speed times functions of the age
-                speed = jnp.asarray(nodes.speeds()[0], values.dtype)
-                lag = buildup(self.times[0, 0], self.gamma).lag(speed)  # the same at any age
-                values = jnp.concatenate([values, values * lag])
-                shares = share * amplitude.total * jnp.stack([jnp.ones_like(share), -amplitude.deficit])
+                at_speeds = jax.tree.map(lambda a: a[..., None], amplitude)
+                shares = shares * at_speeds(jnp.asarray(np.maximum(nodes.RELATIVE, nodes.SMALLEST), share.dtype))
                 if amplitude.microfield is not None:
-                    spread = jnp.zeros_like(share) if amplitude.spread is None else amplitude.spread
-                    smoothing = times(spread, jnp.asarray(FIRST, share.dtype))
-                    weights = (share * amplitude.microfield)[..., None] * smoothing
-                    free = jnp.einsum("iqn,iqt,tnk->ik", weights, self.interpolation, self.microfield)
+                    free = self._microfield_rates(amplitude, at_speeds, share)
             else:
-                shares = shares * amplitude
-        instantaneous = jnp.einsum("htkam,bam->bhtk", self.averages, values)
-        return jnp.einsum("biq,iqt,bhtk->hik", shares, self.interpolation, instantaneous) + free
+                shares = shares * amplitude[..., None]
+        return jnp.einsum("iqu,iqt,htku->hik", shares, self.interpolation, by_speed) + free
+
+    def _microfield_rates(self, amplitude: Amplitude, at_speeds: Amplitude, share):
+        """Rates (I, K) by the diffusion in the microfield."""
+        spread = jnp.zeros_like(share) if amplitude.spread is None else amplitude.spread
+        smoothing = times(spread, jnp.asarray(FIRST, share.dtype))
+        knots = jnp.asarray(nodes.NEAR, share.dtype)
+        near = jnp.ones_like(share)[..., None] * (knots**0 if amplitude.crossing is None else at_speeds.near(knots))
+        weights = (smoothing[..., :, None] * near[..., None, :]).reshape(*share.shape, -1)
+        averages = jnp.einsum("iqz,iqzx->iqx", weights, self.microfield.reshape(*weights.shape, -1))
+        rates = microfield_rates(averages.reshape(*share.shape, *self.microfield.shape[-2:]))
+        return jnp.einsum("iq,iqk->ik", share * amplitude.microfield, rates)
 
     def roughness(self, kernel):
         """What the kernel has at this run's Gamma that the pair averages do not see (`nodes.roughness`)."""
