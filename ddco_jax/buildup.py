@@ -64,6 +64,7 @@ class Amplitude(eqx.Module):
 
         Exact for free streaming at both ends: 1 within, (a/|u|s)^3 far outside, where the hole is one charge.
         """
+        assert self.crossing is not None and self.edge is not None
         return (1 + _power(speed * self.crossing, self.edge)) ** (-3 / self.edge)
 
     def lag(self, speed) -> Array:
@@ -72,7 +73,7 @@ class Amplitude(eqx.Module):
 
     def __call__(self, speed) -> Array:
         amplitude = self.total * (1 - self.deficit * self.lag(speed))
-        if self.progress is None:
+        if self.progress is None or self.slowest is None or self.exponent is None:
             return amplitude
         way = jnp.sqrt((speed**2 + self.slowest**2) / (THERMAL + self.slowest**2))
         return amplitude * (1 - (1 + _power(way * self.progress, self.exponent)) ** (-2 / self.exponent))
@@ -110,6 +111,9 @@ GAUSS = tuple(((1 + x) / 2, w / 2) for x, w in np.array(np.polynomial.legendre.l
 class LearnedBuildup(eqx.Module):
     """A(s; Gamma) = [1 - exp(-(s/tau)^p)] [1 + b exp(-s/theta) sin(w s - phi)], all smooth in ln Gamma, fitted to MD.
 
+    With `way` the first factor is that of free streaming past correlation holes, 1 - (1 + (|u| s/l)^p)^(-2/p), of the
+    way |u| s that a pair has come (`Amplitude`).
+
     The first factor rises from 0 to 1.  The second, where `overshoot` is not None, is the ringing of the correlations
     that have built up: MD passes its kinetic rate after about 1.5/omega_p and falls below it before it settles.
 
@@ -144,51 +148,55 @@ class LearnedBuildup(eqx.Module):
 
     def __call__(self, age: Elementwise, gamma: Elementwise) -> Elementwise | Amplitude:
         x = jnp.log(jnp.clip(gamma, *GAMMA_RANGE))
-
-        def polynomial(coefficients):
-            return sum(k.astype(age.dtype) * x**i for i, k in enumerate(coefficients))
-
-        tau, p = jnp.exp(polynomial(self.time)), jnp.exp(polynomial(self.exponent))
-        positive = age > 0
-        ratio = jnp.where(positive, age, 1) / tau
-        ratio_of_rise = age / tau
-        rise = jnp.where(positive, -jnp.expm1(-(ratio**p)), 0)
-        relative = jnp.ones_like(rise)
-        if self.overshoot is not None:
-            b, theta, w, phi = (polynomial(coefficients) for coefficients in self.overshoot)
-            ringing = jnp.exp(-age / jnp.minimum(jnp.exp(theta), RINGING)) * jnp.sin(jnp.exp(w) * age - phi)
-            relative = relative + BOUND * jax.nn.sigmoid(b) * ringing
+        progress, exponent = age / jnp.exp(_polynomial(self.time, x, age)), jnp.exp(_polynomial(self.exponent, x, age))
+        relative = self._ringing(age, x)
+        rise = -jnp.expm1(-_power(progress, exponent))
         if self.memory is None:
             return rise * relative
         rate, saturation = jnp.exp(self.memory[0].astype(age.dtype))
         lead = rate * jnp.exp(x) / (1 + saturation * jnp.exp(x))
-        deficit, width = (polynomial(coefficients) for coefficients in self.memory[1:])
+        deficit, width = (_polynomial(coefficients, x, age) for coefficients in self.memory[1:])
         young = jnp.exp(-age / MEMORY)
-        total, slow = rise * (relative + young * lead), young * jax.nn.sigmoid(deficit)
-        microfield = spread = None
-        if self.microfield is not None:
-            tau_F, p_F, b = (jnp.exp(polynomial(coefficients)) for coefficients in self.microfield)
+        total, slow = relative + young * lead, young * jax.nn.sigmoid(deficit)
+        parts = self._microfield(age, x)
+        if self.way is None:
+            total = rise * total
+        else:
+            slowest = jnp.exp(self.way[0].astype(age.dtype)) + 0 * age
+            parts |= {"progress": progress, "exponent": exponent, "slowest": slowest}
+        return Amplitude(total, slow, jnp.exp(width) + 0 * age, **parts)
 
-            def nu(s):
-                positive = s > 0  # the power has no finite gradient at age 0
-                return jnp.where(positive, s / 3 * jnp.exp(-((jnp.where(positive, s, 1) / tau_F) ** p_F)), 0)
+    def _ringing(self, age, x):
+        """1 + b exp(-s/theta) sin(w s - phi), or 1."""
+        if self.overshoot is None:
+            return jnp.ones_like(age * x)
+        b, theta, w, phi = (_polynomial(coefficients, x, age) for coefficients in self.overshoot)
+        ringing = jnp.exp(-age / jnp.minimum(jnp.exp(theta), RINGING)) * jnp.sin(jnp.exp(w) * age - phi)
+        return 1 + BOUND * jax.nn.sigmoid(b) * ringing
 
-            microfield = nu(age)
-            end = jnp.minimum(age, LASTING * tau_F)  # nothing is left of nu after that
-            spread = 2 / b**2 * end * sum(w * nu(x * end) for x, w in GAUSS)
-            if self.passing is not None:
-                ratio = age * jnp.exp(-polynomial(self.passing[:2]))
-                power = jnp.exp(self.passing[2].astype(age.dtype))
-                spread = spread * jnp.exp(-power / 2 * jnp.log1p(ratio**2))
-        crossing = edge = progress = slowest = None
-        if self.hole is not None:
-            # a omega_p/v_th = (3 Gamma)^(1/2)
-            crossing = age * jnp.exp(-x / 2 - polynomial(self.hole)) / 3**0.5
-            edge = jnp.exp(sum(k * x**i for i, k in enumerate(EDGE)))
-        if self.way is not None:
-            total = relative + young * lead
-            progress, slowest = ratio_of_rise, jnp.exp(self.way[0].astype(age.dtype)) + 0 * age
-        return Amplitude(
-            total, slow, jnp.exp(width) + 0 * age, microfield, spread, crossing, edge, progress,
-            None if progress is None else p + 0 * age, slowest,
-        )  # fmt: skip
+    def _microfield(self, age, x) -> dict[str, Array]:
+        """What an `Amplitude` says of the microfield, as far as it is known."""
+        if self.microfield is None:
+            return {}
+        tau_F, p_F, b = (jnp.exp(_polynomial(coefficients, x, age)) for coefficients in self.microfield)
+
+        def nu(s):
+            return s / 3 * jnp.exp(-_power(s / tau_F, p_F))
+
+        end = jnp.minimum(age, LASTING * tau_F)  # nothing is left of nu after that
+        spread = 2 / b**2 * end * sum(w * nu(y * end) for y, w in GAUSS)
+        if self.passing is not None:
+            ratio = age * jnp.exp(-_polynomial(self.passing[:2], x, age))
+            power = jnp.exp(self.passing[2].astype(age.dtype))
+            spread = spread * jnp.exp(-power / 2 * jnp.log1p(ratio**2))
+        if self.hole is None:
+            return {"microfield": nu(age), "spread": spread}
+        # a omega_p/v_th = (3 Gamma)^(1/2)
+        crossing = age * jnp.exp(-x / 2 - _polynomial(self.hole, x, age)) / 3**0.5
+        edge = jnp.exp(sum(k * x**i for i, k in enumerate(EDGE))) + 0 * age
+        return {"microfield": nu(age), "spread": spread, "crossing": crossing, "edge": edge}
+
+
+def _polynomial(coefficients: Array, x, age):
+    """Of x = ln Gamma, in the precision of the age."""
+    return sum(k.astype(age.dtype) * x**i for i, k in enumerate(coefficients))

@@ -117,7 +117,8 @@ def microfield_averages(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
     parts = [T * divergence, *(averages(near, gradient[a]) for a in range(3)), averages(near, along)]
     found = np.stack(parts, axis=-1)
     # narrow shells are not resolved by the grid: what they lack without smoothing at nu = 1 is known from the particles
-    at_once = np.average(_rates(c, *derivatives(jnp.asarray(c, jnp.float32)), T), axis=0, weights=weight)
+    gradient_psi, hessian_psi = derivatives(jnp.asarray(c, jnp.float32))
+    at_once = np.average(_rates(c, gradient_psi, hessian_psi, T), axis=0, weights=weight)
     lacking = at_once - np.asarray(microfield_rates(found[0].sum(0)))
     shares = found[0, :, -CONSERVED, 1] / found[0, :, -CONSERVED, 1].sum()
     found[:, :, :-CONSERVED, 0] += shares[:, None] * lacking
