@@ -23,6 +23,11 @@ a Markov process that Maxwellians do not notice, so mass, momentum, energy and t
 ell^2 = (2/b^2) int nu dt to begin with, 3 + 3/2b^2 being the kurtosis of the microfield (b^2 = 0.104 Gamma^3 were the
 particles around one independent of each other); it may grow more slowly once the nearest, whose field the tail is, have
 passed by (`buildup`).
+
+nu is a matter of pairs too.  The force of a partner, averaged over places, is that of a correlation hole, and what is
+left of its gradient after a way x = |u| s is B(x) (`buildup.Amplitude.near`).  So nu of a velocity is nu(s) times the
+average of B over its partners (`share_near`); the drag is still the projection on {1, v}, now in the (nu f)-weighted
+product, and nothing else changes.
 """
 
 import math
