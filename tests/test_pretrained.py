@@ -192,7 +192,7 @@ def test_a_quench_begins_as_the_microfield_says(start):
         data = open_dataset(HELD_OUT / f"gamma_{gamma}_{start}.nc").isel(replicate=0, x=0)
         # the term at the quench and at the next stored snapshot, linear between them
         at = [
-            microfield_rates(microfield_averages(c, w)[0].sum(0))
+            np.asarray(microfield_rates(microfield_averages(c, w)[0].sum(0)), float)
             for c, w, _ in weak_form.snapshots(data.isel(t_kept=slice(0, 2)))
         ]
         s = np.linspace(0, float(data["t"][1]), 101) * float(data.attrs["plasma_frequency"])
