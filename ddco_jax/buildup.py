@@ -47,7 +47,7 @@ class Amplitude(eqx.Module):
     spread: Array | None = None
     """ell^2 of `collisions.microfield`, in squares of the thermal speed; None: a normally distributed microfield."""
     crossing: Array | None = None
-    """s v_th/a: how many radii of its correlation hole a pair of |u| = v_th has come since the quench; with it nu is
+    """s v_th/l: how many radii l of its correlation hole a pair of |u| = v_th has come since the quench; with it nu is
     that of pairs still within the hole (`near`)."""
     edge: Array | None = None
     """How sharp the edge of the hole is: p in [1 + x^p]^(-3/p)."""
@@ -62,7 +62,8 @@ class Amplitude(eqx.Module):
     def near(self, speed) -> Array:
         """B(|u|): the gradient that is left of the force of a correlation hole after |u| s, over that in its middle.
 
-        Exact for free streaming at both ends: 1 within, (a/|u|s)^3 far outside, where the hole is one charge.
+        [1 + x^p]^(-3/p), x = |u| s/l.  With l = a exact for free streaming at both ends: 1 within, x^-3 far outside,
+        where the hole is one charge.
         """
         assert self.crossing is not None and self.edge is not None
         return (1 + _power(speed * self.crossing, self.edge)) ** (-3 / self.edge)
