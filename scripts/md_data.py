@@ -1,6 +1,6 @@
 """Make the MD data of the repository: one file per run under data/md, skipped where it exists, resumed after a kill.
 
-    python scripts/md_data.py training | beams | held_out | draws | paper_size | validation | slabs | equilibrium
+    python scripts/md_data.py training | beams | held_out | draws | blind | paper_size | validation | slabs | equilibrium
 
 Each file takes at most about 20 minutes on two cores.  The runs of one Gamma share an equilibrated configuration, made
 when the first of them needs it and kept under --scratch; that of the slabs of family (i) is kept in data/md.
@@ -26,6 +26,7 @@ NARROW = (0.4, 0.7, 1.15, 1.8)
 """Gamma of the beams."""
 HELD_OUT = (0.8, 1.3, 1.95)
 ANISOTROPY = (0.5, 1.0, 2.3)
+BLIND = (0.6, 1.0, 1.65)
 REFERENCE = {0.1: 2.318, 0.2: 1.159, 0.3: 0.773}
 """Temperatures (eV) of the table of anisotropy decay, and their Gamma."""
 EQUILIBRIUM = (0.2, 0.5, 0.773, 1.0, 1.5, 2.0, 2.32, 3.0)
@@ -133,6 +134,17 @@ def draws(scratch: Path) -> Iterator[Job]:
         yield Job(path, settings, job.configuration, ("psi", "moment", "power", "f_vy", "f_vz"), means=1)
 
 
+def blind(scratch: Path) -> Iterator[Job]:
+    """Starts with narrow beams at yet other Gamma, made after the kernel that ships was chosen; the mean of five draws."""
+    kinds = ("asymmetric_double_well", "symmetric_double_well", "uniform_ball")
+    for i, gamma in enumerate(BLIND):
+        starts = {kind: {"kind": kind} for kind in (kinds if gamma == 1.0 else kinds[:1])}
+        sections = {"replicates": 5, "time": {"duration_ps": 1.6, "snapshot_ps": 0.2}}
+        for job in family("blind", gamma, starts, 2200 + 10 * i, scratch, **sections):
+            settings = job.settings | {"statistics": job.settings["statistics"] | {"particles_kept": 0}}
+            yield dataclasses.replace(job, settings=settings, drop=("psi", "moment", "power", "f_vy", "f_vz"), means=1)
+
+
 def paper_size(scratch: Path) -> Iterator[Job]:
     """One bi-Maxwellian at the paper's N = 1e6: what noise hides."""
     sections = {"time": {"duration_ps": 1.6, "snapshot_ps": 0.1}}
@@ -232,7 +244,7 @@ def make(job: Job, processes: int, scratch: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    kinds = {f.__name__: f for f in (training, beams, held_out, draws, paper_size, validation, slabs, equilibrium)}
+    kinds = {f.__name__: f for f in (training, beams, held_out, draws, blind, paper_size, validation, slabs, equilibrium)}
     parser.add_argument("kind", choices=kinds)
     parser.add_argument("--processes", type=int, default=2, help="MPI processes of LAMMPS")
     parser.add_argument("--scratch", type=Path, default=Path("md_scratch"), help="shared configurations")
