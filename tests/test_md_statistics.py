@@ -30,6 +30,7 @@ SAMPLERS = {
             0.3 * (1 + 6 * 0.05 + 3 * 0.05**2) + 0.7 * ((3 / 7) ** 4 + 6 * (3 / 7) ** 2 * REST + 3 * REST**2),
         ),
     ),
+    "four_beams": (starts.four_beams, (1.0, 0.93**2 + 6 * 0.93 * 0.07 + 3 * 0.07**2)),
     # normals at 1.5 (variance 0.1) and -0.5 (29/30), one to three
     "bump_on_tail": (
         starts.bump_on_tail,

@@ -105,7 +105,7 @@ def test_calibration_gives_the_subset_the_averages_of_all(rng):
 
 
 @pytest.mark.parametrize(
-    "start", ["bimaxwellian", "bump_on_tail", "cold_beam", "uniform", "uniform_ball", "asymmetric_double_well"]
+    "start", ["bimaxwellian", "bump_on_tail", "cold_beam", "uniform", "uniform_ball", "four_beams", "asymmetric_double_well"]
 )
 def test_symmetrising_keeps_what_the_start_keeps(rng, start):
     c = rng.normal(size=(500, 3)) + 0.1
@@ -116,6 +116,9 @@ def test_symmetrising_keeps_what_the_start_keeps(rng, start):
     if start in ("bump_on_tail", "cold_beam"):  # rotations about x only
         np.testing.assert_allclose(moved[:, 0], c[:, 0], rtol=1e-12)
         assert np.abs(moved[:, 1] - c[:, 1]).mean() > 0.5
+    if start == "four_beams":  # those of a tetrahedron keep xyz, and move everything else
+        np.testing.assert_allclose(moved.prod(1), c.prod(1), rtol=1e-12)
+        assert np.abs(moved - c).mean() > 0.5
     if start == "asymmetric_double_well":
         assert moved is c
 

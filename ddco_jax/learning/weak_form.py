@@ -45,6 +45,7 @@ SIZABLE = 0.05
 AXISYMMETRIC = ("bimaxwellian", "bump_on_tail", "cold_beam")
 REFLECTED = ("bimaxwellian",)
 CUBIC = ("uniform", "symmetric_double_well")
+TETRAHEDRAL = ("four_beams",)
 ISOTROPIC = ("maxwellian", "uniform_ball", "equilibrium")
 
 
@@ -77,7 +78,7 @@ class Run(NamedTuple):
 
 def symmetrise(c: np.ndarray, start: str, rng: np.random.Generator) -> np.ndarray:
     """c (N, 3) moved at random within the symmetries that the start's distribution has: less noise, no bias."""
-    if start not in AXISYMMETRIC + CUBIC + ISOTROPIC:
+    if start not in AXISYMMETRIC + CUBIC + TETRAHEDRAL + ISOTROPIC:
         return c
     if start in ISOTROPIC:
         direction = rng.standard_normal(c.shape)
@@ -85,7 +86,10 @@ def symmetrise(c: np.ndarray, start: str, rng: np.random.Generator) -> np.ndarra
         return direction * np.linalg.norm(c, axis=1, keepdims=True)
     if start in CUBIC + REFLECTED:
         c = c * rng.choice([-1.0, 1.0], c.shape)
-    if start in CUBIC:
+    if start in TETRAHEDRAL:  # an even number of signs
+        sign = rng.choice([-1.0, 1.0], c.shape)
+        c = c * sign * sign.prod(1, keepdims=True)
+    if start in CUBIC + TETRAHEDRAL:
         return np.take_along_axis(c, np.argsort(rng.random(c.shape), axis=1), axis=1)
     angle = rng.uniform(0, 2 * np.pi, len(c))
     across = np.hypot(c[:, 1], c[:, 2])

@@ -72,6 +72,7 @@ class NamedStart(Section):
         "asymmetric_double_well",
         "bump_on_tail",
         "cold_beam",
+        "four_beams",
     ]
 
 

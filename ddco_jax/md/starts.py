@@ -66,6 +66,12 @@ def cold_beam(rng: np.random.Generator, n: int) -> np.ndarray:
     return shift + np.where(beam, 0.05, rest) ** 0.5 * rng.standard_normal((n, 3))
 
 
+def four_beams(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Four equal beams of variance 0.07 on the corners of a tetrahedron: how narrow beams pass through each other."""
+    corners = 0.93**0.5 * np.array([[1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [-1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]])
+    return corners[rng.integers(0, 4, n)] + 0.07**0.5 * rng.standard_normal((n, 3))
+
+
 def _double_well(b: float, width_above: float, width_below: float) -> Sampler:
     def sample(rng, n):
         above = rng.random((n, 3)) < 0.5
