@@ -58,6 +58,8 @@ class Amplitude(eqx.Module):
     """p of that rise."""
     slowest: Array | None = None
     """u0: the rise of pairs at rest is that of |u| = u0."""
+    jump: Array | None = None
+    """ell^2 of the jumps by which collisions act (`collisions.microfield`); None: they are diffusion, as usual."""
 
     def near(self, speed) -> Array:
         """B(|u|): the gradient that is left of the force of a correlation hole after |u| s, over that in its middle.
@@ -103,6 +105,9 @@ RINGING = 25.0
 EDGE = (1.0, 0.62, 0.09)
 """Coefficients of ln p in powers of ln Gamma, of the edge of the correlation hole 1 - g(r) of the one-component plasma:
 fitted to the hypernetted-chain g(r), Gamma = 0.1 ... 3; B is off by at most 0.15 (Gamma = 0.1), 0.07 (0.4 ... 3)."""
+JUMP = 0.07
+"""ell^2 of collisions, v_th^2: tracked particles of MD, Gamma = 0.4 ... 1.8, have J(4) - J(1) = -0.17 ... -0.19 J(1)
+between 1 and 1.6/omega_p (`learning.jumps`), of which the unlike collisions of fast and slow particles make a part."""
 LASTING = 6.0
 """tau_F after which the microfield is forgotten."""
 GAUSS = tuple(((1 + x) / 2, w / 2) for x, w in np.array(np.polynomial.legendre.leggauss(12)).T.tolist())
@@ -139,7 +144,7 @@ class LearnedBuildup(eqx.Module):
     s -> 0 at every Gamma, and of ln b in ell^2 = (2/b^2) int nu ds: the microfield's kurtosis is 3 + 3/2b^2
     (`collisions.microfield`)."""
     passing: Array | None = None
-    """(3,): coefficients of ln tau_l (1/omega_p) in powers of ln Gamma, and ln p_l, in the factor of ell^2
+    """(4,): coefficients of ln tau_l (1/omega_p) and of ln p_l in powers of ln Gamma, two each, in the factor of ell^2
     [1 + (s/tau_l)^2]^(-p_l/2): the tail of the microfield is that of the nearest neighbours, and they pass by."""
     hole: Array | None = None
     """(2,): coefficients of ln of the radius of the correlation hole over a: the force between two particles fades as
@@ -188,14 +193,21 @@ class LearnedBuildup(eqx.Module):
         spread = 2 / b**2 * end * sum(w * nu(y * end) for y, w in GAUSS)
         if self.passing is not None:
             ratio = age * jnp.exp(-_polynomial(self.passing[:2], x, age))
-            power = jnp.exp(self.passing[2].astype(age.dtype))
+            power = jnp.exp(_polynomial(self.passing[2:], x, age))
             spread = spread * jnp.exp(-power / 2 * jnp.log1p(ratio**2))
+        found = {"microfield": nu(age), "spread": spread, "jump": jump_spread(age + 0 * x)}
         if self.hole is None:
-            return {"microfield": nu(age), "spread": spread}
+            return found
         # a omega_p/v_th = (3 Gamma)^(1/2)
         crossing = age * jnp.exp(-x / 2 - _polynomial(self.hole, x, age)) / 3**0.5
         edge = jnp.exp(sum(k * x**i for i, k in enumerate(EDGE))) + 0 * age
-        return {"microfield": nu(age), "spread": spread, "crossing": crossing, "edge": edge}
+        return found | {"crossing": crossing, "edge": edge}
+
+
+def jump_spread(age: Elementwise) -> Elementwise:
+    """ell^2 of the jumps by which collisions act, v_th^2.  Like all that is particular to a quench it fades: the kernel
+    has the transport coefficients of diffusion."""
+    return JUMP * jnp.exp(-age / MEMORY)
 
 
 def _polynomial(coefficients: Array, x, age):

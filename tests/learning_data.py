@@ -27,8 +27,9 @@ def synthetic(rng, kernel, gamma, start):
     times = np.linspace(0, 3, 7)
     points = times[:-1, None] + np.diff(times)[:, None] * np.array([p for p, _ in weak_form.SIMPSON])
     run = weak_form.Run(
-        start, start, gamma, 1.0, 0.2221 / gamma, 1.3158, averages, free, np.full((6, 3, 4), 0.25), points,
+        start, start, gamma, 1.0, 0.2221 / gamma, 1.3158, averages, averages, free, np.full((6, 3, 4), 0.25), points,
         np.zeros((6, len(TEST_FUNCTIONS))), np.ones((6, len(TEST_FUNCTIONS))), np.zeros(7), np.full(7, 1e-3),
+        np.zeros((6, 2)), np.full((6, 2), np.inf), np.zeros(6),
     )  # fmt: skip
     predictor = weak_form.Predictor.of(run, jnp.float64)
     rate = predictor.rates(kernel, lambda s, g: 1 - jnp.exp(-((s / 0.5) ** 1.2))).mean(0)

@@ -269,6 +269,25 @@ def test_diffusion_in_the_microfield_by_itself(rng, differences, spread, hole):
     assert bracket(a, b) == pytest.approx(bracket(b, a), rel=1e-10) and bracket(a, a) > 0
 
 
+@pytest.mark.parametrize("spread", [None, jnp.array([0.3, 0.2])], ids=["normal", "spread"])
+@pytest.mark.parametrize("method", ["spectral", "direct"])
+def test_collisions_that_are_jumps(rng, method, spread):
+    """C[F] of a smoothed F: conservation to rounding, entropy, nothing for a Maxwellian; not C[f]."""
+    grid = PhaseGrid(1.0, 2, (2.0, 2.2, 2.4), (7, 6, 8))
+    op = CollisionOperator(grid, make("shared", rng), method)
+    smooth = Amplitude(jnp.ones(2), 0.3 * jnp.ones(2), jnp.ones(2), NU, spread)
+    jumps = dataclasses.replace(smooth, jump=jnp.array([0.05, 0.4]))
+    v = np.meshgrid(*grid.velocities, indexing="ij")
+    f = random_positive(rng, grid.shape)
+    c = op(f, jumps)
+    for invariant in (np.ones_like(v[0]), *v, sum(w**2 for w in v)):
+        assert np.all(np.abs(np.sum(invariant * c, (1, 2, 3))) < 1e-13 * np.sum(np.abs(invariant * c), (1, 2, 3)))
+    assert np.all(jnp.sum(c * jnp.log(f), (1, 2, 3)) < 0)
+    maxwellian = jnp.exp(-sum((w - 0.3) ** 2 for w in v) / 1.1)[None]
+    assert np.max(np.abs(op(jnp.concatenate([maxwellian, maxwellian]), jumps))) < 1e-12 * np.max(np.abs(c))
+    assert np.all(np.max(np.abs(c - op(f, smooth)), (1, 2, 3)) > 0.05 * np.max(np.abs(c), (1, 2, 3)))
+
+
 def gaussian(grid, widths, shift):
     """The normal distribution of these variances about a drift."""
     c = np.stack(np.meshgrid(*grid.velocities, indexing="ij")) - np.asarray(shift)[:, None, None, None]
@@ -286,7 +305,8 @@ def test_smoothing_by_the_jumps_of_the_microfield():
         c, f = gaussian(grid, widths, shift)
         q = gradient(grid, jnp.log(f))
         for spread in (0.0, 0.1, 1.0):
-            found = microfield.smoothed(jnp.asarray(f), jnp.asarray(c), q, jnp.ones(()), jnp.asarray(spread))
+            both = microfield.smoothed(jnp.asarray(f), jnp.asarray(c), q, jnp.ones(()), jnp.array([spread, 0.5]))
+            found = both[0]
             at = zip(spread * y**4, 4 * weight * np.exp(-(y**4)) / math.gamma(0.25), strict=True)
             expected = sum(w * gaussian(grid, 1 + (widths - 1) * np.exp(-2 * u), shift)[1] for u, w in at)
             errors.append(float(jnp.linalg.norm(found - expected) / np.linalg.norm(expected)))

@@ -24,6 +24,9 @@ ell^2 = (2/b^2) int nu dt to begin with, 3 + 3/2b^2 being the kurtosis of the mi
 particles around one independent of each other); it may grow more slowly once the nearest, whose field the tail is, have
 passed by (`buildup`).
 
+Collisions are jumps as well: most turn a velocity a little, few a lot.  So they act on such an F too, with an ell^2 of
+their own; C[F] conserves what C[f] does.
+
 nu is a matter of pairs too.  The force of a partner, averaged over places, is that of a correlation hole, and what is
 left of its gradient after a way x = |u| s is B(x) (`buildup.Amplitude.near`).  So nu of a velocity is nu(s) times the
 average of B over its partners (`share_near`); the drag is still the projection on {1, v}, now in the (nu f)-weighted
@@ -88,9 +91,11 @@ def microfield_flux(
 
 
 def smoothed(
-    f: VelocityDistribution, velocity: VelocityVector, q: VelocityVector, temperature: Scalar, spread: Scalar
-) -> VelocityDistribution:
-    """F = (1 - spread A)^(-1/4) f of one cell, positive; `velocity` (3, nvx, nvy, nvz), q = D- log f.
+    f: VelocityDistribution, velocity: VelocityVector, q: VelocityVector, temperature: Scalar, spread: Array
+) -> Array:
+    """F = (1 - spread A)^(-1/4) f of one cell for every spread (k,), positive, (k, nvx, nvy, nvz).
+
+    `velocity` (3, nvx, nvy, nvz), q = D- log f.
 
     Along each axis exp(u A) is a Markov matrix of jumps between neighbours that leaves the discrete Maxwellian of f's
     own mean slope of log f as it is.  Errors O(dv^2); the gamma distribution is cut into times a factor RATIO apart.
@@ -106,7 +111,7 @@ def smoothed(
     smallest = jnp.min(jnp.stack([x[1] - x[0] for x in axes])) ** 2
     first = smallest / 8
     steps = tuple(jnp.eye(len(x), dtype=f.dtype) + first * generator(x, slope) for x in axes)
-    weights = times(spread, first)
+    weights = times(spread, first).T[..., None, None, None]
 
     def node(carry, weight):
         F, steps = carry

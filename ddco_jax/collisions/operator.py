@@ -2,6 +2,7 @@
 
 import functools
 import operator
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -15,7 +16,7 @@ from ddco_jax.collisions.differences import Forces, curvature, curvature_diverge
 from ddco_jax.collisions.microfield import microfield_flux, producing, share_near, smoothed
 from ddco_jax.grid import PhaseGrid
 from ddco_jax.kernels import Kernel, Scaled
-from ddco_jax.moments import compute_moments
+from ddco_jax.moments import Moments, compute_moments
 
 METHODS = ("spectral", "direct")
 DIFFERENCES = {"central": 2, "fourth": 4, "compact": 2}
@@ -101,36 +102,42 @@ class CollisionOperator(eqx.Module):
         With the forces of log f they are the collision flux; with those of another functional derivative they give
         the dissipative bracket (7).
         """
-        density, drift, temperature = compute_moments(self.grid, f)
-        positive = self.floor(f)
+        moments, positive = compute_moments(self.grid, f), self.floor(f)
+        if amplitude is None or amplitude.microfield is None:
+            return self._collision_flux(positive, forces, moments, amplitude)
+        c = spectral.peculiar_velocity(self.grid, moments.drift, f.dtype)
+        with jax.named_scope("microfield"):
+            microfield = self._microfield(positive, c, moments.temperature, amplitude)
+            normal = microfield(positive, forces)
+        spreads = [spread for spread in (amplitude.spread, amplitude.jump) if spread is not None]
+        if not spreads:
+            fluxes = self._collision_flux(positive, forces, moments, amplitude)
+            return jax.tree.map(operator.add, fluxes, normal)
+        with jax.named_scope("jumps"):
+            F = smoothed(positive, c, forces.gradient, moments.temperature, jnp.stack(spreads))
+            later = [(f, self.forces(jnp.log(f))) for f in F]
+        now = positive, forces
+        colliding, driven = now if amplitude.jump is None else later[-1], now if amplitude.spread is None else later[0]
+        fluxes = self._collision_flux(colliding[0], colliding[1], moments, amplitude)
+        return producing(forces, jax.tree.map(operator.add, fluxes, microfield(*driven)), normal)
+
+    def _collision_flux(self, f, forces: Forces, moments: Moments, amplitude: Amplitude | None) -> Forces:
+        """The fluxes of one cell by collisions alone."""
+        density, drift, temperature = moments
         kernel = self.kernel if amplitude is None else Scaled(self.kernel, amplitude)
         with jax.named_scope("collision_flux"):
             if self.method == "direct":
-                fluxes = direct.collision_flux(self.grid, kernel, positive, forces, density, drift, temperature)
-            else:
-                separable = kernel.separable(density, temperature)
-                fluxes = spectral.collision_flux(self.grid, separable, positive, forces, drift)
-        if amplitude is None or amplitude.microfield is None:
-            return fluxes
-        with jax.named_scope("microfield"):
-            free = self._microfield_flux(positive, forces, amplitude, drift, temperature)
-        return jax.tree.map(operator.add, fluxes, free)
+                return direct.collision_flux(self.grid, kernel, f, forces, density, drift, temperature)
+            return spectral.collision_flux(self.grid, kernel.separable(density, temperature), f, forces, drift)
 
-    def _microfield_flux(self, f, forces: Forces, amplitude: Amplitude, drift, temperature) -> Forces:
-        """The fluxes of one cell by diffusion in the microfield."""
-        c, diffusion = spectral.peculiar_velocity(self.grid, drift, f.dtype), amplitude.microfield * temperature
+    def _microfield(self, f, c, temperature, amplitude: Amplitude) -> Callable[..., Forces]:
+        """What makes fluxes by diffusion in the microfield of one cell out of a distribution and its forces."""
+        diffusion = amplitude.microfield * temperature
         near: Array | float = 1.0
         if amplitude.crossing is not None:
             speed = spectral.offset_speeds(self.grid, f.dtype) / jnp.sqrt(temperature)
             near = share_near(f, amplitude.near(speed))
-
-        def flux(f, forces):
-            return jax.tree.map(lambda q: microfield_flux(f, c, q, diffusion, near), forces)
-
-        if amplitude.spread is None:
-            return flux(f, forces)
-        F = smoothed(f, c, forces.gradient, temperature, amplitude.spread)
-        return producing(forces, flux(F, self.forces(jnp.log(F))), flux(f, forces))
+        return lambda f, forces: jax.tree.map(lambda q: microfield_flux(f, c, q, diffusion, near), forces)
 
     def dissipation(self, f: VelocityDistribution, a: VelocityDistribution, b: VelocityDistribution) -> Scalar:
         """The bracket (7) of one cell, per unit length, from the functional derivatives dA/df and dB/df."""

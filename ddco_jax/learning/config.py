@@ -39,6 +39,8 @@ class TrainingSection(Section):
     """Weight of the accumulated residuals beside the chi^2 of the rates."""
     decay_weight: NonNegativeFloat = 0.0
     """Weight of the squared relative errors of the decay of anisotropy, over their own and 1 %."""
+    jump_weight: NonNegativeFloat = 0.0
+    """Weight of the misfit of the jumps of single particles, which show the tail of the microfield (`jumps`)."""
     roughness_weight: NonNegativeFloat = 100.0
     """Weight of the relative mean square of what the kernel has between the nodes of the pair averages."""
     weight_decay: NonNegativeFloat = 0.0

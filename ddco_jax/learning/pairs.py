@@ -211,22 +211,36 @@ def _deposit(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return total / weight.sum()
 
 
-def pair_averages(c: np.ndarray, weight: np.ndarray, rounds: int, rng: np.random.Generator) -> np.ndarray:
+def pair_averages(
+    c: np.ndarray, weight: np.ndarray, rounds: int, rng: np.random.Generator, spread: float = 0.0
+) -> np.ndarray:
     """Two independent averages over `rounds` random pairings each, (2, K, 3, nodes.COUNT).
+
+    With a spread, of particles that have `jumped` by it, anew in every round.
 
     Independent, so that the product of two predictions made with them has no bias from the sampling of pairs.
     """
-    points = jnp.asarray(c, jnp.float32)
     weights = jnp.asarray(weight, jnp.float32)
-    gradient, hessian = derivatives(points)
     halves = []
     for _ in range(2):
         total = np.zeros(())
         for _ in range(rounds):
+            points = jnp.asarray(jumped(c, weight, spread, rng), jnp.float32)
+            gradient, hessian = derivatives(points)
             partner = _pairing(rng, len(c))
             total = total + np.asarray(average(points, weights, gradient, hessian, jnp.asarray(partner)))
         halves.append(total / rounds)
     return np.stack(halves)
+
+
+def jumped(c: np.ndarray, weight: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:
+    """Particles of F = (1 - spread A)^(-1/4) f (`collisions.microfield`), moved by exp(u A+), u gamma distributed."""
+    if spread == 0:
+        return c
+    mean = np.average(c, axis=0, weights=weight)
+    T = np.average(((c - mean) ** 2).sum(1), weights=weight) / 3
+    u = rng.gamma(microfield.SHAPE, spread, (len(c), 1))
+    return mean + (c - mean) * np.exp(-u) + np.sqrt(-T * np.expm1(-2 * u)) * rng.standard_normal(c.shape)
 
 
 def _pairing(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -67,6 +67,7 @@ def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Co
         chi = p.chi_squared(rates, t.error_floor, unbiased=False)
         total = chi + t.drift_weight * p.drift_squared(rates, t.error_floor)
         total = total + t.decay_weight * p.decay_squared(rates, DECAY_FLOOR)
+        total = total + t.jump_weight * p.jump_squared(model.buildup)
         return jnp.stack([chi, total, p.roughness(model.kernel)])
 
     def objective(model, groups, coefficients):
@@ -125,8 +126,14 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
 def _descend(config: TrainConfig, folder: Path, groups, coefficients, show: bool) -> Learned:
     """Adam, from the last checkpoint in the folder or from random parameters."""
     first = build(config.kernel, config.seed)
+
     # the objective takes means of the two halves, in which it is linear: half the memory traffic
-    means = [eqx.tree_at(lambda g: g.averages, g, jnp.mean(g.averages, axis=1, keepdims=True)) for g in groups]
+    def mean(group):
+        halves = (group.averages, group.jumped)
+        means = tuple(jnp.mean(a, axis=1, keepdims=True) for a in halves)
+        return eqx.tree_at(lambda g: (g.averages, g.jumped), group, means)
+
+    means = [mean(group) for group in groups]
     initialise, step = make_step(config, means, coefficients)
     checkpoints = _Checkpoints(folder)
     fit = checkpoints.restore(Fit(first, initialise(first), 0))

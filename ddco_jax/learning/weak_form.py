@@ -17,10 +17,10 @@ import xarray as xr
 from scipy.interpolate import CubicSpline
 from tqdm import tqdm
 
-from ddco_jax.buildup import Amplitude
+from ddco_jax.buildup import JUMP, MEMORY, Amplitude, jump_spread
 from ddco_jax.collisions.microfield import NODES, RATIO, times
-from ddco_jax.learning import nodes
-from ddco_jax.learning.pairs import FIRST, microfield_averages, microfield_rates, pair_averages
+from ddco_jax.learning import jumps, nodes
+from ddco_jax.learning.pairs import CONSERVED, FIRST, microfield_averages, microfield_rates, pair_averages
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.test_functions import TEST_FUNCTIONS, VERSION
 from ddco_jax.settings import ConfigError
@@ -60,6 +60,8 @@ class Run(NamedTuple):
     plasma_frequency: float
     averages: np.ndarray
     """(2, T, K, 3, nodes.COUNT)."""
+    jumped: np.ndarray
+    """The same of particles that have jumped as in collisions (`buildup.jump_spread`)."""
     microfield: np.ndarray
     """(T, 1 + NODES, near, K + 4, 5): `microfield_averages`."""
     interpolation: np.ndarray
@@ -74,6 +76,12 @@ class Run(NamedTuple):
     """(I + 1,): (Tx - Tperp)/T at the snapshots."""
     anisotropy_error: np.ndarray
     """(I + 1,): its standard error."""
+    jump: np.ndarray
+    """(I, K'): what `jumps.measured` finds."""
+    jump_error: np.ndarray
+    """(I, K'): its standard error, infinite where nothing is known."""
+    jump_first: np.ndarray
+    """(I,): J at the first k."""
 
 
 def symmetrise(c: np.ndarray, start: str, rng: np.random.Generator) -> np.ndarray:
@@ -133,6 +141,8 @@ def load_run(path: Path, cache: Path | None = None, rounds: int = 6) -> Run:
     kept = data["t_kept"].to_numpy() * omega
     edges = data["t"].to_numpy() * omega
     points = edges[:-1, None] + np.diff(edges)[:, None] * np.array([p for p, _ in SIMPSON])
+    c = data["velocity"].to_numpy() / float(data["thermal_speed"])
+    jump, jump_error, jump_first = jumps.measured(c, kept, edges)
     return Run(
         name=path.stem,
         start=start,
@@ -140,12 +150,16 @@ def load_run(path: Path, cache: Path | None = None, rounds: int = 6) -> Run:
         density=float(data.attrs["density"]),
         temperature=float(data.attrs["temperature"]),
         plasma_frequency=omega,
-        averages=_averages(path, data, rounds, cache),
+        averages=_averages(path, data, rounds, cache, jumping=False),
+        jumped=_averages(path, data, rounds, cache, jumping=True),
         microfield=_microfield(path, data, cache),
         interpolation=_interpolation(kept, points),
         times=points,
         rate=data["psi_rate"].to_numpy() / omega,
         error=data["psi_rate_error"].to_numpy() / omega,
+        jump=jump,
+        jump_error=jump_error,
+        jump_first=jump_first,
         **_anisotropy(data),
     )
 
@@ -212,14 +226,18 @@ def load_runs(
     return [load_run(p, cache, rounds) for p in tqdm(paths, unit="run", desc="pair averages", disable=not progress)]
 
 
-def _averages(path: Path, data: xr.Dataset, rounds: int, cache: Path | None) -> np.ndarray:
-    """Pair averages of all stored snapshots."""
+def _averages(path: Path, data: xr.Dataset, rounds: int, cache: Path | None, jumping: bool) -> np.ndarray:
+    """Pair averages of all stored snapshots, of particles as they are or after jumps as in collisions."""
+    age = data["t_kept"].to_numpy() * float(data.attrs["plasma_frequency"])
+    spreads = np.asarray(jump_spread(jnp.asarray(age))) if jumping else np.zeros(len(age))
 
     def make():
-        each = [pair_averages(c, weight, rounds, rng) for c, weight, rng in snapshots(data)]
+        found = zip(snapshots(data), spreads, strict=True)
+        each = [pair_averages(c, weight, rounds, rng, float(spread)) for (c, weight, rng), spread in found]
         return np.stack(each, axis=1).astype(np.float32)
 
-    return _cached(path, "", (rounds, EARLY, EVERY, nodes.RELATIVE, nodes.PECULIAR), cache, make)
+    settings = (rounds, EARLY, EVERY, nodes.RELATIVE, nodes.PECULIAR)
+    return _cached(path, "jumped-" * jumping, (*settings, JUMP, MEMORY) if jumping else settings, cache, make)
 
 
 def _microfield(path: Path, data: xr.Dataset, cache: Path | None) -> np.ndarray:
@@ -261,6 +279,7 @@ class Predictor(eqx.Module):
     """Everything about one run that prediction and loss need, as arrays."""
 
     averages: jnp.ndarray
+    jumped: jnp.ndarray
     microfield: jnp.ndarray
     """(I, 3, 1 + NODES, near, K + 4, 5): `microfield_averages` at the Simpson points."""
     interpolation: jnp.ndarray
@@ -269,6 +288,9 @@ class Predictor(eqx.Module):
     error: jnp.ndarray
     anisotropy: jnp.ndarray
     anisotropy_error: jnp.ndarray
+    jump: jnp.ndarray
+    jump_error: jnp.ndarray
+    jump_first: jnp.ndarray
     density: jnp.ndarray
     temperature: jnp.ndarray
     plasma_frequency: jnp.ndarray
@@ -285,20 +307,22 @@ class Predictor(eqx.Module):
         """Predicted rates (2, I, K) per omega_p t, from the two independent halves of the pair averages."""
         values = nodes.kernel_values(kernel, self.density, self.temperature, self.plasma_frequency)
         values = values.astype(self.averages.dtype).reshape(3, len(nodes.RELATIVE), -1)
-        by_speed = self.averages.reshape(*self.averages.shape[:-1], *values.shape[1:])
-        by_speed = jnp.sum(by_speed * values, axis=(3, 5))  # twenty times as fast as einsum
+        averages = self.averages
         share = jnp.asarray([weight for _, weight in SIMPSON], self.averages.dtype) * jnp.ones_like(self.times)
         free = jnp.zeros_like(self.rate)
         shares = share[..., None] * jnp.ones(len(nodes.RELATIVE), share.dtype)
         if buildup is not None:
             amplitude = buildup(self.times, jnp.broadcast_to(self.gamma, self.times.shape))
             if isinstance(amplitude, Amplitude):
+                averages = averages if amplitude.jump is None else self.jumped
                 at_speeds = jax.tree.map(lambda a: a[..., None], amplitude)
                 shares = shares * at_speeds(jnp.asarray(np.maximum(nodes.RELATIVE, nodes.SMALLEST), share.dtype))
                 if amplitude.microfield is not None:
                     free = self._microfield_rates(amplitude, at_speeds, share)
             else:
                 shares = shares * amplitude[..., None]
+        by_speed = averages.reshape(*averages.shape[:-1], *values.shape[1:])
+        by_speed = jnp.sum(by_speed * values, axis=(3, 5))  # twenty times as fast as einsum
         return jnp.einsum("iqu,iqt,htku->hik", shares, self.interpolation, by_speed) + free
 
     def _microfield_rates(self, amplitude: Amplitude, at_speeds: Amplitude, share):
@@ -352,6 +376,17 @@ class Predictor(eqx.Module):
         sizable = jnp.cumprod((jnp.abs(q) > SIZABLE).astype(q.dtype))[1:]
         middle = jnp.where(sizable > 0, (q[1:] + q[:-1]) / 2, 1.0)
         return sizable * jnp.cumsum((rate * interval - jnp.diff(q)) / middle)
+
+    def jump_squared(self, buildup):
+        """Mean square of the misfit of the jumps of single particles, 0 without a microfield (`jumps`)."""
+        amplitude = None if buildup is None else buildup(self.times, jnp.broadcast_to(self.gamma, self.times.shape))
+        if not isinstance(amplitude, Amplitude) or amplitude.microfield is None:
+            return jnp.zeros((), self.rate.dtype)
+        share = jnp.asarray([weight for _, weight in SIMPSON], self.rate.dtype) * jnp.ones_like(self.times)
+        partners = self.microfield[:, :, 0, :, -CONSERVED, 1]
+        interval = self.times[:, -1] - self.times[:, 0]
+        found = jumps.predicted(amplitude, partners, share, interval, self.jump_first)
+        return jumps.misfit(found, self.jump, self.jump_error)
 
     def decay_squared(self, rates, floor: float = 0.0):
         """Mean square of `decay_error` over its statistical error and `floor`."""
