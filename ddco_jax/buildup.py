@@ -108,6 +108,8 @@ fitted to the hypernetted-chain g(r), Gamma = 0.1 ... 3; B is off by at most 0.1
 JUMP = 0.07
 """ell^2 of collisions, v_th^2: tracked particles of MD, Gamma = 0.4 ... 1.8, have J(4) - J(1) = -0.17 ... -0.19 J(1)
 between 1 and 1.6/omega_p (`learning.jumps`), of which the unlike collisions of fast and slow particles make a part."""
+SOONEST = 1.0
+"""Least p_F: the microfield is over at some time at weak coupling as well, where the data have little of it."""
 LASTING = 6.0
 """tau_F after which the microfield is forgotten."""
 GAUSS = tuple(((1 + x) / 2, w / 2) for x, w in np.array(np.polynomial.legendre.leggauss(12)).T.tolist())
@@ -185,6 +187,7 @@ class LearnedBuildup(eqx.Module):
         if self.microfield is None:
             return {}
         tau_F, p_F, b = (jnp.exp(_polynomial(coefficients, x, age)) for coefficients in self.microfield)
+        p_F = jnp.maximum(p_F, SOONEST)
 
         def nu(s):
             return s / 3 * jnp.exp(-_power(s / tau_F, p_F))
