@@ -37,6 +37,13 @@ def random_low_rank(rng, ranks=(1, 2, 1)):
     return kernels.LowRank(*(tuple((function(), function(), function()) for _ in range(rank)) for rank in ranks))
 
 
+def shared_low_rank():
+    """One product for g0, g1, g2: L M M' with the same M."""
+    M = lambda s, n, T: jnp.exp(-(s**2) / (8 * T))
+    L = lambda s, n, T: 1 / (1 + s)
+    return kernels.LowRank(g0=((L, M, M),), g1=((M, M, M),), g2=((L, M, M),))
+
+
 SMALL = PhaseGrid(1.0, 2, (2.0, 2.5, 3.0), (7, 9, 8))
 """A velocity grid with three different axes."""
 CUBIC = PhaseGrid(1.0, 2, (2.5, 2.5, 2.5), (8, 8, 8))

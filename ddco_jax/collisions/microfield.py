@@ -25,8 +25,8 @@ particles around one independent of each other); it may grow more slowly once th
 passed by (`buildup`).
 
 Collisions are jumps as well: most turn a velocity a little, few a lot.  So they act on such an F too, with an ell^2 of
-their own.  C[F] conserves what C[f] does and leaves Maxwellians alone; that entropy grows is no longer the sign of omega
-alone but looked after (`producing`).
+their own.  C[F] conserves what C[f] does and leaves Maxwellians alone; that entropy grows does not follow from the sign
+of omega any more but is seen to (`producing`).
 
 nu is a matter of pairs too.  The force of a partner, averaged over places, is that of a correlation hole, and what is
 left of its gradient after a way x = |u| s is B(x) (`buildup.Amplitude.near`).  So nu of a velocity is nu(s) times the
@@ -130,7 +130,9 @@ def smoothed(
 
 def producing(forces: Forces, fluxes: Forces, otherwise: Forces) -> Forces:
     """The fluxes, mixed with as much of others, whose entropy production is positive, as keeps theirs from being less
-    than 0.  Of diffusion in the microfield that is nothing where the grid resolves f, since exp(u A) brings f nearer to its
+    than 0.
+
+    For diffusion in the microfield that is nothing where the grid resolves f, since exp(u A) brings f nearer to its
     Maxwellian; C[F] has no such theorem.
     """
 
