@@ -12,7 +12,7 @@ from conftest import random_positive, shared_low_rank
 from ddco_jax import CollisionOperator, PhaseGrid, kernels
 from ddco_jax.buildup import Amplitude
 from ddco_jax.collisions import microfield, spectral
-from ddco_jax.collisions.differences import gradient
+from ddco_jax.collisions.differences import Forces, gradient
 
 NU = jnp.array([0.7, 0.2])
 
@@ -66,6 +66,52 @@ def test_collisions_that_are_jumps(rng, method, spread):
     maxwellian = jnp.exp(-sum((w - 0.3) ** 2 for w in v) / 1.1)[None]
     assert np.max(np.abs(op(jnp.concatenate([maxwellian, maxwellian]), jumps))) < 1e-12 * np.max(np.abs(c))
     assert np.all(np.max(np.abs(c - op(f, smooth)), (1, 2, 3)) > 0.05 * np.max(np.abs(c), (1, 2, 3)))
+    aged = op(f, dataclasses.replace(jumps, microfield=0 * NU))  # when the microfield is over, entropy grows too
+    assert np.all(jnp.sum(aged * jnp.log(f), (1, 2, 3)) < 0) and np.max(np.abs(aged)) > 0.3 * np.max(np.abs(c))
+
+
+def test_fluxes_that_would_lose_entropy_are_mixed_with_others(rng):
+    """As little of them as makes it zero, of any size; fluxes that produce stay as they are; gradients are finite."""
+    forces, bad, good = (Forces(jnp.asarray(rng.normal(size=(3, 5))), None) for _ in range(3))
+
+    def product(a, b):
+        return float(jnp.sum(a.gradient * b.gradient))
+
+    def times(a, number):
+        return Forces(number * a.gradient, None)
+
+    bad, good = (times(p, sign * np.sign(product(forces, p))) for p, sign in ((bad, -1), (good, 1)))
+    for size in (1e-12, 1.0, 1e12):
+        mixed = microfield.producing(forces, bad, times(good, size))
+        assert abs(product(forces, mixed)) < 1e-14 * product(forces, good)
+        assert product(mixed, mixed) <= 1.01 * product(bad, bad) and product(mixed, bad) > 0
+    np.testing.assert_array_equal(microfield.producing(forces, good, bad).gradient, good.gradient)
+    zero = jnp.zeros((3, 5))
+
+    def total(p, q):
+        return jnp.sum(microfield.producing(forces, Forces(p, None), Forces(q, None)).gradient)
+
+    for p, q in ((zero, zero), (zero, good.gradient), (bad.gradient, zero)):
+        assert all(np.isfinite(slope).all() for slope in jax.grad(total, (0, 1))(p, q))
+
+
+def test_collisions_that_are_jumps_leave_the_viscosity():
+    """On a weak shear stress C[F] is C[f], on a heat flux [(1 + 2 l^2)/(1 + 3 l^2)]^(1/4) of it: second order in dv."""
+    spread, errors = jnp.array([0.3]), []
+    for n in (20, 40):
+        grid = PhaseGrid(1.0, 1, (6.0, 6.0, 6.0), (n, n, n))
+        op = CollisionOperator(grid, shared_low_rank())
+        one = jnp.ones(1)
+        jumps = Amplitude(one, 0 * one, one, 0 * one, jump=spread)
+        v = np.meshgrid(*grid.velocities, indexing="ij")
+        M = np.exp(-sum(w**2 for w in v) / 2)
+        square = sum(w**2 for w in v)
+        for psi, expected in ((v[0] * v[1], 1.0), (v[0] * (square - 5) / 10, (1.6 / 1.9) ** 0.25)):
+            f = jnp.asarray(M * (1 + 1e-4 * psi))[None]
+            rates = [float(jnp.sum(psi * op(f, a))) for a in (jumps, dataclasses.replace(jumps, jump=None))]
+            assert rates[1] < 0
+            errors.append(abs(rates[0] / rates[1] - expected))
+    assert max(errors[2:]) < 5e-3 and np.all(np.log2(np.array(errors[:2]) / errors[2:]) > 1.5)
 
 
 def gaussian(grid, widths, shift):

@@ -166,13 +166,15 @@ def test_gradients_with_respect_to_all_parameters_through_a_run():
 def test_the_build_up_passes_one_and_settles():
     """Zero at the quench, never negative, above 1 for fast pairs after 1.5/omega_p as MD is, 1 at last.
 
+    All in units of what makes up for the jumps of an aged plasma (`Amplitude.stress`).
+
     Before it there is diffusion in the microfield, which starts as omega_p s/3 and is over when the rest has built up.
     """
     buildup = load_learned("ddco").buildup
     age = jnp.linspace(0, 200, 8001)
     for gamma in (0.02, 0.1, 0.5, 1.0, 2.0, 3.0, 10.0):
         amplitude = buildup(age, jnp.full(age.shape, gamma))
-        slow, thermal, fast = (amplitude(u) for u in (0.1, 2.0, 10.0))
+        slow, thermal, fast = (amplitude(u) / amplitude.stress for u in (0.1, 2.0, 10.0))
         for a, left in ((slow, 0.05), (thermal, 1e-3), (fast, 1e-3)):  # slow pairs have not yet come so far
             assert a[0] == 0 and a.min() >= 0 and a.max() < 3 and a[-1] == pytest.approx(1, abs=left)
         assert (slow[1:-1] < fast[1:-1]).all()

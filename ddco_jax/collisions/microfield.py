@@ -25,8 +25,10 @@ particles around one independent of each other); it may grow more slowly once th
 passed by (`buildup`).
 
 Collisions are jumps as well: most turn a velocity a little, few a lot.  So they act on such an F too, with an ell^2 of
-their own.  C[F] conserves what C[f] does and leaves Maxwellians alone; that entropy grows does not follow from the sign
-of omega any more but is seen to (`producing`).
+their own.  C[F] conserves what C[f] does and leaves Maxwellians alone.  Of a small deviation from one, F has
+(1 + n ell^2)^(-1/4) in Hermite polynomials of degree n: no more than slower relaxation, which `Amplitude.stress` makes
+up for exactly in shear stresses (n = 2), so that the viscosity is that of the kernel (heat conduction then 1 + ell^2/4
+times as large).  That entropy grows does not follow from the sign of omega any more but is seen to (`producing`).
 
 nu is a matter of pairs too.  The force of a partner, averaged over places, is that of a correlation hole, and what is
 left of its gradient after a way x = |u| s is B(x) (`buildup.Amplitude.near`).  So nu of a velocity is nu(s) times the
@@ -129,20 +131,21 @@ def smoothed(
 
 
 def producing(forces: Forces, fluxes: Forces, otherwise: Forces) -> Forces:
-    """The fluxes, mixed with as much of others, whose entropy production is positive, as keeps theirs from being less
-    than 0.
+    """The fluxes, mixed with as much of others, which produce entropy, as keeps theirs from producing less than none.
 
-    For diffusion in the microfield that is nothing where the grid resolves f, since exp(u A) brings f nearer to its
-    Maxwellian; C[F] has no such theorem.
+    The others are made as large as the fluxes.  Diffusion in the microfield needs nothing of them where the grid
+    resolves f, since exp(u A) brings f nearer to its Maxwellian; C[F] has no such theorem.
     """
 
-    def production(p):
-        return sum(jnp.sum(x * y) for x, y in zip(jax.tree.leaves(forces), jax.tree.leaves(p), strict=True))
+    def product(x, y):
+        return sum(jnp.sum(a * b) for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True))
 
-    gained = production(fluxes)
-    lost = jnp.where(gained < 0, -gained, 0)
-    share = lost / jnp.maximum(lost + production(otherwise), jnp.finfo(lost.dtype).tiny)
-    return jax.tree.map(lambda p, q: p + share * (q - p), fluxes, otherwise)
+    gained = product(forces, fluxes)
+    lost, smallest = jnp.where(gained < 0, -gained, 0), jnp.finfo(gained.dtype).tiny ** 0.5  # 1/smallest^2 is finite
+    size = jnp.where(gained < 0, product(fluxes, fluxes), 1)  # no square root at 0, which has no derivative
+    scale = jnp.sqrt(size / jnp.maximum(product(otherwise, otherwise), smallest))
+    share = lost / jnp.maximum(lost + scale * product(forces, otherwise), smallest)
+    return jax.tree.map(lambda p, q: p + share * (scale * q - p), fluxes, otherwise)
 
 
 def times(spread: Array, first: Scalar) -> Array:

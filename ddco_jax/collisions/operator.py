@@ -107,19 +107,20 @@ class CollisionOperator(eqx.Module):
             return self._collision_flux(positive, forces, moments, amplitude)
         c = spectral.peculiar_velocity(self.grid, moments.drift, f.dtype)
         with jax.named_scope("microfield"):
-            microfield = self._microfield(positive, c, moments.temperature, amplitude)
-            normal = microfield(positive, forces)
+            diffused = self._microfield(positive, c, moments.temperature, amplitude)
+            normal = diffused(positive, forces)
         spreads = [spread for spread in (amplitude.spread, amplitude.jump) if spread is not None]
         if not spreads:
             fluxes = self._collision_flux(positive, forces, moments, amplitude)
-            return jax.tree.map(operator.add, fluxes, normal)
+            return jax.tree.map(lambda p, d: p + amplitude.microfield * d, fluxes, normal)
         with jax.named_scope("jumps"):
             F = smoothed(positive, c, forces.gradient, moments.temperature, jnp.stack(spreads))
             later = [(f, self.forces(jnp.log(f))) for f in F]
         now = positive, forces
         colliding, driven = now if amplitude.jump is None else later[-1], now if amplitude.spread is None else later[0]
         fluxes = self._collision_flux(colliding[0], colliding[1], moments, amplitude)
-        return producing(forces, jax.tree.map(operator.add, fluxes, microfield(*driven)), normal)
+        fluxes = jax.tree.map(lambda p, d: p + amplitude.microfield * d, fluxes, diffused(*driven))
+        return producing(forces, fluxes, normal)
 
     def _collision_flux(self, f, forces: Forces, moments: Moments, amplitude: Amplitude | None) -> Forces:
         """The fluxes of one cell by collisions alone."""
@@ -131,13 +132,12 @@ class CollisionOperator(eqx.Module):
             return spectral.collision_flux(self.grid, kernel.separable(density, temperature), f, forces, drift)
 
     def _microfield(self, f, c, temperature, amplitude: Amplitude) -> Callable[..., Forces]:
-        """What makes fluxes by diffusion in the microfield of one cell out of a distribution and its forces."""
-        diffusion = amplitude.microfield * temperature
+        """What makes fluxes by diffusion in the microfield, nu = 1, of one cell out of an f and its forces."""
         near: Array | float = 1.0
         if amplitude.crossing is not None:
             speed = spectral.offset_speeds(self.grid, f.dtype) / jnp.sqrt(temperature)
             near = share_near(f, amplitude.near(speed))
-        return lambda f, forces: jax.tree.map(lambda q: microfield_flux(f, c, q, diffusion, near), forces)
+        return lambda f, forces: jax.tree.map(lambda q: microfield_flux(f, c, q, temperature, near), forces)
 
     def dissipation(self, f: VelocityDistribution, a: VelocityDistribution, b: VelocityDistribution) -> Scalar:
         """The bracket (7) of one cell, per unit length, from the functional derivatives dA/df and dB/df."""

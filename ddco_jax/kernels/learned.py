@@ -101,10 +101,10 @@ def build(section: KernelSection, seed: int) -> Learned:
         lag = jnp.array([[-1.0, 0.0], [-1.0, 0.0], [0.3, 0.0]], jnp.float32)
         parts = (*rise, ringing if section.overshoot else None, lag if section.memory else None)
         slope = 1.0 if section.passing else 0.5  # of ln b; 1.5 for independent pairs
-        forces = jnp.array([[0.0, 0.3, 0.0], [0.5, 0.0, 0.0], [-1.2, slope, 0.0]], jnp.float32)
+        forces = jnp.array([[0.0, 0.3, 0.0], [0.05, 0.0, 0.0], [-1.2, slope, 0.0]], jnp.float32)
         passing = jnp.array([-0.7, 0.5, 0.5, 0.0], jnp.float32)
         if section.hole:
-            forces = forces.at[:2, :2].set(jnp.array([[0.9, 0.0], [0.4, 0.0]], jnp.float32))
+            forces = forces.at[:2, :2].set(jnp.array([[0.9, 0.0], [-0.1, 0.0]], jnp.float32))
         fields = forces if section.microfield else None, passing if section.passing else None
         if section.way:
             parts = (jnp.array([0.0, 0.4, 0.0], jnp.float32), jnp.array([1.0, 0.2], jnp.float32), *parts[2:])

@@ -4,7 +4,7 @@ A jump Delta c of velocity that is made of the microfield's diffusion (`collisio
 
     J(k) = -ln <cos k Delta c>/k^2 = int nu <B> (1 + ell^2 k^2)^(-1/4) ds + D (1 + ell_C^2 k^2)^(-1/4)
 
-with ell_C^2 of `buildup.jump_spread`; normal ones have the same at every k.  So its differences between two k are those
+with ell_C^2 of `buildup.JUMP`; normal ones have the same at every k.  So its differences between two k are those
 of the tails.  Test functions are wider than narrow beams and hardly see what shape these have; the jumps tell.
 """
 

@@ -17,7 +17,7 @@ import xarray as xr
 from scipy.interpolate import CubicSpline
 from tqdm import tqdm
 
-from ddco_jax.buildup import JUMP, MEMORY, Amplitude, jump_spread
+from ddco_jax.buildup import JUMP, Amplitude
 from ddco_jax.collisions.microfield import NODES, RATIO, times
 from ddco_jax.learning import jumps, nodes
 from ddco_jax.learning.pairs import CONSERVED, FIRST, microfield_averages, microfield_rates, pair_averages
@@ -61,7 +61,7 @@ class Run(NamedTuple):
     averages: np.ndarray
     """(2, T, K, 3, nodes.COUNT)."""
     jumped: np.ndarray
-    """The same of particles that have jumped as in collisions (`buildup.jump_spread`)."""
+    """The same of particles that have jumped as in collisions (`buildup.JUMP`)."""
     microfield: np.ndarray
     """(T, 1 + NODES, near, K + 4, 5): `microfield_averages`."""
     interpolation: np.ndarray
@@ -150,8 +150,8 @@ def load_run(path: Path, cache: Path | None = None, rounds: int = 6) -> Run:
         density=float(data.attrs["density"]),
         temperature=float(data.attrs["temperature"]),
         plasma_frequency=omega,
-        averages=_averages(path, data, rounds, cache, jumping=False),
-        jumped=_averages(path, data, rounds, cache, jumping=True),
+        averages=_averages(path, data, rounds, cache, spread=0.0),
+        jumped=_averages(path, data, rounds, cache, spread=JUMP),
         microfield=_microfield(path, data, cache),
         interpolation=_interpolation(kept, points),
         times=points,
@@ -226,18 +226,15 @@ def load_runs(
     return [load_run(p, cache, rounds) for p in tqdm(paths, unit="run", desc="pair averages", disable=not progress)]
 
 
-def _averages(path: Path, data: xr.Dataset, rounds: int, cache: Path | None, jumping: bool) -> np.ndarray:
+def _averages(path: Path, data: xr.Dataset, rounds: int, cache: Path | None, spread: float) -> np.ndarray:
     """Pair averages of all stored snapshots, of particles as they are or after jumps as in collisions."""
-    age = data["t_kept"].to_numpy() * float(data.attrs["plasma_frequency"])
-    spreads = np.asarray(jump_spread(jnp.asarray(age))) if jumping else np.zeros(len(age))
 
     def make():
-        found = zip(snapshots(data), spreads, strict=True)
-        each = [pair_averages(c, weight, rounds, rng, float(spread)) for (c, weight, rng), spread in found]
+        each = [pair_averages(c, weight, rounds, rng, spread) for c, weight, rng in snapshots(data)]
         return np.stack(each, axis=1).astype(np.float32)
 
     settings = (rounds, EARLY, EVERY, nodes.RELATIVE, nodes.PECULIAR)
-    return _cached(path, "jumped-" * jumping, (*settings, JUMP, MEMORY) if jumping else settings, cache, make)
+    return _cached(path, "jumped-" if spread else "", (*settings, spread) if spread else settings, cache, make)
 
 
 def _microfield(path: Path, data: xr.Dataset, cache: Path | None) -> np.ndarray:
