@@ -114,9 +114,10 @@ fitted to the hypernetted-chain g(r), Gamma = 0.1 ... 3; B is off by at most 0.1
 JUMP = 0.07
 """ell^2 of collisions, v_th^2: tracked particles of MD, Gamma = 0.4 ... 1.8, have J(4) - J(1) = -0.17 ... -0.19 J(1)
 between 1 and 1.6/omega_p (`learning.jumps`), of which the unlike collisions of fast and slow particles make a part.
-Test functions, wider than this, hardly tell: with 0.10 the training's chi^2 is 2.49, with 0.07 2.48."""
+Test functions are wider than this and hardly tell it from 0.10."""
 SOONEST = 0.6
-"""Least p_F: the microfield is over at some time at weak coupling as well, where the data have little of it."""
+"""Least p_F: the microfield is over at some time at weak coupling as well, where the data have little of it.  Reached
+by an exponential, since a maximum has no gradient by which training could leave it."""
 LASTING = 6.0
 """tau_F after which the microfield is forgotten."""
 GAUSS = tuple(((1 + x) / 2, w / 2) for x, w in np.array(np.polynomial.legendre.leggauss(12)).T.tolist())
@@ -149,8 +150,8 @@ class LearnedBuildup(eqx.Module):
     """(3, 2): ln a and ln b of the lead a Gamma/(1 + b Gamma), which vanishes at weak coupling as the rate of
     collisions does; coefficients of the logit of the deficit of slow pairs, and of ln(width/v_th)."""
     microfield: Array | None = None
-    """(3, 3): coefficients of ln tau_F (1/omega_p) and ln(p_F - 0.6) in nu = (s/3) exp(-(s/tau_F)^p_F), omega_p, exact
-    for s -> 0 at every Gamma, and of ln b in ell^2 = (2/b^2) int nu ds: the microfield's kurtosis is 3 + 3/2b^2
+    """(3, 3): coefficients of ln tau_F (1/omega_p) and ln(p_F - SOONEST) in nu = (s/3) exp(-(s/tau_F)^p_F), omega_p,
+    exact for s -> 0 at every Gamma, and of ln b in ell^2 = (2/b^2) int nu ds: the microfield's kurtosis is 3 + 3/2b^2
     (`collisions.microfield`)."""
     passing: Array | None = None
     """(4,): coefficients of ln tau_l (1/omega_p) and of ln p_l in powers of ln Gamma, two each, in the factor of ell^2
