@@ -23,7 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `ddco md` does, before 
 
 import numpy as np
 
-from ddco_jax.md import dump, lammps, starts
+from ddco_jax.md import dump, lammps
 from ddco_jax.md.config import MDConfig
 from ddco_jax.md.equilibrate import save_configuration
 from ddco_jax.md.simulate import simulate, start_velocities
@@ -71,7 +71,7 @@ def measure(particles: int, processes: int, repeats: int, duration_ps: float) ->
         folder = Path(name)
         config = settings(particles, processes, duration_ps, folder / "configuration.nc")
         # a lattice will do: the cost of a step hardly depends on the configuration
-        positions = starts.lattice(np.random.default_rng(0), particles, np.array(config.lengths))
+        positions = particles.lattice(np.random.default_rng(0), particles, np.array(config.lengths))
         box = np.column_stack([np.zeros(3), config.lengths])
         frame = dump.Frame(0, box, dump.COLUMNS, np.column_stack([np.arange(particles), positions, 0 * positions]))
         save_configuration(config, frame, folder / "configuration.nc")

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddco_jax import PhaseGrid
-from ddco_jax.collisions.differences import divergence, gradient
+from ddco_jax.velocity.differences import divergence, gradient
 
 
 class Convolver:

@@ -20,9 +20,9 @@ jax.config.update("jax_enable_x64", True)
 import equinox as eqx  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
-from ddco_jax.chapman_enskog import POINTS, _omega_hat, _pairs, transport  # noqa: E402
 from ddco_jax.kernels import store  # noqa: E402
-from ddco_jax.units import PAPER  # noqa: E402
+from ddco_jax.kernels.chapman_enskog import POINTS, _omega_hat, _pairs, transport  # noqa: E402
+from ddco_jax.plasma.units import PAPER  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "transport.json"
 TARGET = 1.0

@@ -3,13 +3,19 @@
 Importing the package sets no flag and touches no device; the dtype of f decides the precision.
 """
 
-from ddco_jax import kernels, steppers, units
+import sys
+
+from ddco_jax import kernels, steppers
 from ddco_jax.collisions import CollisionOperator
-from ddco_jax.grid import PhaseGrid
 from ddco_jax.kernels.store import load_kernel
-from ddco_jax.moments import compute_moments
-from ddco_jax.solve import solve
-from ddco_jax.state import State
+from ddco_jax.plasma import starts as initial
+from ddco_jax.plasma import units
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.moments import compute_moments
+from ddco_jax.plasma.state import State
+from ddco_jax.steppers.solve import solve
+
+sys.modules[f"{__name__}.initial"], sys.modules[f"{__name__}.units"] = initial, units  # import ddco_jax.units works
 
 __version__ = "0.1.0"
 
@@ -18,6 +24,7 @@ __all__ = [
     "PhaseGrid",
     "State",
     "compute_moments",
+    "initial",
     "kernels",
     "load_kernel",
     "open_result",
@@ -28,7 +35,7 @@ __all__ = [
 
 
 def open_result(path):
-    """The result of a run as an xarray.DataTree; see `ddco_jax.io.open_result`."""
-    from ddco_jax.io import open_result as open_
+    """The result of a run as an xarray.DataTree; see `ddco_jax.simulation.results.open_result`."""
+    from ddco_jax.simulation.results import open_result as open_
 
     return open_(path)

@@ -17,8 +17,9 @@ Overrides = Annotated[list[str] | None, Parameter(name="--set", help="section.ke
 @app.command
 def run(config: str, *, out: Path | None = None, set_: Overrides = None) -> None:
     """Run a config file, or a shipped one by name, and print a summary."""
-    from ddco_jax import run as runner
-    from ddco_jax.report import check_report, refuse, summary_table
+    from ddco_jax.evaluation.report import summary_table
+    from ddco_jax.simulation import run as runner
+    from ddco_jax.simulation.check import check_report, refuse
 
     settings, name = _load(config, set_)
     folder = out or Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
@@ -31,8 +32,8 @@ def run(config: str, *, out: Path | None = None, set_: Overrides = None) -> None
 @app.command
 def resume(folder: Path) -> None:
     """Go on from the last checkpoint of a run."""
-    from ddco_jax import run as runner
-    from ddco_jax.report import summary_table
+    from ddco_jax.evaluation.report import summary_table
+    from ddco_jax.simulation import run as runner
 
     _enable_x64()
     print(summary_table(runner.resume(folder)))
@@ -41,7 +42,8 @@ def resume(folder: Path) -> None:
 @app.command
 def check(config: str, *, set_: Overrides = None, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
     """Stability numbers, resolution and memory of a config, before the run is compiled."""
-    from ddco_jax.report import check_report, check_table, refuse
+    from ddco_jax.evaluation.report import check_table
+    from ddco_jax.simulation.check import check_report, refuse
 
     settings, _ = _load(config, set_)
     report = check_report(settings)
@@ -59,10 +61,10 @@ def plot(
     ] = None,
 ) -> None:
     """Figures of a run as PNG into DIR/figures."""
-    from ddco_jax.config import ConfigError
     from ddco_jax.md.dataset import open_dataset
-    from ddco_jax.plot import plot_run
-    from ddco_jax.plot_md import plot_against_md
+    from ddco_jax.plots.against_md import plot_against_md
+    from ddco_jax.plots.run import plot_run
+    from ddco_jax.simulation.config import ConfigError
 
     if beside and md is None:
         raise ConfigError("--with: only the figure beside MD shows several runs; give --md FILE")
@@ -86,10 +88,10 @@ def compare(
     bin_m_s: Annotated[float, Parameter(help="velocity bins of the comparison")] = 1600.0,
 ) -> None:
     """Errors of a run against MD, per snapshot and cell, with the MD's own noise beside them."""
-    from ddco_jax import compare as comparison
-    from ddco_jax.config import ConfigError
+    from ddco_jax.evaluation import compare as comparison
     from ddco_jax.md.dataset import open_dataset
-    from ddco_jax.units import PAPER
+    from ddco_jax.plasma.units import PAPER
+    from ddco_jax.simulation.config import ConfigError
 
     try:
         rows = comparison.compare(folder, open_dataset(md_file), bin_m_s / PAPER.velocity)
@@ -168,10 +170,10 @@ def md_transport(
     ] = None,
 ) -> None:
     """Green-Kubo D* and eta* with error bars, from equilibrium runs of `ddco md`; replicates are joined."""
-    from ddco_jax.config import ConfigError
     from ddco_jax.md.dataset import open_dataset
     from ddco_jax.md.green_kubo import group, transport
     from ddco_jax.md.report import transport_rows, transport_table
+    from ddco_jax.simulation.config import ConfigError
 
     if not files:
         raise ConfigError("md-transport: give one or more files of equilibrium runs")
@@ -179,7 +181,7 @@ def md_transport(
     results = [transport(g) for g in groups]
     print(json.dumps(transport_rows(results), indent=1) if json_ else transport_table(results))
     if figures is not None:
-        from ddco_jax.md.plot import plot_correlations, plot_transport
+        from ddco_jax.plots.md import plot_correlations, plot_transport
 
         figures.mkdir(parents=True, exist_ok=True)
         for path in (
@@ -224,8 +226,8 @@ def transport_coefficients(
     json_: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """D*, eta*, kappa* of kernels by Chapman-Enskog expansion, Eq. (34), beside Green-Kubo values of MD."""
-    from ddco_jax.config import ConfigError
-    from ddco_jax.report import measured_coefficients, transport_report, transport_report_table
+    from ddco_jax.evaluation.report import measured_coefficients, transport_report, transport_report_table
+    from ddco_jax.simulation.config import ConfigError
 
     _enable_x64()
     measured = measured_coefficients(md or [])
@@ -235,7 +237,7 @@ def transport_coefficients(
         raise ConfigError(f"--kernel: {error}") from None
     print(json.dumps(rows, indent=1) if json_ else transport_report_table(rows))
     if figure is not None:
-        from ddco_jax.plot_transport import KERNELS, plot_coefficients
+        from ddco_jax.plots.coefficients import KERNELS, plot_coefficients
 
         figure.parent.mkdir(parents=True, exist_ok=True)
         print(plot_coefficients(figure, kernel or KERNELS, measured=measured), file=sys.stderr)
@@ -272,7 +274,7 @@ def list_kernels(*, json_: Annotated[bool, Parameter(name="--json")] = False) ->
 
 
 def _load(config: str, overrides: list[str] | None):
-    from ddco_jax import config as configs
+    from ddco_jax.simulation import config as configs
 
     settings, name = configs.load(config, overrides or [])
     if settings.precision == "float64":
@@ -296,8 +298,8 @@ def main() -> None:
     except KeyboardInterrupt:
         _end("stopped; `ddco resume DIR` goes on from the last checkpoint", 130)
     except Exception as error:  # told apart by name below, so that a usage error does not wait for JAX to load
-        from ddco_jax.config import ConfigError
-        from ddco_jax.monitors import RunFailed
+        from ddco_jax.settings import RunFailed
+        from ddco_jax.simulation.config import ConfigError
 
         if isinstance(error, ConfigError):
             _end(str(error), 2)

@@ -9,11 +9,15 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError, model_validator
 
-from ddco_jax.units import Scales
+from ddco_jax.plasma.units import Scales
 
 
 class ConfigError(ValueError):
     """A user's mistake, told in one line."""
+
+
+class RunFailed(RuntimeError):
+    """The state of a run went bad; the message says where, in one line."""
 
 
 class Section(BaseModel):

@@ -20,10 +20,10 @@ import numpy as np
 
 jax.config.update("jax_enable_x64", True)
 
-from ddco_jax import compare  # noqa: E402
-from ddco_jax.config import load  # noqa: E402
+from ddco_jax.evaluation import compare  # noqa: E402
 from ddco_jax.md.dataset import open_dataset  # noqa: E402
-from ddco_jax.run import run  # noqa: E402
+from ddco_jax.simulation.config import load  # noqa: E402
+from ddco_jax.simulation.run import run  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "conservation.json"

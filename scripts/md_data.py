@@ -15,11 +15,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ddco_jax import units
 from ddco_jax.md.config import MDConfig
 from ddco_jax.md.dataset import join_draws, write
 from ddco_jax.md.equilibrate import equilibrate, save_configuration
 from ddco_jax.md.simulate import simulate
+from ddco_jax.plasma import units
 from ddco_jax.settings import parse, tuples
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "md"
@@ -217,7 +217,7 @@ def slabs(scratch: Path) -> Iterator[Job]:
 
 def equilibrium(scratch: Path) -> Iterator[Job]:
     """Correlation functions for Green-Kubo; durations in correlation times of the shear stress, 3 Gamma eta*."""
-    from ddco_jax import ocp
+    from ddco_jax.plasma import ocp
 
     for i, gamma in reversed(list(enumerate(EQUILIBRIUM))):  # the quick ones first
         tau = 3 * gamma * float(ocp.effective_potential(gamma)[1]) * units.PAPER.debye_number  # t0

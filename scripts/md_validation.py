@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from ddco_jax import ocp
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.green_kubo import block_mean, group, transport
 from ddco_jax.md.report import transport_rows, transport_table
+from ddco_jax.plasma import ocp
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "md"
 RESULT = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "md_validation.json"

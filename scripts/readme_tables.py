@@ -13,7 +13,7 @@ jax.config.update("jax_enable_x64", True)
 import numpy as np  # noqa: E402
 from verdict import KERNELS, MARKOV, RESULT, ROOT, bias, forward_ratios, ratio  # noqa: E402
 
-from ddco_jax.chapman_enskog import transport  # noqa: E402
+from ddco_jax.kernels.chapman_enskog import transport  # noqa: E402
 from ddco_jax.kernels.store import load_kernel  # noqa: E402
 from ddco_jax.md import green_kubo  # noqa: E402
 from ddco_jax.md.dataset import open_dataset  # noqa: E402

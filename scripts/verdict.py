@@ -27,16 +27,17 @@ import equinox as eqx  # noqa: E402
 import numpy as np  # noqa: E402
 from scipy.special import erf  # noqa: E402
 
-from ddco_jax import compare, units  # noqa: E402
-from ddco_jax.config import parse  # noqa: E402
-from ddco_jax.grid import PhaseGrid  # noqa: E402
-from ddco_jax.io import open_result  # noqa: E402
+from ddco_jax.evaluation import compare  # noqa: E402
 from ddco_jax.kernels.store import NAMED, load_kernel, load_learned  # noqa: E402
 from ddco_jax.learning.train import stack  # noqa: E402
 from ddco_jax.learning.weak_form import load_run  # noqa: E402
 from ddco_jax.md.dataset import draws, open_dataset  # noqa: E402
 from ddco_jax.md.test_functions import VERSION  # noqa: E402
-from ddco_jax.run import run  # noqa: E402
+from ddco_jax.plasma import units  # noqa: E402
+from ddco_jax.plasma.grid import PhaseGrid  # noqa: E402
+from ddco_jax.simulation.config import parse  # noqa: E402
+from ddco_jax.simulation.results import open_result  # noqa: E402
+from ddco_jax.simulation.run import run  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 VERDICT = tomllib.loads((ROOT / "data" / "verdict.toml").read_text())

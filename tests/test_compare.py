@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from ddco_jax.compare import compare, rebin
-from ddco_jax.md import starts
+from ddco_jax.evaluation.compare import compare, rebin
 from ddco_jax.md.dataset import combine, replicate_dataset, write
 from ddco_jax.md.statistics import Bins, Statistics
+from ddco_jax.plasma import particles
 from ddco_jax.settings import ConfigError
 from tests.test_cli import ddco
 
@@ -54,7 +54,7 @@ def sample(rng, n, anisotropy=0.25, T=0.19161676646706585):
     rows = []
     measure = Statistics(10.24, 1.0, np.array([T**0.5]), bins)
     for _ in range(2):
-        c = starts.exact(starts.bimaxwellian(anisotropy)(rng, n), np.zeros(n, int), 1)
+        c = particles.exact(particles.bimaxwellian(anisotropy)(rng, n), np.zeros(n, int), 1)
         rows.append(measure(np.zeros(n), c * T**0.5))
     times = np.array([0.0, 0.02])
     part = replicate_dataset(rows, times, length=10.24, thermal_speed=np.array([T**0.5]), bins=bins, kept=None)

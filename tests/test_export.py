@@ -7,7 +7,7 @@ import pytest
 from jax import export
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, kernels, steppers
-from ddco_jax.collisions import transforms
+from ddco_jax.velocity import transforms
 
 GRID = PhaseGrid(6.0, 3, (2.5, 2.5, 2.5), (6, 6, 6))
 

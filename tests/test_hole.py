@@ -6,7 +6,7 @@ import pytest
 from scipy.fft import dst
 from scipy.special import erf
 
-from ddco_jax.buildup import LearnedBuildup
+from ddco_jax.correlations.buildup import LearnedBuildup
 from ddco_jax.kernels.learned import KernelSection, build
 
 ALPHA = 1.08

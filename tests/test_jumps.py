@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddco_jax.buildup import Amplitude
+from ddco_jax.correlations.buildup import Amplitude
 from ddco_jax.kernels.store import load_learned
 from ddco_jax.learning import jumps, nodes
 from ddco_jax.md.dataset import open_dataset

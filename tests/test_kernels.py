@@ -7,8 +7,8 @@ from conftest import decaying, random_low_rank
 
 from ddco_jax import kernels, load_kernel
 from ddco_jax.collisions.spectral import transform_count
-from ddco_jax.kernels.landau import effective_logarithm, generalised_logarithm
-from ddco_jax.units import PAPER
+from ddco_jax.plasma.ocp import effective_logarithm, generalised_logarithm
+from ddco_jax.plasma.units import PAPER
 
 STATE = (jnp.asarray(0.8), jnp.asarray(0.3))
 

@@ -12,8 +12,8 @@ import pytest
 from learning_data import SMOOTH, gaussian, synthetic
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
-from ddco_jax.chapman_enskog import transport
 from ddco_jax.kernels import store
+from ddco_jax.kernels.chapman_enskog import transport
 from ddco_jax.kernels.convex import SHAPE, Convex, hats
 from ddco_jax.kernels.learned import KernelSection, build
 from ddco_jax.kernels.separable import PositiveSeparable, Term
@@ -24,8 +24,8 @@ from ddco_jax.learning.config import shipped_configs
 from ddco_jax.learning.train import chi_squared, decaying, stack, train
 from ddco_jax.md.dataset import open_dataset, write
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
+from ddco_jax.plasma.units import PAPER
 from ddco_jax.settings import ConfigError
-from ddco_jax.units import PAPER
 
 ONE = jnp.asarray(1.0)
 

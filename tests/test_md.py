@@ -13,15 +13,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ddco_jax import ocp
 from ddco_jax.md import dump, importer, lammps
 from ddco_jax.md.config import MDConfig, shipped_configs
 from ddco_jax.md.config import load as load_config
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.equilibrate import load_configuration, save_configuration
 from ddco_jax.md.simulate import simulate
-from ddco_jax.monitors import RunFailed
-from ddco_jax.settings import ConfigError
+from ddco_jax.plasma import ocp
+from ddco_jax.settings import ConfigError, RunFailed
 from tests.test_cli import ddco
 
 try:

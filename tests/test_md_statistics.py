@@ -4,36 +4,36 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddco_jax import ocp
-from ddco_jax.md import correlations, dump, green_kubo, starts
+from ddco_jax.md import correlations, dump, green_kubo
 from ddco_jax.md.statistics import POWERS, Bins, Statistics
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
+from ddco_jax.plasma import ocp, particles
 
 REST = (3 - 0.345 - 0.7 * (3 / 7) ** 2) / 2.1
 SAMPLERS = {
-    "maxwellian": (starts.maxwellian, (1.0, 3.0)),
-    "oblate": (starts.bimaxwellian(0.25), (3 / 9, 3.0)),
-    "prolate": (starts.bimaxwellian(4.0), (2.0, 3.0)),
-    "uniform": (starts.uniform, (1.0, 9 / 5)),
-    "uniform_ball": (starts.uniform_ball, (1.0, 15 / 7)),
+    "maxwellian": (particles.maxwellian, (1.0, 3.0)),
+    "oblate": (particles.bimaxwellian(0.25), (3 / 9, 3.0)),
+    "prolate": (particles.bimaxwellian(4.0), (2.0, 3.0)),
+    "uniform": (particles.uniform, (1.0, 9 / 5)),
+    "uniform_ball": (particles.uniform_ball, (1.0, 15 / 7)),
     # two normals at +-b of width s: <c^4> = b^4 + 6 b^2 s^2 + 3 s^4
-    "symmetric_double_well": (starts.symmetric_double_well, (1.0, 0.64 + 6 * 0.8 * 0.2 + 3 * 0.04)),
+    "symmetric_double_well": (particles.symmetric_double_well, (1.0, 0.64 + 6 * 0.8 * 0.2 + 3 * 0.04)),
     "asymmetric_double_well": (
-        starts.asymmetric_double_well,
+        particles.asymmetric_double_well,
         (1.0, 0.875**2 + 6 * 0.875 * 0.125 + 3 * (0.05**2 + 0.2**2) / 2),
     ),
     # normals at 1 (variance 0.05) and -3/7, three to seven
     "cold_beam": (
-        starts.cold_beam,
+        particles.cold_beam,
         (
             0.3 * 1.05 + 0.7 * ((3 / 7) ** 2 + REST),
             0.3 * (1 + 6 * 0.05 + 3 * 0.05**2) + 0.7 * ((3 / 7) ** 4 + 6 * (3 / 7) ** 2 * REST + 3 * REST**2),
         ),
     ),
-    "four_beams": (starts.four_beams, (1.0, 0.93**2 + 6 * 0.93 * 0.07 + 3 * 0.07**2)),
+    "four_beams": (particles.four_beams, (1.0, 0.93**2 + 6 * 0.93 * 0.07 + 3 * 0.07**2)),
     # normals at 1.5 (variance 0.1) and -0.5 (29/30), one to three
     "bump_on_tail": (
-        starts.bump_on_tail,
+        particles.bump_on_tail,
         (
             (2.25 + 0.1) / 4 + (0.25 + 29 / 30) * 3 / 4,
             (1.5**4 + 6 * 1.5**2 * 0.1 + 3 * 0.01) / 4 + (0.5**4 + 6 * 0.25 * 29 / 30 + 3 * (29 / 30) ** 2) * 3 / 4,
@@ -59,7 +59,7 @@ def test_starts_have_the_moments_of_e2(name, rng):
 
 def test_exact_draws_have_no_drift_and_exact_energy_in_every_cell(rng):
     cell = rng.integers(0, 4, 1000)
-    c = starts.exact(starts.uniform(rng, 1000), cell, 4)
+    c = particles.exact(particles.uniform(rng, 1000), cell, 4)
     for i in range(4):
         assert np.abs(c[cell == i].mean(0)).max() < 1e-15
         assert (c[cell == i] ** 2).sum(1).mean() == pytest.approx(3, rel=1e-14)
@@ -67,14 +67,14 @@ def test_exact_draws_have_no_drift_and_exact_energy_in_every_cell(rng):
 
 def test_a_user_s_sample_is_drawn_from(rng):
     sample = rng.normal(size=(50, 3))
-    few, many = starts.resample(sample)(rng, 20), starts.resample(sample)(rng, 200)
+    few, many = particles.resample(sample)(rng, 20), particles.resample(sample)(rng, 200)
     assert len(np.unique(few, axis=0)) == 20 and many.shape == (200, 3)
     assert all((row == sample).all(1).any() for row in many)
 
 
 @pytest.mark.parametrize(("n", "lengths"), [(1000, (10.0, 10.0, 10.0)), (777, (3.0, 14.0, 20.0))])
 def test_the_lattice_has_no_close_pairs(rng, n, lengths):
-    x = starts.lattice(rng, n, np.array(lengths))
+    x = particles.lattice(rng, n, np.array(lengths))
     assert x.shape == (n, 3) and (x >= 0).all() and (x <= lengths).all()
     separation = x[:, None] - x
     separation -= np.array(lengths) * np.round(separation / lengths)

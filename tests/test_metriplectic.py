@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels, metriplectic
+from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
+from ddco_jax.collisions import metriplectic
 from ddco_jax.vlasov.transport import vlasov_rate
 
 

@@ -10,9 +10,10 @@ import pytest
 from conftest import random_positive, shared_low_rank
 
 from ddco_jax import CollisionOperator, PhaseGrid, kernels
-from ddco_jax.buildup import Amplitude
-from ddco_jax.collisions import microfield, spectral
-from ddco_jax.collisions.differences import Forces, gradient
+from ddco_jax.collisions import spectral
+from ddco_jax.correlations import microfield
+from ddco_jax.correlations.buildup import Amplitude
+from ddco_jax.velocity.differences import Forces, gradient
 
 NU = jnp.array([0.7, 0.2])
 

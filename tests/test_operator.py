@@ -9,10 +9,11 @@ import pytest
 from conftest import CUBIC, SMALL, random_low_rank, random_positive, shared_low_rank
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
-from ddco_jax.collisions import spectral, transforms
+from ddco_jax.collisions import spectral
 from ddco_jax.collisions.spectral import arrays_at_once, transform_count
 from ddco_jax.kernels.store import load_kernel
-from ddco_jax.moments import power_moments
+from ddco_jax.plasma.moments import power_moments
+from ddco_jax.velocity import transforms
 
 KERNELS = ("landau", "maxwell", "low-rank", "shared", "isotropic", "parallel", "mixed", "ddco")
 CASES = [(k, "central") for k in KERNELS] + [(k, d) for k in ("landau", "shared") for d in ("compact", "fourth")]

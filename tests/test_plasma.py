@@ -9,8 +9,8 @@ from conftest import SMALL, random_positive
 from plasmapy.formulary import Debye_length, coupling_parameter, plasma_frequency
 
 from ddco_jax import PhaseGrid, State, initial
-from ddco_jax.moments import compute_moments, face_current, face_density, power_moments
-from ddco_jax.units import PAPER, Scales
+from ddco_jax.plasma.moments import compute_moments, face_current, face_density, power_moments
+from ddco_jax.plasma.units import PAPER, Scales
 
 EPS = np.finfo(float).eps
 

@@ -19,7 +19,7 @@ from ddco_jax.learning.recompress import distance, eigenvalues, thermal_eigenval
 from ddco_jax.learning.train import stack
 from ddco_jax.learning.weak_form import load_run
 from ddco_jax.md.dataset import open_dataset
-from ddco_jax.units import PAPER
+from ddco_jax.plasma.units import PAPER
 
 LEARNED = ("ddco", "ddco-paper", "dd-landau", "ddco-convex")
 HELD_OUT = Path(__file__).parents[1] / "data" / "md" / "held_out"

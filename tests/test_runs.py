@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solve, stability, steppers
-from ddco_jax.buildup import Amplitude, StretchedExponential
-from ddco_jax.config import load, shipped_configs
-from ddco_jax.moments import compute_moments, face_current
-from ddco_jax.report import check_report
-from ddco_jax.run import build, initial_state, make_advance
-from ddco_jax.units import PAPER
+from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solve, steppers
+from ddco_jax.correlations.buildup import Amplitude, StretchedExponential
+from ddco_jax.plasma.moments import compute_moments, face_current
+from ddco_jax.plasma.units import PAPER
+from ddco_jax.simulation import check
+from ddco_jax.simulation.check import check_report
+from ddco_jax.simulation.config import load, shipped_configs
+from ddco_jax.simulation.run import build, initial_state, make_advance
 
 STARTS = ("local_maxwellian", "bimaxwellian", "symmetric_double_well", "asymmetric_double_well")
 CUT = ("grid.velocity_extent_m_s=[13000.0, 15000.0, 15000.0]", "grid.nv=[24, 16, 16]")
@@ -218,7 +219,7 @@ def test_the_stability_number_counts_the_build_up_and_the_microfield():
 
     def number(buildup):
         op = CollisionOperator(grid, kernels.Landau())
-        return stability.collision_number(steppers.MidpointCollision(op, buildup), f, dt, end)
+        return check.collision_number(steppers.MidpointCollision(op, buildup), f, dt, end)
 
     assert number(lambda age, gamma: 3 * age / (frequency * end)) == pytest.approx(3 * number(None), rel=1e-6)
 

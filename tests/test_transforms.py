@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from conftest import SMALL
 
-from ddco_jax.collisions import transforms
-from ddco_jax.collisions.differences import divergence, gradient
+from ddco_jax.velocity import transforms
+from ddco_jax.velocity.differences import divergence, gradient
 
 
 def test_gradient_is_exact_on_quadratics_up_to_the_edge(rng):

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
-from ddco_jax.chapman_enskog import converged, physical, transport
-from ddco_jax.collisions.differences import Forces, divergence, gradient
 from ddco_jax.collisions.direct import velocity_points
-from ddco_jax.kernels.landau import effective_logarithm
+from ddco_jax.kernels.chapman_enskog import converged, physical, transport
 from ddco_jax.kernels.store import load_kernel, load_learned
 from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
-from ddco_jax.units import PAPER
+from ddco_jax.plasma.ocp import effective_logarithm
+from ddco_jax.plasma.units import PAPER
+from ddco_jax.velocity.differences import Forces, divergence, gradient
 
 GAMMA = 1.0
 T = PAPER.coupling_parameter(1.0, 1.0) / GAMMA

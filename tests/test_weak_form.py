@@ -11,8 +11,8 @@ import xarray as xr
 from learning_data import SMOOTH, synthetic
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
-from ddco_jax.buildup import Amplitude
-from ddco_jax.collisions import microfield
+from ddco_jax.correlations import microfield
+from ddco_jax.correlations.buildup import Amplitude
 from ddco_jax.kernels.learned import KernelSection, build
 from ddco_jax.learning import nodes, pairs, weak_form
 from ddco_jax.md.test_functions import TEST_FUNCTIONS

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ddco_jax._types import VelocityDistribution
-from ddco_jax.collisions.differences import Forces
-from ddco_jax.grid import PhaseGrid
 from ddco_jax.kernels import Kernel
+from ddco_jax.plasma.arrays import VelocityDistribution
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.velocity.differences import Forces
 
 ROWS_AT_ONCE = 64
 """Velocities v handled together; the intermediate omega takes 9 N numbers for each."""

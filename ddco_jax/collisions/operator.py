@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ddco_jax._types import Array, Distribution, Float, Profile, Scalar, VelocityDistribution
-from ddco_jax.buildup import Amplitude
 from ddco_jax.collisions import direct, spectral
-from ddco_jax.collisions.differences import Forces, curvature, curvature_divergence, divergence, gradient
-from ddco_jax.collisions.microfield import microfield_flux, producing, share_near, smoothed
-from ddco_jax.grid import PhaseGrid
+from ddco_jax.correlations.buildup import Amplitude
+from ddco_jax.correlations.microfield import microfield_flux, producing, share_near, smoothed
 from ddco_jax.kernels import Kernel, Scaled
-from ddco_jax.moments import Moments, compute_moments
+from ddco_jax.plasma.arrays import Array, Distribution, Float, Profile, Scalar, VelocityDistribution
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.moments import Moments, compute_moments
+from ddco_jax.velocity.differences import Forces, curvature, curvature_divergence, divergence, gradient
 
 METHODS = ("spectral", "direct")
 DIFFERENCES = {"central": 2, "fourth": 4, "compact": 2}

@@ -30,11 +30,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ddco_jax._types import Array, VelocityDistribution, VelocityVector
-from ddco_jax.collisions import transforms
-from ddco_jax.collisions.differences import Forces
-from ddco_jax.grid import PhaseGrid
 from ddco_jax.kernels import Separable, Weights
+from ddco_jax.plasma.arrays import Array, VelocityDistribution, VelocityVector
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.velocity import transforms
+from ddco_jax.velocity.differences import Forces
 
 WHOLE, SLAB = 16384, 4096
 """Velocity points up to which all products of kernel and spectra are made at once, and in how large slabs beyond: what

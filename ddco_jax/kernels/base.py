@@ -15,7 +15,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 
-from ddco_jax._types import Array, Float, Tensor, Vector
+from ddco_jax.plasma.arrays import Array, Float, Tensor, Vector
 
 
 class Weights(NamedTuple):

@@ -6,11 +6,11 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from ddco_jax._types import Array
 from ddco_jax.kernels.base import Kernel, Separable
 from ddco_jax.kernels.landau import effective_potential
 from ddco_jax.kernels.separable import KINDS, PositiveSeparable, Term
-from ddco_jax.units import PAPER, Scales
+from ddco_jax.plasma.arrays import Array
+from ddco_jax.plasma.units import PAPER, Scales
 
 GAMMA_KNOTS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
 """Coupling parameters between which coefficients are linear in ln Gamma; constant beyond."""

@@ -18,10 +18,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from flax import nnx
 
-from ddco_jax._types import Array
-from ddco_jax.buildup import GAMMA_RANGE
+from ddco_jax.correlations.buildup import GAMMA_RANGE
 from ddco_jax.kernels.landau import effective_potential
-from ddco_jax.units import PAPER, Scales
+from ddco_jax.plasma.arrays import Array
+from ddco_jax.plasma.units import PAPER, Scales
 
 SPEED_SCALES = (0.3, 1.0, 3.0, 8.0)
 """Speeds (v_th) at which the bounded features s^2/(s^2 + scale^2) turn over."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from pydantic import model_validator
 
-from ddco_jax.buildup import LearnedBuildup
+from ddco_jax.correlations.buildup import LearnedBuildup
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.convex import SHAPE, Convex
 from ddco_jax.kernels.encoders import Encoder, encoder, prefactor

@@ -5,8 +5,8 @@ import itertools
 import equinox as eqx
 import jax.numpy as jnp
 
-from ddco_jax._types import RadialFunction
 from ddco_jax.kernels.base import Kernel, Separable, Weights
+from ddco_jax.plasma.arrays import RadialFunction
 
 Triple = tuple[int, int, int]
 

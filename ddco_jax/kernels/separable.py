@@ -3,8 +3,8 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from ddco_jax._types import RadialFunction
 from ddco_jax.kernels.base import Kernel, Separable, Weights
+from ddco_jax.plasma.arrays import RadialFunction
 
 KINDS = ("isotropic", "perpendicular", "parallel")
 

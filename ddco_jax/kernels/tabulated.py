@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ddco_jax._types import Array, RadialFunction
+from ddco_jax.plasma.arrays import Array, RadialFunction
 
 
 class Tabulated(eqx.Module):

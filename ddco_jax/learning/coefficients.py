@@ -12,17 +12,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddco_jax._types import Array
-from ddco_jax.chapman_enskog import transport
 from ddco_jax.kernels.base import Kernel
-from ddco_jax.kernels.landau import Landau, effective_logarithm, generalised_logarithm
+from ddco_jax.kernels.chapman_enskog import transport
+from ddco_jax.kernels.landau import Landau
 from ddco_jax.learning import nodes
 from ddco_jax.learning.pairs import pair_averages
 from ddco_jax.learning.weak_form import ANISOTROPY
-from ddco_jax.md import green_kubo, starts
+from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
+from ddco_jax.plasma import particles
+from ddco_jax.plasma.arrays import Array
+from ddco_jax.plasma.ocp import effective_logarithm, generalised_logarithm
+from ddco_jax.plasma.units import PAPER
 from ddco_jax.settings import ConfigError
-from ddco_jax.units import PAPER
 
 SAMPLES, ROUNDS = 8192, 4
 """Particles and pairings of the bi-Maxwellians."""
@@ -97,7 +99,7 @@ def _relaxation(weak: Sequence[float], floor: float, dtype) -> Relaxation:
     """The same particles for kernel and Landau: of their ratio, sampling leaves 1e-3."""
     rng, averages = np.random.default_rng(3), []
     for anisotropy in (0.25, 4.0):
-        c = starts.bimaxwellian(anisotropy)(rng, SAMPLES)
+        c = particles.bimaxwellian(anisotropy)(rng, SAMPLES)
         averages.append(pair_averages(c, np.ones(SAMPLES), ROUNDS, rng).mean(0)[ANISOTROPY])
     return Relaxation(*(jnp.asarray(a, dtype) for a in (weak, np.stack(averages), floor)))
 

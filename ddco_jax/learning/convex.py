@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize, nnls
 
-from ddco_jax.buildup import LearnedBuildup
+from ddco_jax.correlations.buildup import LearnedBuildup
 from ddco_jax.kernels.convex import SHAPE, Convex, hats
 from ddco_jax.kernels.learned import Learned
 from ddco_jax.learning import nodes

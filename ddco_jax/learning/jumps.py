@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddco_jax.buildup import Amplitude
-from ddco_jax.collisions.microfield import SHAPE
+from ddco_jax.correlations.buildup import Amplitude
+from ddco_jax.correlations.microfield import SHAPE
 from ddco_jax.learning import nodes
 
 WAVES = np.array([1.0, 2.0, 4.0])

@@ -16,7 +16,7 @@ from scipy import fft
 from scipy.linalg import expm
 from scipy.ndimage import correlate1d, spline_filter1d
 
-from ddco_jax.collisions import microfield
+from ddco_jax.correlations import microfield
 from ddco_jax.learning import nodes
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
 

@@ -15,14 +15,14 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from ddco_jax import initial
 from ddco_jax.collisions import CollisionOperator
-from ddco_jax.grid import PhaseGrid
 from ddco_jax.kernels import store
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.learned import KernelSection, Learned, build, tabulated
+from ddco_jax.plasma import starts
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.units import PAPER
 from ddco_jax.settings import ConfigError
-from ddco_jax.units import PAPER
 
 GAMMAS = np.geomspace(0.05, 3.0, 16)
 """Coupling parameters at which the kernels are compared, at unit density."""
@@ -120,7 +120,7 @@ def recompress_learned(name: str, folder: Path, products: int, seed: int = 0) ->
 def _cost(kernel: Kernel) -> tuple[int, float]:
     """Separable products, and the least time of one evaluation of the operator in one cell of 24^3 points."""
     grid = PhaseGrid(1.0, 1, (3.0, 3.0, 3.0), (24, 24, 24))
-    f = jnp.asarray(initial.maxwellian(grid, 1.0, 0.25))
+    f = jnp.asarray(starts.maxwellian(grid, 1.0, 0.25))
     op, times = CollisionOperator(grid, kernel), []
     for _ in range(6):
         start = time.perf_counter()

@@ -21,8 +21,7 @@ from ddco_jax.learning import convex
 from ddco_jax.learning.coefficients import Coefficients, load_coefficients
 from ddco_jax.learning.config import TrainConfig
 from ddco_jax.learning.weak_form import Predictor, Run, load_runs
-from ddco_jax.monitors import RunFailed
-from ddco_jax.settings import ConfigError
+from ddco_jax.settings import ConfigError, RunFailed
 
 DECAY_FLOOR = 0.01
 """Relative error of the decay of anisotropy that is added to its statistical one, in quadrature."""

@@ -17,8 +17,8 @@ import xarray as xr
 from scipy.interpolate import CubicSpline
 from tqdm import tqdm
 
-from ddco_jax.buildup import JUMP, Amplitude
-from ddco_jax.collisions.microfield import NODES, RATIO, times
+from ddco_jax.correlations.buildup import JUMP, Amplitude
+from ddco_jax.correlations.microfield import NODES, RATIO, times
 from ddco_jax.learning import jumps, nodes
 from ddco_jax.learning.pairs import CONSERVED, FIRST, microfield_averages, microfield_rates, pair_averages
 from ddco_jax.md.dataset import open_dataset

@@ -10,10 +10,10 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from ddco_jax import settings
-from ddco_jax.md import starts
 from ddco_jax.md.lammps import Force, System
+from ddco_jax.plasma import particles
+from ddco_jax.plasma.units import Scales
 from ddco_jax.settings import ConfigError, PlasmaSection, Section, UnitsSection
-from ddco_jax.units import Scales
 
 ENCOUNTER_FRACTION = 0.03
 """Largest step over the duration of a close encounter, sqrt(3) Gamma^1.5/omega_p.
@@ -251,13 +251,13 @@ class MDConfig(Section):
         force = Force(cutoff, self.forces.accuracy, self.forces.order)
         return System(self.box.particles, self.lengths, self.scales.coulomb_constant, force, self.processes)
 
-    def sampler(self) -> starts.Sampler | None:
+    def sampler(self) -> particles.Sampler | None:
         """Draws thermal velocities; None where those of equilibrium stay."""
         if isinstance(self.start, BimaxwellianStart):
-            return starts.bimaxwellian(self.start.anisotropy)
+            return particles.bimaxwellian(self.start.anisotropy)
         if isinstance(self.start, SamplerStart):
-            return starts.resample(_load_velocities(self.start.file))
-        return None if self.start.kind == "equilibrium" else getattr(starts, self.start.kind)
+            return particles.resample(_load_velocities(self.start.file))
+        return None if self.start.kind == "equilibrium" else getattr(particles, self.start.kind)
 
 
 def _load_velocities(file: str) -> np.ndarray:

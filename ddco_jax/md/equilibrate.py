@@ -6,12 +6,11 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from ddco_jax import ocp
-from ddco_jax.md import dataset, dump, lammps, starts
+from ddco_jax.md import dataset, dump, lammps
 from ddco_jax.md.config import MDConfig
 from ddco_jax.md.statistics import cell_of
-from ddco_jax.monitors import RunFailed
-from ddco_jax.settings import ConfigError
+from ddco_jax.plasma import ocp, particles
+from ddco_jax.settings import ConfigError, RunFailed
 
 EQUILIBRATED = 0.02
 """Largest relative departure of the potential energy from u_ex."""
@@ -44,8 +43,8 @@ def equilibrate(config: MDConfig, folder: Path, replicate: int = 0, show: bool =
     frame, step = _latest(folder), 0
     if frame is None:
         rng = np.random.default_rng([config.seed, 0, replicate])
-        x = starts.lattice(rng, system.particles, np.array(system.lengths))
-        v = starts.maxwellian(rng, len(x)) * np.sqrt(_thermostat_temperature(config, x[:, 0]))[:, None]
+        x = particles.lattice(rng, system.particles, np.array(system.lengths))
+        v = particles.maxwellian(rng, len(x)) * np.sqrt(_thermostat_temperature(config, x[:, 0]))[:, None]
         folder.mkdir(parents=True, exist_ok=True)
         dump.write_frame(folder / "frame.0.bin", 0, system.lengths, x, v)
     else:

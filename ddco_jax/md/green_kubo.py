@@ -92,7 +92,7 @@ def transport(data: xr.Dataset) -> Transport:
     coefficients are reduced with the measured temperature and moved to the nominal Gamma along the slope of the
     effective-potential theory.
     """
-    from ddco_jax import ocp
+    from ddco_jax.plasma import ocp
 
     attrs = data.attrs
     interval = float(data["lag"][1] - data["lag"][0])

@@ -15,8 +15,8 @@ import xarray as xr
 from ddco_jax.md import correlations, dataset, trajectory
 from ddco_jax.md.statistics import EXTENT, Bins, Statistics, cell_of
 from ddco_jax.md.trajectory import Snapshot
+from ddco_jax.plasma.units import PAPER, Scales
 from ddco_jax.settings import ConfigError
-from ddco_jax.units import PAPER, Scales
 
 UNIT_STYLES = {
     "metal": (1e-10, 1e2, 1e-12),

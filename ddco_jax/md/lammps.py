@@ -21,8 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from ddco_jax.md import dump
-from ddco_jax.monitors import RunFailed
-from ddco_jax.settings import ConfigError
+from ddco_jax.settings import ConfigError, RunFailed
 
 LOG = "log.lammps"
 SCREEN = "screen.txt"

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ddco_jax import ocp
 from ddco_jax.md.green_kubo import Transport, measured_temperature
+from ddco_jax.plasma import ocp
 
 
 def md_table(data: xr.Dataset) -> str:

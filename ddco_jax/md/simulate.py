@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from ddco_jax import ocp
-from ddco_jax.md import correlations, dataset, dump, lammps, starts
+from ddco_jax.md import correlations, dataset, dump, lammps
 from ddco_jax.md.config import MDConfig
 from ddco_jax.md.equilibrate import equilibrate, load_configuration
 from ddco_jax.md.statistics import EXTENT, Bins, Statistics, cell_of
+from ddco_jax.plasma import ocp, particles
 from ddco_jax.settings import ConfigError
 
 RATE = 4e5
@@ -109,7 +109,7 @@ def _configuration(config: MDConfig, work: Path, r: int, show: bool) -> dump.Fra
         which = 0 if config.equilibrate.shared else r
         return equilibrate(config, work / f"equilibrate_{which}", which, show)
     x = load_configuration(config, Path(config.equilibrate.file))
-    v = starts.maxwellian(np.random.default_rng([config.seed, 3]), len(x))
+    v = particles.maxwellian(np.random.default_rng([config.seed, 3]), len(x))
     v *= np.sqrt(config.temperature_at(x[:, 0]))[:, None]
     box = np.column_stack([np.zeros(3), config.lengths])
     return dump.Frame(0, box, dump.COLUMNS[1:], np.column_stack([x, v]))
@@ -117,11 +117,11 @@ def _configuration(config: MDConfig, work: Path, r: int, show: bool) -> dump.Fra
 
 def start_velocities(config: MDConfig, x: np.ndarray, replicate: int) -> np.ndarray:
     """Velocities (N, 3) of a draw: zero drift and exact kinetic energy in every cell."""
-    sampler = config.sampler() or starts.maxwellian
+    sampler = config.sampler() or particles.maxwellian
     rng = np.random.default_rng([config.seed, 1, replicate])
     cells = config.box.cells
     cell = cell_of(x, config.lengths[0], cells)
-    c = starts.exact(sampler(rng, len(x)), cell, cells)
+    c = particles.exact(sampler(rng, len(x)), cell, cells)
     return c * np.sqrt(config.temperature_at(x))[:, None]
 
 

@@ -4,11 +4,11 @@ from typing import ClassVar
 
 import equinox as eqx
 
-from ddco_jax.grid import PhaseGrid
-from ddco_jax.moments import face_current
-from ddco_jax.state import State
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.moments import face_current
+from ddco_jax.plasma.state import State
+from ddco_jax.plasma.units import PAPER, Scales
 from ddco_jax.steppers.base import Stepper, midpoint, named_x_flux
-from ddco_jax.units import PAPER, Scales
 
 
 class Ampere(Stepper):

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import equinox as eqx
 
-from ddco_jax._types import Distribution, Profile
-from ddco_jax.grid import PhaseGrid
-from ddco_jax.state import State
-from ddco_jax.units import Scales
+from ddco_jax.plasma.arrays import Distribution, Profile
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.state import State
+from ddco_jax.plasma.units import Scales
 from ddco_jax.vlasov.transport import XFlux, age_amount_rate, cell_density, vlasov_rate
 from ddco_jax.vlasov.x_flux import X_FLUXES
 

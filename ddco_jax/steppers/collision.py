@@ -7,13 +7,13 @@ import equinox as eqx
 import jax
 from jax import lax
 
-from ddco_jax.buildup import Amplitude
 from ddco_jax.collisions import CollisionOperator
-from ddco_jax.grid import PhaseGrid
-from ddco_jax.moments import compute_moments
-from ddco_jax.state import State
+from ddco_jax.correlations.buildup import Amplitude
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.moments import compute_moments
+from ddco_jax.plasma.state import State
+from ddco_jax.plasma.units import PAPER, Scales
 from ddco_jax.steppers.base import Stepper
-from ddco_jax.units import PAPER, Scales
 
 
 class MidpointCollision(Stepper):

@@ -7,14 +7,14 @@ import equinox as eqx
 import jax
 
 from ddco_jax.collisions import CollisionOperator
-from ddco_jax.grid import PhaseGrid
-from ddco_jax.state import State
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.state import State
+from ddco_jax.plasma.units import PAPER, Scales
 from ddco_jax.steppers.ampere import Ampere
 from ddco_jax.steppers.base import Stepper, named_x_flux
 from ddco_jax.steppers.collision import MidpointCollision
 from ddco_jax.steppers.poisson import Poisson
 from ddco_jax.steppers.streaming import Streaming
-from ddco_jax.units import PAPER, Scales
 
 FIELDS: dict[str, Callable[..., Stepper]] = {"ampere": Ampere, "poisson": Poisson, "none": Streaming}
 """Advection steps by the law of their electric field."""

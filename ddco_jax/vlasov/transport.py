@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from ddco_jax._types import Distribution, Profile
-from ddco_jax.grid import PhaseGrid
-from ddco_jax.units import Scales
+from ddco_jax.plasma.arrays import Distribution, Profile
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.units import Scales
 
 XFlux = Callable[[PhaseGrid, Distribution], Distribution]
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ddco_jax._types import Distribution
-from ddco_jax.grid import PhaseGrid
+from ddco_jax.plasma.arrays import Distribution
+from ddco_jax.plasma.grid import PhaseGrid
 
 
 def upwind(grid: PhaseGrid, f: Distribution) -> Distribution:

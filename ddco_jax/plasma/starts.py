@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import ndtr
 
-from ddco_jax.grid import PhaseGrid
+from ddco_jax.plasma.grid import PhaseGrid
 
 NEWTON_STEPS = 50
 MOMENT_TOLERANCE = 1e-13

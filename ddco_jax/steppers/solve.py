@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ddco_jax.invariants import Invariants, compute_invariants
-from ddco_jax.state import State
+from ddco_jax.plasma.invariants import Invariants, compute_invariants
+from ddco_jax.plasma.state import State
 from ddco_jax.steppers import Stepper
 
 

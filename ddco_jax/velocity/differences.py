@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ddco_jax._types import VelocityDistribution, VelocityVector
-from ddco_jax.grid import PhaseGrid
+from ddco_jax.plasma.arrays import VelocityDistribution, VelocityVector
+from ddco_jax.plasma.grid import PhaseGrid
 
 
 class Forces(NamedTuple):

@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 from scipy.interpolate import make_interp_spline
 
-from ddco_jax.io import open_result
 from ddco_jax.md.dataset import draws
 from ddco_jax.settings import ConfigError
+from ddco_jax.simulation.results import open_result
 
 BIN = 0.16
 """Width of the bins of the comparison, V0."""

@@ -2,14 +2,11 @@
 
 import numpy as np
 
-from ddco_jax.state import State
+from ddco_jax.plasma.state import State
+from ddco_jax.settings import RunFailed
 
 NEGATIVE_MASS_LIMIT = 1e-3
 """Negative mass over total mass beyond which a run has lost positivity."""
-
-
-class RunFailed(RuntimeError):
-    """The state of a run went bad; the message says where, in one line."""
 
 
 def check(state: State, history: dict[str, np.ndarray], first_step: int) -> None:

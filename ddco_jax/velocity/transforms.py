@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ddco_jax._types import Array, Float
+from ddco_jax.plasma.arrays import Array, Float
 
 Fields = Float[Array, "_ nvx nvy nvz"]
 Spectra = Float[Array, "nvx 2 _ 2 nvy 2 nvz"]

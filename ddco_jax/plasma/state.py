@@ -4,10 +4,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ddco_jax._types import Distribution, Profile, Scalar
-from ddco_jax.fields import poisson_field
-from ddco_jax.grid import PhaseGrid
-from ddco_jax.units import PAPER, Scales
+from ddco_jax.plasma.arrays import Distribution, Profile, Scalar
+from ddco_jax.plasma.fields import poisson_field
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.units import PAPER, Scales
 
 
 class State(eqx.Module):

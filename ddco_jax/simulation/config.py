@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from ddco_jax import initial, kernels, settings
-from ddco_jax.buildup import StretchedExponential
-from ddco_jax.grid import PhaseGrid
+from ddco_jax import kernels, settings
+from ddco_jax.correlations.buildup import StretchedExponential
 from ddco_jax.kernels import store
+from ddco_jax.plasma import starts
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.units import Scales
 from ddco_jax.settings import ConfigError, PlasmaSection, Section, UnitsSection
-from ddco_jax.units import Scales
 
 
 class GridSection(Section):
@@ -206,18 +207,18 @@ class Config(Section):
             elif isinstance(start, BKW):
                 kappa = 1 / 24 if self.collisions.prefactor is None else self.collisions.prefactor
                 time = start.start_time_ps * 1e-12 / self.scales.time
-                f = initial.bkw(grid, n, T[0], time, kappa)
+                f = starts.bkw(grid, n, T[0], time, kappa)
             elif isinstance(start, TwoStream):
-                f = initial.two_stream(grid, n, T, start.drift_m_s / self.scales.velocity)
+                f = starts.two_stream(grid, n, T, start.drift_m_s / self.scales.velocity)
             elif isinstance(start, Bimaxwellian):
-                f = initial.bimaxwellian(grid, n, T, start.anisotropy)
+                f = starts.bimaxwellian(grid, n, T, start.anisotropy)
             else:
-                f = getattr(initial, start.kind)(grid, n, T)
+                f = getattr(starts, start.kind)(grid, n, T)
         except ConfigError:
             raise
         except ValueError as error:
             raise ConfigError(f"initial: {error}") from None
-        return initial.perturb(grid, f, start.density_perturbation, start.perturbation_mode)
+        return starts.perturb(grid, f, start.density_perturbation, start.perturbation_mode)
 
 
 def _load_array(file: str, grid: PhaseGrid) -> np.ndarray:

@@ -7,9 +7,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
-from ddco_jax import compare
-from ddco_jax.io import open_result
-from ddco_jax.plot import STYLE
+from ddco_jax.evaluation import compare
+from ddco_jax.plots.run import STYLE
+from ddco_jax.simulation.results import open_result
 
 COLUMNS = 4
 LINES = ("-", "--", "-.", ":")

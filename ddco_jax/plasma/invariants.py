@@ -3,12 +3,12 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from ddco_jax._types import Array, Distribution, Float, Scalar
-from ddco_jax.fields import gauss_residual
-from ddco_jax.grid import PhaseGrid
-from ddco_jax.moments import power_moments
-from ddco_jax.state import State
-from ddco_jax.units import PAPER, Scales
+from ddco_jax.plasma.arrays import Array, Distribution, Float, Scalar
+from ddco_jax.plasma.fields import gauss_residual
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.moments import power_moments
+from ddco_jax.plasma.state import State
+from ddco_jax.plasma.units import PAPER, Scales
 
 
 class Invariants(eqx.Module):

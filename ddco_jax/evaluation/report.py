@@ -2,78 +2,15 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from ddco_jax import chapman_enskog, stability
-from ddco_jax.config import Config, ConfigError
-from ddco_jax.fields import poisson_field
-from ddco_jax.kernels import store
+from ddco_jax.kernels import chapman_enskog, store
 from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
-from ddco_jax.run import Summary, build
+from ddco_jax.simulation import check
+from ddco_jax.simulation.run import Summary
 
 GIB = 2**30
-
-
-def check_report(config: Config) -> dict[str, Any]:
-    """Stability numbers (each must be at most 1), coupling, resolution and memory.  Raises ConfigError."""
-    model = build(config)
-    grid, dt, scales = model.grid, model.dt, config.scales
-    f = config.build_distribution(grid)
-    density = f.sum((1, 2, 3)) * grid.dv3
-    T = config.temperature(grid)
-    collision = model.stepper.collision
-    op = None if collision is None else collision.op
-    sampled = _representative_cells(T)
-    number = 0.0
-    if collision is not None:
-        gamma = scales.coupling_parameter(density, T)
-        if (
-            config.collisions.kernel == "landau-classical"
-            and config.collisions.prefactor is None
-            and gamma.max() > 0.69
-        ):
-            raise ConfigError(
-                f"collisions.kernel: the classical Coulomb logarithm is not positive at Gamma = {gamma.max():.2f}; "
-                'use kernel = "landau"'
-            )
-        number = stability.collision_number(collision, f[sampled].astype(model.dtype), dt, config.time.steps * dt)
-    E = np.zeros(grid.nx) if config.field == "none" else np.asarray(poisson_field(grid, jnp.asarray(density), scales))
-    widths = stability.thermal_widths(grid, f)
-    memory = stability.memory(grid, op, model.dtype.itemsize, config.time.steps)
-    thermal = np.sqrt(_axis_temperatures(grid, f))
-    hottest = np.maximum(thermal.max(0), np.sqrt(np.max(T)))
-    return {
-        "grid": list(grid.shape),
-        "points": int(np.prod(grid.shape)),
-        "time_step_t0": dt,
-        "steps": config.time.steps,
-        "coupling_parameter": [float(g) for g in _span(scales.coupling_parameter(density, T))],
-        "streaming_number": stability.streaming_number(grid, dt),
-        "acceleration_number": stability.acceleration_number(grid, E, dt),
-        "collision_number": number,
-        "extent_over_thermal_speed": [float(x) for x in np.asarray(grid.v_max) / hottest],
-        "spacing_over_thermal_width": [float(x) for x in np.asarray(grid.dv) / widths.min(0)],
-        "resolved": bool(np.all(np.asarray(grid.dv) / widths.min(0) <= stability.RESOLVED * 1.02)),
-        "memory_distribution_bytes": memory.distribution,
-        "memory_transforms_bytes": memory.transforms,
-        "memory_run_bytes": memory.run,
-        "memory_gradient_bytes": memory.gradient,
-    }
-
-
-def refuse(report: dict[str, Any]) -> None:
-    """Raise ConfigError where a stability number is beyond its limit; the message gives the largest step."""
-    limits = {
-        "streaming_number": "CFL: max|vx| dt/dx",
-        "acceleration_number": "CFL: max|E| dt/dvx",
-        "collision_number": "collision stability: dt/2 max k sum A_aa/dv_a^2",
-    }
-    for key, what in limits.items():
-        if report[key] > 1:
-            largest = report["time_step_t0"] / report[key]
-            raise ConfigError(f"time.step_ps: {what} = {report[key]:.2f} exceeds 1; take at most {largest:.3g} t0")
 
 
 def check_table(report: dict[str, Any]) -> str:
@@ -91,8 +28,8 @@ def check_table(report: dict[str, Any]) -> str:
         f"max|E| dt/dvx             {report['acceleration_number']:.3f}   (at most 1)",
         f"collision number          {report['collision_number']:.3f}   (at most 1)",
         f"extent/thermal speed      {triple(report['extent_over_thermal_speed'])}   "
-        f"(vx, vy, vz; at least {stability.WIDE_ENOUGH})",
-        f"spacing/thermal width     {triple(report['spacing_over_thermal_width'])}   (at most {stability.RESOLVED})",
+        f"(vx, vy, vz; at least {check.WIDE_ENOUGH})",
+        f"spacing/thermal width     {triple(report['spacing_over_thermal_width'])}   (at most {check.RESOLVED})",
         f"memory for f              {report['memory_distribution_bytes'] / GIB:.3f} GiB",
         f"memory for transforms     {report['memory_transforms_bytes'] / GIB:.3f} GiB",
         f"memory for the run        {report['memory_run_bytes'] / GIB:.3f} GiB",
@@ -100,7 +37,7 @@ def check_table(report: dict[str, Any]) -> str:
     ]
     if not report["resolved"]:
         lines.append("note: under-resolved, the narrowest feature of the start is thinner than 1.4 dv; raise grid.nv")
-    if min(report["extent_over_thermal_speed"]) < stability.WIDE_ENOUGH * 0.98:
+    if min(report["extent_over_thermal_speed"]) < check.WIDE_ENOUGH * 0.98:
         lines.append("note: the velocity box cuts the hottest cells; raise grid.velocity_extent_m_s")
     return "\n".join(lines)
 
@@ -128,27 +65,6 @@ def summary_table(summary: Summary) -> str:
         f"max velocity Nyquist mode {np.max(h['velocity_nyquist']):.1e}",
     ]
     return "\n".join(lines)
-
-
-def _representative_cells(temperature: np.ndarray) -> np.ndarray:
-    """The coldest, the middle and the hottest cell: diffusion is monotone in temperature between them."""
-    order = np.argsort(temperature)
-    return np.unique(order[[0, len(order) // 2, -1]])
-
-
-def _axis_temperatures(grid, f: np.ndarray) -> np.ndarray:
-    """<(v_a - v-bar_a)^2> per cell and axis, (nx, 3)."""
-    out = []
-    for axis, v in enumerate(grid.velocities):
-        marginal = f.sum(tuple(a for a in (1, 2, 3) if a != axis + 1))
-        weight = marginal.sum(1)
-        mean = marginal @ v / weight
-        out.append(marginal @ v**2 / weight - mean**2)
-    return np.stack(out, 1)
-
-
-def _span(values) -> tuple[float, float]:
-    return np.min(values), np.max(values)
 
 
 GAMMAS = (0.2, 0.5, 0.773, 1.0, 1.5, 2.0, 2.32, 3.0)

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddco_jax._types import Array, Distribution, Profile, Scalar
 from ddco_jax.collisions import CollisionOperator
-from ddco_jax.collisions.differences import gradient
-from ddco_jax.grid import PhaseGrid
-from ddco_jax.invariants import entropy_density
-from ddco_jax.units import PAPER, Scales
+from ddco_jax.plasma.arrays import Array, Distribution, Profile, Scalar
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.invariants import entropy_density
+from ddco_jax.plasma.units import PAPER, Scales
+from ddco_jax.velocity.differences import gradient
 
 Functional = Callable[[Array, Array], Array]
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddco_jax._types import Array, Float
+from ddco_jax.plasma.arrays import Array, Float
 
 Elementwise = Float[Array, "..."]
 

@@ -21,9 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddco_jax._types import Array
 from ddco_jax.kernels.base import Kernel
-from ddco_jax.units import BOLTZMANN, PAPER, Scales
+from ddco_jax.plasma.arrays import Array
+from ddco_jax.plasma.units import BOLTZMANN, PAPER, Scales
 
 ORDER = 4
 """Sonine polynomials by default."""

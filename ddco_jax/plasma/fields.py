@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ddco_jax._types import Profile, Scalar
-from ddco_jax.grid import PhaseGrid
-from ddco_jax.units import Scales
+from ddco_jax.plasma.arrays import Profile, Scalar
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.units import Scales
 
 
 def _wavenumbers(grid: PhaseGrid, dtype):

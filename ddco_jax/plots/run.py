@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
-from ddco_jax.io import open_result
+from ddco_jax.simulation.results import open_result
 
 STYLE: Any = {
     "figure.dpi": 150,

@@ -8,11 +8,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ddco_jax import chapman_enskog
-from ddco_jax.kernels import store
+from ddco_jax.kernels import chapman_enskog, store
 from ddco_jax.md.green_kubo import Transport as Measured
-from ddco_jax.plot import STYLE
-from ddco_jax.units import PAPER
+from ddco_jax.plasma.units import PAPER
+from ddco_jax.plots.run import STYLE
 
 DENSITIES = (1e21, 1e24)
 """Of the paper, 1/m^3."""

@@ -19,15 +19,15 @@ import numpy as np
 from jax import lax
 from tqdm import tqdm
 
-from ddco_jax import io, monitors
-from ddco_jax.checkpoint import Checkpoints
 from ddco_jax.collisions import CollisionOperator
-from ddco_jax.config import Config, ConfigError, parse
-from ddco_jax.grid import PhaseGrid
-from ddco_jax.invariants import Invariants, compute_invariants
-from ddco_jax.moments import compute_moments
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.invariants import Invariants, compute_invariants
+from ddco_jax.plasma.moments import compute_moments
+from ddco_jax.plasma.state import State
 from ddco_jax.settings import tuples
-from ddco_jax.state import State
+from ddco_jax.simulation import monitors, results
+from ddco_jax.simulation.checkpoint import Checkpoints
+from ddco_jax.simulation.config import Config, ConfigError, parse
 from ddco_jax.steppers import Stepper, Strang
 
 CHUNK = 64
@@ -127,7 +127,7 @@ def resume(folder: Path, progress: bool | None = None) -> Summary:
         return _from_start(config, model, initial_state(config, model), folder, settings["name"], progress)
     state = checkpoints.restore(step, model.grid, model.dtype, model.aging)
     out, last = config.output, config.time.steps
-    io.truncate(
+    results.truncate(
         folder,
         {"history": _rows(step, out.history_every, last), "snapshots": _rows(step, out.snapshot_every, last)},
     )
@@ -150,10 +150,10 @@ def _from_start(config: Config, model: Model, state: State, folder: Path, name: 
         "version": version("ddco-jax"),
         "kernel": config.collisions.kernel,
     }
-    io.create(folder, attributes)
+    results.create(folder, attributes)
     checkpoints = Checkpoints(folder, config.output.checkpoints_kept)
     first = jax.jit(lambda s: compute_invariants(model.grid, s, config.scales))(state)
-    io.append_history(folder, {k: np.asarray(v)[None] for k, v in vars(first).items()})
+    results.append_history(folder, {k: np.asarray(v)[None] for k, v in vars(first).items()})
     _save_snapshot(config, model, state, folder)
     checkpoints.save(0, state)
     return _loop(config, model, state, 0, folder, checkpoints, progress)
@@ -175,7 +175,7 @@ def _loop(config: Config, model: Model, state: State, step: int, folder: Path, c
             monitors.check(state, rows, step + 1)
             recorded = [i for i in range(n) if _due(step + 1 + i, out.history_every, last)]
             if recorded:
-                io.append_history(folder, {k: v[recorded] for k, v in rows.items()})
+                results.append_history(folder, {k: v[recorded] for k, v in rows.items()})
             step += n
             done += n
             if _due(step, out.snapshot_every, last):
@@ -187,7 +187,7 @@ def _loop(config: Config, model: Model, state: State, step: int, folder: Path, c
             bar.update(n)
     checkpoints.close()
     elapsed = time.perf_counter() - started
-    history = {str(k): v.to_numpy() for k, v in io.open_result(folder)["history"].data_vars.items()}
+    history = {str(k): v.to_numpy() for k, v in results.open_result(folder)["history"].data_vars.items()}
     return Summary(folder, last, elapsed / max(done, 1), history)
 
 
@@ -234,4 +234,4 @@ def _save_snapshot(config: Config, model: Model, state: State, folder: Path) -> 
     fields = {k: np.asarray(v) for k, v in jax.jit(lambda s: snapshot(model.grid, s))(state).items()}
     if config.output.distribution:
         fields["f"] = np.asarray(state.f)
-    io.append_snapshot(folder, model.grid, float(state.time), fields)
+    results.append_snapshot(folder, model.grid, float(state.time), fields)

@@ -42,9 +42,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ddco_jax._types import Array, Scalar, VelocityDistribution, VelocityVector
-from ddco_jax.collisions import transforms
-from ddco_jax.collisions.differences import Forces
+from ddco_jax.plasma.arrays import Array, Scalar, VelocityDistribution, VelocityVector
+from ddco_jax.velocity import transforms
+from ddco_jax.velocity.differences import Forces
 
 SHAPE = 0.25
 """Of the gamma distribution: 1 - 3/4, where 3/4 is half the index 3/2 of Holtsmark's law."""

@@ -2,14 +2,19 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from ddco_jax.collisions import CollisionOperator
 from ddco_jax.collisions.spectral import arrays_at_once
-from ddco_jax.grid import PhaseGrid
-from ddco_jax.state import State
+from ddco_jax.plasma.fields import poisson_field
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.state import State
+from ddco_jax.settings import ConfigError
+from ddco_jax.simulation.config import Config
+from ddco_jax.simulation.run import build
 from ddco_jax.steppers import MidpointCollision
 
 RESOLVED = 0.7
@@ -95,3 +100,84 @@ def thermal_widths(grid: PhaseGrid, f: np.ndarray) -> np.ndarray:
         significant = marginal[:, 1:-1] > 0.1 * marginal.max(1, keepdims=True)
         widths[:, axis] = np.maximum(np.max(np.where(significant, curvature, 0), 1), 1e-12) ** -0.5
     return widths
+
+
+def check_report(config: Config) -> dict[str, Any]:
+    """Stability numbers (each must be at most 1), coupling, resolution and memory.  Raises ConfigError."""
+    model = build(config)
+    grid, dt, scales = model.grid, model.dt, config.scales
+    f = config.build_distribution(grid)
+    density = f.sum((1, 2, 3)) * grid.dv3
+    T = config.temperature(grid)
+    collision = model.stepper.collision
+    op = None if collision is None else collision.op
+    sampled = _representative_cells(T)
+    number = 0.0
+    if collision is not None:
+        gamma = scales.coupling_parameter(density, T)
+        if (
+            config.collisions.kernel == "landau-classical"
+            and config.collisions.prefactor is None
+            and gamma.max() > 0.69
+        ):
+            raise ConfigError(
+                f"collisions.kernel: the classical Coulomb logarithm is not positive at Gamma = {gamma.max():.2f}; "
+                'use kernel = "landau"'
+            )
+        number = collision_number(collision, f[sampled].astype(model.dtype), dt, config.time.steps * dt)
+    E = np.zeros(grid.nx) if config.field == "none" else np.asarray(poisson_field(grid, jnp.asarray(density), scales))
+    widths = thermal_widths(grid, f)
+    needed = memory(grid, op, model.dtype.itemsize, config.time.steps)
+    thermal = np.sqrt(_axis_temperatures(grid, f))
+    hottest = np.maximum(thermal.max(0), np.sqrt(np.max(T)))
+    return {
+        "grid": list(grid.shape),
+        "points": int(np.prod(grid.shape)),
+        "time_step_t0": dt,
+        "steps": config.time.steps,
+        "coupling_parameter": [float(g) for g in _span(scales.coupling_parameter(density, T))],
+        "streaming_number": streaming_number(grid, dt),
+        "acceleration_number": acceleration_number(grid, E, dt),
+        "collision_number": number,
+        "extent_over_thermal_speed": [float(x) for x in np.asarray(grid.v_max) / hottest],
+        "spacing_over_thermal_width": [float(x) for x in np.asarray(grid.dv) / widths.min(0)],
+        "resolved": bool(np.all(np.asarray(grid.dv) / widths.min(0) <= RESOLVED * 1.02)),
+        "memory_distribution_bytes": needed.distribution,
+        "memory_transforms_bytes": needed.transforms,
+        "memory_run_bytes": needed.run,
+        "memory_gradient_bytes": needed.gradient,
+    }
+
+
+def refuse(report: dict[str, Any]) -> None:
+    """Raise ConfigError where a stability number is beyond its limit; the message gives the largest step."""
+    limits = {
+        "streaming_number": "CFL: max|vx| dt/dx",
+        "acceleration_number": "CFL: max|E| dt/dvx",
+        "collision_number": "collision stability: dt/2 max k sum A_aa/dv_a^2",
+    }
+    for key, what in limits.items():
+        if report[key] > 1:
+            largest = report["time_step_t0"] / report[key]
+            raise ConfigError(f"time.step_ps: {what} = {report[key]:.2f} exceeds 1; take at most {largest:.3g} t0")
+
+
+def _representative_cells(temperature: np.ndarray) -> np.ndarray:
+    """The coldest, the middle and the hottest cell: diffusion is monotone in temperature between them."""
+    order = np.argsort(temperature)
+    return np.unique(order[[0, len(order) // 2, -1]])
+
+
+def _axis_temperatures(grid, f: np.ndarray) -> np.ndarray:
+    """<(v_a - v-bar_a)^2> per cell and axis, (nx, 3)."""
+    out = []
+    for axis, v in enumerate(grid.velocities):
+        marginal = f.sum(tuple(a for a in (1, 2, 3) if a != axis + 1))
+        weight = marginal.sum(1)
+        mean = marginal @ v / weight
+        out.append(marginal @ v**2 / weight - mean**2)
+    return np.stack(out, 1)
+
+
+def _span(values) -> tuple[float, float]:
+    return np.min(values), np.max(values)

@@ -9,9 +9,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ddco_jax import ocp
 from ddco_jax.md.green_kubo import Transport, running_integral
-from ddco_jax.plot import STYLE
+from ddco_jax.plasma import ocp
+from ddco_jax.plots.run import STYLE
 
 
 def plot_correlations(groups: Sequence[xr.Dataset], path: Path) -> Path:

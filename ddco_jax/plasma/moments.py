@@ -9,8 +9,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
-from ddco_jax._types import Array, Float, Profile, VectorProfile
-from ddco_jax.grid import PhaseGrid
+from ddco_jax.plasma.arrays import Array, Float, Profile, VectorProfile
+from ddco_jax.plasma.grid import PhaseGrid
 
 
 class Moments(NamedTuple):

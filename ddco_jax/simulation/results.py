@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from ddco_jax.grid import PhaseGrid
+from ddco_jax.plasma.grid import PhaseGrid
 
 STORE = "result.zarr"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from ddco_jax.grid import PhaseGrid
-from ddco_jax.state import State
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.state import State
 
 
 class Checkpoints:

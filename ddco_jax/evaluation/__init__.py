@@ -1,0 +1,1 @@
+"""How runs and kernels are judged: comparison with MD, reports."""

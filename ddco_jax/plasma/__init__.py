@@ -1,0 +1,1 @@
+"""What evolves, and its units: grid, state, moments, fields, starts, the one-component plasma."""

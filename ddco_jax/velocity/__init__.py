@@ -1,0 +1,1 @@
+"""What velocity space needs: differences and transforms."""
