@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from ddco_jax.kernels import Kernel
-from ddco_jax.plasma.arrays import VelocityDistribution
 from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.velocity.cell import Cell
 from ddco_jax.velocity.differences import Forces
 
 ROWS_AT_ONCE = 64
@@ -19,21 +19,20 @@ def velocity_points(grid: PhaseGrid, dtype):
     return jnp.stack(jnp.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
 
 
-def collision_flux(
-    grid: PhaseGrid, kernel: Kernel, f: VelocityDistribution, forces: Forces, density, drift, temperature
-) -> Forces:
+def collision_flux(cell: Cell, kernel: Kernel, forces: Forces) -> Forces:
     """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') for one spatial cell, and its curvature part (see `Forces`)."""
-    points = velocity_points(grid, f.dtype)
-    f_flat, flat = f.reshape(-1), jax.tree.map(lambda q: q.reshape(3, -1).T, forces)
+    grid = cell.grid
+    points = velocity_points(grid, cell.f.dtype)
+    f, q = cell.f.reshape(-1), forces.reshape(len(forces), -1).T
 
     @jax.checkpoint
     def row(values):
-        v, f_v, at_v = values
-        omega = kernel(v, points, drift, density, temperature) * (f_v * grid.dv3 * f_flat)[:, None, None]
-        p = jnp.einsum("sij,sj->i", omega, at_v.gradient - flat.gradient, precision=lax.Precision.HIGHEST)
-        if flat.curvature is None:
-            return Forces(p, None)
-        return Forces(p, jnp.einsum("sii,si->i", omega, at_v.curvature - flat.curvature))
+        v, f_v, q_v = values
+        omega = kernel(v, points, cell.drift, cell.density, cell.temperature) * (f_v * grid.dv3 * f)[:, None, None]
+        difference = q_v - q
+        p = jnp.einsum("sij,sj->i", omega, difference[:, :3], precision=lax.Precision.HIGHEST)
+        if len(forces) == 3:
+            return p
+        return jnp.concatenate([p, jnp.einsum("sii,si->i", omega, difference[:, 3:])])
 
-    p = lax.map(row, (points, f_flat, flat), batch_size=ROWS_AT_ONCE)
-    return jax.tree.map(lambda flux: flux.T.reshape(3, *f.shape), p)
+    return lax.map(row, (points, f, q), batch_size=ROWS_AT_ONCE).T.reshape(forces.shape)

@@ -34,6 +34,7 @@ from ddco_jax.kernels import Separable, Weights
 from ddco_jax.plasma.arrays import Array, VelocityDistribution, VelocityVector
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.velocity import transforms
+from ddco_jax.velocity.cell import Cell
 from ddco_jax.velocity.differences import Forces
 
 WHOLE, SLAB = 16384, 4096
@@ -111,33 +112,30 @@ def _component(output: tuple, field: tuple) -> tuple | None:
     return None
 
 
-def collision_flux(grid: PhaseGrid, separable: Separable, f: VelocityDistribution, forces: Forces, drift) -> Forces:
+def collision_flux(cell: Cell, separable: Separable, forces: Forces) -> Forces:
     """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') for one spatial cell, and its curvature part (see `Forces`)."""
-    q, R = forces
-    c = peculiar_velocity(grid, drift, f.dtype)
-    speed = _norm(c)
+    f, speed = cell.f, _norm(cell.velocity)
     chi = [jnp.ones_like(f) if factor is None else factor(speed) for factor in separable.factors]
-    kernels = _KernelSpectra(grid, separable, f.dtype)
-    driven = q if R is None else jnp.concatenate([q, R])
-    total = Forces(jnp.zeros_like(q), None if R is None else jnp.zeros_like(R))
+    kernels = _KernelSpectra(cell.grid, separable, f.dtype)
+    total = jnp.zeros_like(forces)
     for done, group in enumerate(_groups(_by_source(separable))):
         # no group begins before the last has ended, which no scheduler can undo, so that only one holds its spectra
-        source = jnp.where(jnp.isnan(total.gradient[0, 0, 0, 0]), jnp.nan, f) if done else f
-        total = jax.tree.map(operator.add, total, _group_flux(kernels, group, source, chi, c, driven, forces))
-    return jax.tree.map(lambda p: grid.dv3 * f * p, total)
+        source = jnp.where(jnp.isnan(total[0, 0, 0, 0]), jnp.nan, f) if done else f
+        total = total + _group_flux(kernels, group, source, chi, cell.velocity, forces)
+    return cell.grid.dv3 * f * total
 
 
-def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c, driven, forces: Forces) -> Forces:
+def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c: VelocityVector, forces: Forces) -> Forces:
     """The part of the flux over dv^3 f of the products that connect some of the chi with each other, and no others."""
-    q, R = forces
-    halved = _is_halved(by_source, R is not None)
-    outputs = _outputs(by_source, halved, R is not None)
+    compact = len(forces) > 3
+    halved = _is_halved(by_source, compact)
+    outputs = _outputs(by_source, halved, compact)
     places = sorted(by_source)  # the m that occur: every product is there with m and n exchanged too
     parts = []
     for n, weights in by_source.items():
-        labels = _fields(weights, halved, R is not None)
+        labels = _fields(weights, halved, compact)
         with jax.named_scope("forward_transforms"):
-            spectra = transforms.forward(_field_values(labels, f * chi[n], c, driven))
+            spectra = transforms.forward(_field_values(labels, f * chi[n], c, forces))
         terms = [
             [kernels.terms(output, labels, m, n, halved) if m in weights else [] for output in outputs] for m in places
         ]
@@ -146,13 +144,13 @@ def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c, driven, f
     with jax.named_scope("inverse_transforms"):
         convolutions = transforms.inverse(functools.reduce(operator.add, parts))
     convolutions = convolutions.reshape(len(places), -1, *f.shape)
-    p, p_R = jnp.zeros_like(q), None if R is None else jnp.zeros_like(R)
+    flux = jnp.zeros_like(forces)
     for m, fields in zip(places, convolutions, strict=True):
         found = dict(zip(outputs, fields, strict=True))
-        p = p + chi[m] * jnp.stack([_flux_along(i, found, q, c) for i in range(3)])
-        if R is not None:
-            p_R = p_R + chi[m] * jnp.stack([found["A", i, i] * R[i] - found["R", i] for i in range(3)])
-    return Forces(p, p_R)
+        along = [_flux_along(i, found, forces[:3], c) for i in range(3)]
+        along += [found["A", i, i] * forces[3 + i] - found["R", i] for i in range(len(forces) - 3)]
+        flux = flux + chi[m] * jnp.stack(along)
+    return flux
 
 
 def _flux_along(i: int, found: dict, q: VelocityVector, c: VelocityVector) -> VelocityDistribution:
@@ -336,18 +334,6 @@ def _groups(by_source: dict[int, dict[int, Weights]]) -> list[dict[int, dict[int
 
 def _is_anisotropic(weights: Weights) -> bool:
     return weights.perpendicular is not None or weights.parallel is not None
-
-
-def peculiar_velocity(grid: PhaseGrid, drift, dtype) -> VelocityVector:
-    """c = v - v-bar on the grid."""
-    axes = [jnp.asarray(v, dtype) - drift[i] for i, v in enumerate(grid.velocities)]
-    return jnp.stack(jnp.meshgrid(*axes, indexing="ij"))
-
-
-def offset_speeds(grid: PhaseGrid, dtype) -> VelocityDistribution:
-    """|u| at the non-negative offsets of the velocity grid."""
-    axes = [np.arange(n) * dv for n, dv in zip(grid.nv, grid.dv, strict=True)]
-    return jnp.asarray(np.sqrt(sum(u**2 for u in np.meshgrid(*axes, indexing="ij"))), dtype)
 
 
 def _norm(c: VelocityVector) -> VelocityDistribution:

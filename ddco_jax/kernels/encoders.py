@@ -18,7 +18,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from flax import nnx
 
-from ddco_jax.correlations.buildup import GAMMA_RANGE
+from ddco_jax.correlations.functions import GAMMA_RANGE
 from ddco_jax.kernels.landau import effective_potential
 from ddco_jax.plasma.arrays import Array
 from ddco_jax.plasma.units import PAPER, Scales

@@ -1,7 +1,12 @@
-"""Kernels by name, and learned kernels on disk: a specification in JSON beside plain arrays, no pickle."""
+"""Kernels by name, and learned kernels on disk: a specification in JSON beside named arrays, no pickle.
 
+A folder holds `kernel.json` (format, form of the kernel, metadata) and `parameters.npz`, whose arrays are named after
+the place of each parameter in the model, and one `parameters_seed_N.npz` per further seed.
+"""
+
+import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,19 +15,36 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
+from ddco_jax.kernels import numbered
 from ddco_jax.kernels.base import Kernel
-from ddco_jax.kernels.landau import Landau, MaxwellMolecules, classical
-from ddco_jax.kernels.learned import KernelSection, Learned, build, tabulated
-from ddco_jax.settings import parse
+from ddco_jax.kernels.forms import KernelForm, Learned, form_of, tabulated
+from ddco_jax.kernels.landau import Landau, MaxwellMolecules, classical, effective_potential
+from ddco_jax.plasma.files import complete, write_text
+from ddco_jax.plasma.units import PAPER, Scales
 
-NAMED: dict[str, tuple[Callable[[], Kernel], str]] = {
-    "landau": (Landau, "Landau, lnLambda = Xi22/2 of the effective-potential theory (positive at every Gamma)"),
-    "landau-classical": (lambda: Landau(classical()), "Landau, lnLambda = -ln(sqrt(3) Gamma^1.5), for Gamma < 0.69"),
-    "maxwell_molecules": (MaxwellMolecules, "|u|^2 P/24, for which the BKW solution is exact"),
+FORMAT = 2
+"""Of a stored kernel; the first one numbered its arrays (`numbered`)."""
+NAMED: dict[str, tuple[Callable[[Scales], Kernel], str]] = {
+    "landau": (
+        lambda scales: Landau(effective_potential(scales)),
+        "Landau, lnLambda = Xi22/2 of the effective-potential theory (positive at every Gamma)",
+    ),
+    "landau-classical": (
+        lambda scales: Landau(classical(scales)),
+        "Landau, lnLambda = -ln(sqrt(3) Gamma^1.5), for Gamma < 0.69",
+    ),
+    "maxwell_molecules": (lambda scales: MaxwellMolecules(), "|u|^2 P/24, for which the BKW solution is exact"),
 }
 """Constructor and one-line description of the analytic kernels."""
 SPECIFICATION, PARAMETERS, MEMBERS = "kernel.json", "parameters.npz", "parameters_seed_*.npz"
+
+
+def analytic(name: str, scales: Scales = PAPER, prefactor: float | None = None) -> Kernel:
+    """An analytic kernel by name; `prefactor` (gamma of P/|u|, kappa of |u|^2 P, code units) replaces its own."""
+    kernel = NAMED[name][0](scales)
+    return kernel if prefactor is None else type(kernel)(prefactor)  # type: ignore[call-arg]
 
 
 def _folder() -> Path:
@@ -56,7 +78,7 @@ def load_kernel(name_or_folder: str | Path) -> Kernel:
     Raises ValueError that lists the names there are.
     """
     name = str(name_or_folder)
-    return NAMED[name][0]() if name in NAMED else tabulated(load_learned(name).kernel)
+    return analytic(name) if name in NAMED else tabulated(load_learned(name).kernel)
 
 
 def load_learned(name_or_folder: str | Path) -> Learned:
@@ -65,24 +87,54 @@ def load_learned(name_or_folder: str | Path) -> Learned:
 
 
 def load_ensemble(name_or_folder: str | Path) -> list[Learned]:
-    """A learned kernel and those of other seeds that come with it: their spread is its uncertainty."""
+    """A learned kernel and those of other seeds that come with it: their spread is its uncertainty.
+
+    Raises ValueError in one line for a folder without a kernel, or with one that does not fit its specification.
+    """
     name = str(name_or_folder)
     folder = pretrained().get(name, Path(name))
-    if not (folder / SPECIFICATION).is_file():
+    file = folder / SPECIFICATION
+    if not file.is_file():
         raise ValueError(f"no kernel {name!r}; there are {', '.join(names())}, or the folder of a training")
-    specification = json.loads((folder / SPECIFICATION).read_text())["kernel"]
-    like = build(parse(KernelSection, specification, str(folder / SPECIFICATION)), 0)
-    return [_filled(like, path) for path in (folder / PARAMETERS, *sorted(folder.glob(MEMBERS)))]
+    stored = json.loads(file.read_text())
+    found = stored.get("format", numbered.FORMAT)
+    if found not in (numbered.FORMAT, FORMAT):
+        raise ValueError(f"{file}: this version reads formats up to {FORMAT}, not {found}; update ddco-jax")
+    try:
+        form = form_of(stored["kernel"] if found == FORMAT else numbered.specification(stored["kernel"]))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    like, members = form.build(0), (folder / PARAMETERS, *sorted(folder.glob(MEMBERS)))
+    return [_filled(like, path, numbered.names(form) if found == numbered.FORMAT else {}) for path in members]
 
 
-def _filled(like: Learned, path: Path) -> Learned:
-    """A model of the same structure with the arrays of a file."""
-    arrays, static = eqx.partition(like, eqx.is_array)
+def arrays_of(model) -> dict[str, jax.Array]:
+    """The arrays of a model, each named after its place: `kernel.terms.0.isotropic.network.layers.1.bias`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(eqx.filter(model, eqx.is_array))
+    names = [jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value") for path, _ in leaves]
+    return {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
+
+
+def filled(like, arrays: Mapping[str, ArrayLike], source: str):
+    """A model of the same structure with named arrays.  Raises ValueError where names or shapes differ."""
+    expected = arrays_of(like)
+    for name in {**expected, **arrays}:
+        if name not in arrays:
+            raise ValueError(f"{source}: the parameter {name} is missing")
+        if name not in expected:
+            raise ValueError(f"{source}: {name} is no parameter of this form of kernel")
+        if (found := np.shape(arrays[name])) != expected[name].shape:
+            raise ValueError(f"{source}: {name} has shape {found}, not {expected[name].shape}")
+    structure = jax.tree.structure(eqx.filter(like, eqx.is_array))
+    leaves = [jnp.asarray(arrays[name]) for name in expected]
+    return eqx.combine(jax.tree.unflatten(structure, leaves), eqx.filter(like, eqx.is_array, inverse=True))
+
+
+def _filled(like: Learned, path: Path, numbers: numbered.Names) -> Learned:
+    """The model with the arrays of a file, which are named or, in the first format, numbered."""
     with np.load(path, allow_pickle=False) as stored:
-        leaves = [jnp.asarray(stored[str(i)]) for i in range(len(stored.files))]
-    if [a.shape for a in leaves] != [a.shape for a in jax.tree.leaves(arrays)]:
-        raise ValueError(f"{path} does not fit {SPECIFICATION} beside it")
-    return eqx.combine(jax.tree.unflatten(jax.tree.structure(arrays), leaves), static)
+        arrays = {name: stored[name] for name in stored.files}
+    return filled(like, numbered.renamed(arrays, numbers, path) if numbers else arrays, str(path))
 
 
 def metadata(folder: Path) -> dict[str, Any]:
@@ -90,13 +142,9 @@ def metadata(folder: Path) -> dict[str, Any]:
     return json.loads((folder / SPECIFICATION).read_text())["metadata"]
 
 
-def save(folder: Path, specification: dict[str, Any], learned: Learned, about: dict[str, Any]) -> None:
+def save(folder: Path, form: KernelForm, learned: Learned, about: dict[str, Any]) -> None:
     """Write a learned kernel; the specification last, so that a folder with one is complete."""
-    folder.mkdir(parents=True, exist_ok=True)
-    leaves = jax.tree.leaves(eqx.filter(learned, eqx.is_array))
-    with open(folder / f"{PARAMETERS}.part", "wb") as file:
-        np.savez(file, allow_pickle=False, **{str(i): np.asarray(leaf) for i, leaf in enumerate(leaves)})
-    (folder / f"{PARAMETERS}.part").replace(folder / PARAMETERS)
-    text = json.dumps({"kernel": specification, "metadata": about}, indent=1)
-    (folder / f"{SPECIFICATION}.part").write_text(text + "\n")
-    (folder / f"{SPECIFICATION}.part").replace(folder / SPECIFICATION)
+    with complete(folder / PARAMETERS) as partial, open(partial, "wb") as file:
+        np.savez(file, allow_pickle=False, **{name: np.asarray(a) for name, a in arrays_of(learned).items()})
+    text = json.dumps({"format": FORMAT, "kernel": dataclasses.asdict(form), "metadata": about}, indent=1)
+    write_text(folder / SPECIFICATION, text + "\n")

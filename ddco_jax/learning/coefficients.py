@@ -16,8 +16,8 @@ from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.chapman_enskog import transport
 from ddco_jax.kernels.landau import Landau
 from ddco_jax.learning import nodes
+from ddco_jax.learning.data import ANISOTROPY
 from ddco_jax.learning.pairs import pair_averages
-from ddco_jax.learning.weak_form import ANISOTROPY
 from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.plasma import particles

@@ -4,10 +4,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from ddco_jax import settings
-from ddco_jax.kernels.learned import KernelSection
+from ddco_jax.kernels.forms import KernelForm, SeparableForm, form_of
 from ddco_jax.settings import ConfigError, Section
 
 
@@ -57,8 +57,14 @@ class TrainConfig(Section):
     description: str = ""
     seed: NonNegativeInt = 0
     data: DataSection
-    kernel: KernelSection = KernelSection()
+    kernel: KernelForm = SeparableForm()
+    """The form of the kernel with the size of its networks, told apart by `form`."""
     training: TrainingSection = TrainingSection()
+
+    @field_validator("kernel", mode="before")
+    @classmethod
+    def _form(cls, value):
+        return form_of({"form": SeparableForm.form} | value) if isinstance(value, dict) else value
 
     def paths(self) -> list[Path]:
         """The quenches.  Raises ConfigError where a pattern matches none."""

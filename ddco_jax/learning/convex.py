@@ -11,22 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize, nnls
 
-from ddco_jax.correlations.buildup import LearnedBuildup
+from ddco_jax.correlations import MARKOV, Markov, StretchedRise
 from ddco_jax.kernels.convex import SHAPE, Convex, hats
-from ddco_jax.kernels.learned import Learned
+from ddco_jax.kernels.forms import ConvexForm, Learned
 from ddco_jax.learning import nodes
-from ddco_jax.learning.weak_form import SIMPSON, Run
+from ddco_jax.learning.data import SIMPSON, Run
 
 POLYNOMIALS = (3, 2)
 """Coefficients of ln tau and of ln p in powers of ln Gamma."""
 SEARCH_STEPS = 60
 
 
-def fit(runs: Sequence[Run], buildup: bool, floor: float) -> Learned:
+def fit(runs: Sequence[Run], form: ConvexForm, floor: float) -> Learned:
     """The kernel, with its build-up where asked for, that minimises the chi^2 of all runs."""
     rates = [_Rates(run, floor) for run in runs]
-    if not buildup:
-        return Learned(Convex(jnp.asarray(_joint(rates, None), jnp.float32)), None)
+    if form.buildup == "off":
+        return Learned(Convex(jnp.asarray(_joint(rates, MARKOV), jnp.float32)), MARKOV)
     found = []
     for gamma in sorted({r.gamma for r in rates}):
         group = [r for r in rates if r.gamma == gamma]
@@ -43,7 +43,7 @@ def fit(runs: Sequence[Run], buildup: bool, floor: float) -> Learned:
         jnp.asarray(np.pad(np.polynomial.polynomial.polyfit(x, y, n - 1), (0, full - n)), jnp.float32)
         for y, n, full in zip((tau, p), orders, POLYNOMIALS, strict=True)
     )
-    learned = LearnedBuildup(time, exponent)
+    learned = StretchedRise(time, exponent)
     return Learned(Convex(jnp.asarray(_joint(rates, learned), jnp.float32)), learned)
 
 
@@ -90,15 +90,13 @@ def _loss(group: Sequence[_Rates], parameters) -> float:
     return _nnls(matrix.T @ matrix, matrix.T @ target)[1] + float(target @ target)
 
 
-def _joint(rates: Sequence[_Rates], buildup) -> np.ndarray:
+def _joint(rates: Sequence[_Rates], buildup: Markov | StretchedRise) -> np.ndarray:
     """Coefficients of all Gamma knots together, (SHAPE)."""
     size = int(np.prod(SHAPE))
     normal, right = np.zeros((size, size)), np.zeros(size)
     for r in rates:
-        amplitude = np.ones_like(r.times)
-        if buildup is not None:
-            amplitude = np.asarray(buildup(jnp.asarray(r.times), jnp.full(r.times.shape, r.gamma)), float)
-        columns, target = r.columns(amplitude), r.target.reshape(-1)
+        now = buildup(jnp.asarray(r.times), jnp.full(r.times.shape, r.gamma))
+        columns, target = r.columns(np.asarray(now.pair_rate(jnp.ones(r.times.shape)), float)), r.target.reshape(-1)
         scale = 1 / target.size  # a run counts by its mean chi^2
         normal += scale * np.kron(np.outer(r.share, r.share), columns.T @ columns)
         right += scale * np.kron(r.share, columns.T @ target)

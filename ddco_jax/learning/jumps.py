@@ -1,10 +1,10 @@
 """How far particles jump in the microfield: its tail, seen in the particles that an MD run tracks.
 
-A jump Delta c of velocity that is made of the microfield's diffusion (`collisions.microfield`) and of collisions has
+A jump Delta c of velocity that is made of the microfield's diffusion (`correlations.jumps`) and of collisions has
 
     J(k) = -ln <cos k Delta c>/k^2 = int nu <B> (1 + ell^2 k^2)^(-1/4) ds + D (1 + ell_C^2 k^2)^(-1/4)
 
-with ell_C^2 of `buildup.JUMP`; normal ones have the same at every k.  So its differences between two k are those
+with ell_C^2 of collisions; normal ones have the same at every k.  So its differences between two k are those
 of the tails.  Test functions are wider than narrow beams and hardly see what shape these have; the jumps tell.
 """
 
@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddco_jax.correlations.buildup import Amplitude
-from ddco_jax.correlations.microfield import SHAPE
+from ddco_jax.correlations import Correlations
+from ddco_jax.correlations.jumps import SHAPE
 from ddco_jax.learning import nodes
 
 WAVES = np.array([1.0, 2.0, 4.0])
@@ -47,26 +47,20 @@ def measured(c: np.ndarray, times: np.ndarray, edges: np.ndarray) -> tuple[np.nd
     return value, error, first
 
 
-def predicted(amplitude: Amplitude, partners, share, interval, first):
+def predicted(now: Correlations, partners, share, interval, first):
     """J(k_1) - J(k) of a build-up at the Simpson points, where D is what is missing to the J(k_1) measured (`first`).
 
     `partners` (I, 3, near) are <phi_m>_ff' of the splines of `nodes.NEAR`, `share` the points' weights (I, 3),
     `interval` (I,).
     """
-    assert amplitude.microfield is not None
     knots = jnp.asarray(nodes.NEAR, share.dtype)
-    at_knots = jax.tree.map(lambda a: a[..., None], amplitude)
-    near = knots**0 if amplitude.crossing is None else at_knots.near(knots)
-    nu = amplitude.microfield * jnp.sum(partners * near, -1)
+    left = jax.tree.map(lambda a: a[..., None], now.partners)(knots)
+    nu = now.microfield_rate * jnp.sum(partners * left, -1)
     waves = jnp.asarray(WAVES, share.dtype)
-    spread = 0 * nu if amplitude.spread is None else amplitude.spread
-    tail = (1 + spread[..., None] * waves**2) ** -SHAPE
+    tail = (1 + now.microfield_jump[..., None] * waves**2) ** -SHAPE
     J = jnp.cumsum(jnp.sum((share * nu)[..., None] * tail, axis=1) * interval[:, None], axis=0)
-    found = J[:, :1] - J[:, 1:]
-    if amplitude.jump is None:
-        return found
-    late = (1 + amplitude.jump[:, -1:] * waves**2) ** -SHAPE
-    return found + jnp.maximum(first[:, None] - J[:, :1], 0) * (1 - late[:, 1:] / late[:, :1])
+    late = (1 + now.pair_jump[:, -1:] * waves**2) ** -SHAPE
+    return J[:, :1] - J[:, 1:] + jnp.maximum(first[:, None] - J[:, :1], 0) * (1 - late[:, 1:] / late[:, :1])
 
 
 def misfit(found, value, error):
@@ -74,4 +68,4 @@ def misfit(found, value, error):
     known = jnp.isfinite(error)
     variance = jnp.where(known, error, 1.0) ** 2 + (FLOOR * value) ** 2
     square = jnp.where(known, (found - value) ** 2 / variance, 0.0)
-    return jnp.sum(square) / jnp.maximum(jnp.sum(known), 1)
+    return jnp.sum(square) / jnp.maximum(jnp.sum(known.astype(square.dtype)), 1)

@@ -19,7 +19,7 @@ RELATIVE = np.array([0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0, 3.75, 4.5, 6.0, 8.0
 PECULIAR = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.25, 4.0, 5.5])
 """Knots of |c| and |c'|."""
 NEAR = np.array([0.0, 0.25, 0.5, 0.8, 1.15, 1.6, 2.1, 2.8, 3.7, 5.5])
-"""Knots of |u| for what is left of the microfield of pairs (`buildup.Amplitude.near`)."""
+"""Knots of |u| for what is left of the microfield of pairs (`correlations.hole`)."""
 SMALLEST = 1e-6
 """Stands for |u| = 0, where a kernel may be infinite."""
 PAIRS = np.array([(j, k) for j in range(len(PECULIAR)) for k in range(j, len(PECULIAR))])

@@ -16,7 +16,7 @@ from scipy import fft
 from scipy.linalg import expm
 from scipy.ndimage import correlate1d, spline_filter1d
 
-from ddco_jax.correlations import microfield
+from ddco_jax.correlations import jumps
 from ddco_jax.learning import nodes
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
 
@@ -95,7 +95,7 @@ CONSERVED = 4
 def microfield_averages(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """What the rates of the test functions psi by diffusion in the microfield are made of, (1 + NODES, near, K + 4, 5).
 
-    Averages over c of F = exp(u A) f, at u = 0 and at the times u of `collisions.microfield.times` from FIRST on, and
+    Averages over c of F = exp(u A) f, at u = 0 and at the times u of `correlations.jumps.times` from FIRST on, and
     over c' of f, of T div(phi grad psi), phi d psi/dc_a and phi c.grad psi, for every phi(|c - c'|) of the cardinal
     splines of `nodes.NEAR`, which add up to 1.  The four functions after the test functions are those that
     `microfield_rates` conserves.
@@ -192,8 +192,8 @@ def _near(f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _smoothing() -> list[np.ndarray]:
     """(points, points) along each axis, for every time: from values to the spline coefficients of exp(u A+) of them."""
     axis = np.linspace(-_EXTENT, _EXTENT, _POINTS)
-    jump = np.asarray(microfield.generator(jnp.asarray(axis, jnp.float32), jnp.ones((), jnp.float32)), np.float64).T
-    steps = [np.eye(_POINTS)] + [expm(FIRST * microfield.RATIO**j * jump) for j in range(microfield.NODES)]
+    jump = np.asarray(jumps.generator(jnp.asarray(axis, jnp.float32), jnp.ones((), jnp.float32)), np.float64).T
+    steps = [np.eye(_POINTS)] + [expm(FIRST * jumps.RATIO**j * jump) for j in range(jumps.NODES)]
     return [spline_filter1d(step, order=3, axis=0, mode="mirror") for step in steps]
 
 
@@ -212,11 +212,11 @@ def _deposit(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def pair_averages(
-    c: np.ndarray, weight: np.ndarray, rounds: int, rng: np.random.Generator, spread: float = 0.0
+    c: np.ndarray, weight: np.ndarray, rounds: int, rng: np.random.Generator, jump: float = 0.0
 ) -> np.ndarray:
     """Two independent averages over `rounds` random pairings each, (2, K, 3, nodes.COUNT).
 
-    With a spread, of particles that have `jumped` by it, anew in every round.
+    With `jump`, an ell^2, of particles that have `jumped` by it, anew in every round.
 
     Independent, so that the product of two predictions made with them has no bias from the sampling of pairs.
     """
@@ -225,7 +225,7 @@ def pair_averages(
     for _ in range(2):
         total = np.zeros(())
         for _ in range(rounds):
-            points = jnp.asarray(jumped(c, weight, spread, rng), jnp.float32)
+            points = jnp.asarray(jumped(c, weight, jump, rng), jnp.float32)
             gradient, hessian = derivatives(points)
             partner = _pairing(rng, len(c))
             total = total + np.asarray(average(points, weights, gradient, hessian, jnp.asarray(partner)))
@@ -233,13 +233,13 @@ def pair_averages(
     return np.stack(halves)
 
 
-def jumped(c: np.ndarray, weight: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """Particles of F = (1 - spread A)^(-1/4) f (`collisions.microfield`), moved by exp(u A+), u gamma distributed."""
-    if spread == 0:
+def jumped(c: np.ndarray, weight: np.ndarray, jump: float, rng: np.random.Generator) -> np.ndarray:
+    """Particles of F = (1 - jump A)^(-1/4) f (`correlations.jumps`), moved by exp(u A+), u gamma distributed."""
+    if jump == 0:
         return c
     mean = np.average(c, axis=0, weights=weight)
     T = np.average(((c - mean) ** 2).sum(1), weights=weight) / 3
-    u = rng.gamma(microfield.SHAPE, spread, (len(c), 1))
+    u = rng.gamma(jumps.SHAPE, jump, (len(c), 1))
     return mean + (c - mean) * np.exp(-u) + np.sqrt(-T * np.expm1(-2 * u)) * rng.standard_normal(c.shape)
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ddco_jax.collisions import CollisionOperator
 from ddco_jax.kernels import store
 from ddco_jax.kernels.base import Kernel
-from ddco_jax.kernels.learned import KernelSection, Learned, build, tabulated
+from ddco_jax.kernels.forms import Learned, SeparableForm, buildup_name, tabulated
 from ddco_jax.plasma import starts
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import PAPER
@@ -61,12 +61,12 @@ def distance(values, reference):
     return jnp.sqrt(jnp.mean((values - reference) ** 2, (1, 2)) / jnp.mean(reference**2, (1, 2)))
 
 
-def recompress(kernel: Kernel, section: KernelSection, seed: int = 0, progress: bool | None = None):
-    """(kernel of the section's form, its relative rms distance by Gamma); deterministic for a seed."""
+def recompress(kernel: Kernel, form: SeparableForm, seed: int = 0, progress: bool | None = None):
+    """(kernel of that form, its relative rms distance by Gamma); deterministic for a seed."""
     target = jax.jit(thermal_eigenvalues, static_argnums=1)(kernel, jnp.float32)
     schedule = optax.cosine_decay_schedule(LEARNING_RATE, STEPS, 0.01)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
-    fitted = build(section, seed).kernel
+    fitted = form.build(seed).kernel
 
     @eqx.filter_jit
     def step(model, state):
@@ -96,16 +96,14 @@ def recompress_learned(name: str, folder: Path, products: int, seed: int = 0) ->
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"--out {folder}: the folder is not empty; choose another")
     isotropic = bool(np.any(np.asarray(learned.kernel.radial(*(jnp.ones(1),) * 3, jnp.ones(()), jnp.ones(()))[0])))
-    section = KernelSection(
-        form="separable", rank=products, factors=True, isotropic=isotropic, buildup=learned.buildup is not None
-    )
-    fitted, error = recompress(learned.kernel, section, seed)
+    form = SeparableForm(rank=products, isotropic=isotropic, buildup=buildup_name(learned.buildup))
+    fitted, error = recompress(learned.kernel, form, seed)
     about = {
         "description": f"{Path(name).name} recompressed to {products} positive separable products",
         "recompressed_from": Path(name).name,
         "relative_distance": dict(zip(map(str, GAMMAS.round(4)), map(float, error), strict=True)),
     }
-    store.save(folder, section.model_dump(mode="json"), Learned(fitted, learned.buildup), about)
+    store.save(folder, form, Learned(fitted, learned.buildup), about)
     counts, times = zip(*(_cost(tabulated(k)) for k in (learned.kernel, fitted)), strict=True)
     return (
         f"kernel                    {folder}\n"

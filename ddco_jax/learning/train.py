@@ -1,7 +1,6 @@
 """`ddco train`: fit a kernel to the rates of test functions, full batch, deterministic, resumable."""
 
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -16,12 +15,15 @@ import optax
 from tqdm import tqdm
 
 from ddco_jax.kernels import store
-from ddco_jax.kernels.learned import Learned, build
-from ddco_jax.learning import convex
+from ddco_jax.kernels.forms import ConvexForm, Learned
+from ddco_jax.learning import convex, losses
 from ddco_jax.learning.coefficients import Coefficients, load_coefficients
 from ddco_jax.learning.config import TrainConfig
-from ddco_jax.learning.weak_form import Predictor, Run, load_runs
+from ddco_jax.learning.data import Run, load_runs
+from ddco_jax.learning.rates import Predictor
+from ddco_jax.plasma.files import write_text
 from ddco_jax.settings import ConfigError, RunFailed
+from ddco_jax.simulation.checkpoint import Checkpoints
 
 DECAY_FLOOR = 0.01
 """Relative error of the decay of anisotropy that is added to its statistical one, in quadrature."""
@@ -48,7 +50,7 @@ def chi_squared(model: Learned, groups: Sequence[Predictor], floor: float = 0.0,
     """Mean over runs of the chi^2 per datum."""
 
     def each(p):
-        return p.chi_squared(p.rates(model.kernel, model.buildup), floor, unbiased)
+        return losses.chi_squared(p, p.rates(model.kernel, model.buildup), floor, unbiased)
 
     return jnp.mean(jnp.concatenate([jax.vmap(each)(g) for g in groups]))
 
@@ -60,17 +62,17 @@ def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Co
     adam = optax.adamw(schedule, weight_decay=t.weight_decay, mask=decaying)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), adam)
 
-    def losses(model, p):
+    def misfits(model, p):
         """chi^2, everything that is weighed with it, and the roughness, of one run."""
         rates = p.rates(model.kernel, model.buildup)
-        chi = p.chi_squared(rates, t.error_floor, unbiased=False)
-        total = chi + t.drift_weight * p.drift_squared(rates, t.error_floor)
-        total = total + t.decay_weight * p.decay_squared(rates, DECAY_FLOOR)
-        total = total + t.jump_weight * p.jump_squared(model.buildup)
+        chi = losses.chi_squared(p, rates, t.error_floor, unbiased=False)
+        total = chi + t.drift_weight * losses.drift_squared(p, rates, t.error_floor)
+        total = total + t.decay_weight * losses.decay_squared(p, rates, DECAY_FLOOR)
+        total = total + t.jump_weight * losses.jump_squared(p, model.buildup)
         return jnp.stack([chi, total, p.roughness(model.kernel)])
 
     def objective(model, groups, coefficients):
-        each = jnp.concatenate([jax.vmap(lambda p: losses(model, p))(g) for g in groups])
+        each = jnp.concatenate([jax.vmap(lambda p: misfits(model, p))(g) for g in groups])
         chi, total, roughness = jnp.mean(each, axis=0)
         misfit = 0.0 if coefficients is None else coefficients.misfit(model.kernel)
         # the logarithm: runs of very different size of error weigh in alike from the first step to the last
@@ -105,8 +107,8 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
     groups = stack(runs, jnp.float32)
     floor = config.training.coefficient_floor
     coefficients = load_coefficients(config.equilibrium_paths(), config.data.weak_coupling, floor, jnp.float32)
-    if config.kernel.form == "convex":
-        model = convex.fit(runs, config.kernel.buildup, config.training.error_floor)
+    if isinstance(config.kernel, ConvexForm):
+        model = convex.fit(runs, config.kernel, config.training.error_floor)
     else:
         model = _descend(config, folder, groups, coefficients, show)
     metadata = {
@@ -118,13 +120,13 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
         "version": version("ddco-jax"),
         "jax": jax.__version__,
     }
-    store.save(folder, config.kernel.model_dump(mode="json"), model, metadata)
+    store.save(folder, config.kernel, model, metadata)
     return model
 
 
 def _descend(config: TrainConfig, folder: Path, groups, coefficients, show: bool) -> Learned:
     """Adam, from the last checkpoint in the folder or from random parameters."""
-    first = build(config.kernel, config.seed)
+    first = config.kernel.build(config.seed)
 
     # the objective takes means of the two halves, in which it is linear: half the memory traffic
     def mean(group):
@@ -134,21 +136,21 @@ def _descend(config: TrainConfig, folder: Path, groups, coefficients, show: bool
 
     means = [mean(group) for group in groups]
     initialise, step = make_step(config, means, coefficients)
-    checkpoints = _Checkpoints(folder)
-    fit = checkpoints.restore(Fit(first, initialise(first), 0))
-    losses = _losses(folder)[: fit.step]
+    checkpoints = Checkpoints(folder, kept=2)
+    fit = _restored(checkpoints, Fit(first, initialise(first), 0))
+    past = _losses(folder)[: fit.step]
     t = config.training
     with tqdm(total=t.steps, initial=fit.step, unit="step", desc="train", disable=not show) as bar:
         while fit.step < t.steps:
             model, optimizer, loss = step(fit.model, fit.optimizer)
-            losses.append(float(loss))
-            if not np.isfinite(losses[-1]):
+            past.append(float(loss))
+            if not np.isfinite(past[-1]):
                 raise RunFailed(f"step {fit.step}: the loss is not finite; lower training.learning_rate")
             fit = Fit(model, optimizer, fit.step + 1)
             if fit.step % t.checkpoint_every == 0 or fit.step == t.steps:
-                _write_losses(folder, losses)
-                checkpoints.save(fit)
-            bar.set_postfix_str(f"chi2 {losses[-1]:.2f}", refresh=False)
+                write_text(folder / LOSS_FILE, json.dumps(past))
+                checkpoints.save(fit.step, store.arrays_of((fit.model, fit.optimizer)))
+            bar.set_postfix_str(f"chi2 {past[-1]:.2f}", refresh=False)
             bar.update()
     checkpoints.close()
     return fit.model
@@ -164,10 +166,7 @@ def _claim(config: TrainConfig, folder: Path) -> None:
         return
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"--out {folder}: the folder is not empty; choose another")
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part")
-    partial.write_text(text)
-    partial.replace(file)
+    write_text(file, text)
 
 
 def _losses(folder: Path) -> list[float]:
@@ -175,45 +174,11 @@ def _losses(folder: Path) -> list[float]:
     return json.loads(file.read_text()) if file.exists() else []
 
 
-def _write_losses(folder: Path, losses: list[float]) -> None:
-    partial = folder / f"{LOSS_FILE}.part"
-    partial.write_text(json.dumps(losses))
-    partial.replace(folder / LOSS_FILE)
-
-
-class _Checkpoints:
-    """Model and optimizer by step (Orbax): atomic, the last two kept."""
-
-    def __init__(self, folder: Path):
-        import orbax.checkpoint as ocp
-
-        logging.getLogger("absl").setLevel(logging.ERROR)
-        self._ocp = ocp
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=2, enable_async_checkpointing=False, cleanup_tmp_directories=True
-        )
-        self._manager = ocp.CheckpointManager((folder / "checkpoints").resolve(), options=options)
-
-    def save(self, fit: Fit) -> None:
-        """All arrays of a fit, in the order of its leaves."""
-        self._manager.save(fit.step, args=self._ocp.args.StandardSave(_leaves(fit)))
-        self._manager.wait_until_finished()
-
-    def restore(self, like: Fit) -> Fit:
-        """The last fit, or `like` where there is none."""
-        step = self._manager.latest_step()
-        if step is None:
-            return like
-        tree = self._manager.restore(step, args=self._ocp.args.StandardRestore(_leaves(like)))
-        arrays, static = eqx.partition((like.model, like.optimizer), eqx.is_array)
-        leaves = [jnp.asarray(tree[str(i)]) for i in range(len(tree))]
-        model, optimizer = eqx.combine(jax.tree.unflatten(jax.tree.structure(arrays), leaves), static)
-        return Fit(model, optimizer, step)
-
-    def close(self) -> None:
-        self._manager.close()
-
-
-def _leaves(fit: Fit) -> dict[str, jax.Array]:
-    arrays = eqx.filter((fit.model, fit.optimizer), eqx.is_array)
-    return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(arrays))}
+def _restored(checkpoints: Checkpoints, first: Fit) -> Fit:
+    """The last fit, or the first where there is no checkpoint."""
+    step = checkpoints.latest()
+    if step is None:
+        return first
+    like = (first.model, first.optimizer)
+    arrays = checkpoints.restore(step, store.arrays_of(like))
+    return Fit(*store.filled(like, arrays, f"checkpoint {step}"), step)

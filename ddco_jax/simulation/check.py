@@ -9,6 +9,7 @@ import numpy as np
 
 from ddco_jax.collisions import CollisionOperator
 from ddco_jax.collisions.spectral import arrays_at_once
+from ddco_jax.correlations import Markov
 from ddco_jax.plasma.fields import poisson_field
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.state import State
@@ -16,6 +17,7 @@ from ddco_jax.settings import ConfigError
 from ddco_jax.simulation.config import Config
 from ddco_jax.simulation.run import build
 from ddco_jax.steppers import MidpointCollision
+from ddco_jax.velocity.differences import Compact
 
 RESOLVED = 0.7
 """Largest dv over thermal width for which the starts count as resolved."""
@@ -23,8 +25,6 @@ WIDE_ENOUGH = 5.5
 """Smallest half extent over thermal speed."""
 AGES = 13
 """Ages of the correlations at which a quench's rates are looked at."""
-LARGEST_EIGENVALUE = {"central": 1.0, "fourth": 1.3722**2, "compact": 4.0}
-"""Of -D+ D- dv^2: the squared maximum of sin k, of (8 sin k - sin 2k)/6, and of 2 sin k/2."""
 
 
 def streaming_number(grid: PhaseGrid, dt: float) -> float:
@@ -50,11 +50,11 @@ def collision_number(step: MidpointCollision, f, dt: float, duration: float = 0.
     points = jnp.asarray(np.vstack([np.zeros((1, 3)), *(s * directions for s in (-2, -1, 1, 2))]), f.dtype)
     density = jnp.sum(f, (1, 2, 3)) * op.grid.dv3
     last = step.scales.plasma_frequency(density) * duration
-    ages = [None] if step.buildup is None else [share * last for share in np.linspace(0, 1, AGES)]
+    ages = [None] if isinstance(step.buildup, Markov) else [share * last for share in np.linspace(0, 1, AGES)]
     zero = jnp.zeros((), f.dtype)
-    amplitudes = [step.amplitude(State(f, jnp.zeros_like(density), age, zero)) for age in ages]
-    A = [np.asarray(op.diffusion(f, points, a)) for a in amplitudes]
-    k = LARGEST_EIGENVALUE[op.differences]
+    records = [step.correlations(State(f, jnp.zeros_like(density), age, zero)) for age in ages]
+    A = [np.asarray(op.diffusion(f, points, now)) for now in records]
+    k = op.differences.largest_eigenvalue
     return float(dt / step.substeps / 2 * k * np.max(np.sum(np.array(A) / np.asarray(op.grid.dv) ** 2, -1)))
 
 
@@ -78,7 +78,7 @@ def memory(grid: PhaseGrid, op: CollisionOperator | None, itemsize: int, n_steps
     transforms = 0
     if op is not None:
         cell = math.prod(grid.nv) * itemsize
-        arrays = arrays_at_once(op.kernel.separable(1.0, 1.0), op.differences == "compact")
+        arrays = arrays_at_once(op.kernel.separable(1.0, 1.0), isinstance(op.differences, Compact))
         transforms = min(op.cells_at_once, grid.nx) * cell * arrays
     run = 5 * f + transforms
     inner = max(1, math.isqrt(n_steps))

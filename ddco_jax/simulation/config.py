@@ -1,7 +1,6 @@
 """The configuration of a run: TOML in physical units, checked once, built into code units, gone after that."""
 
 import difflib
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +9,8 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from ddco_jax import kernels, settings
-from ddco_jax.correlations.buildup import StretchedExponential
+from ddco_jax.correlations import MARKOV, Markov, StretchedExponential
+from ddco_jax.correlations.model import Model
 from ddco_jax.kernels import store
 from ddco_jax.plasma import starts
 from ddco_jax.plasma.grid import PhaseGrid
@@ -172,29 +172,23 @@ class Config(Section):
 
     def build_kernel(self) -> kernels.Kernel | None:
         """The collision kernel, or None for a collisionless run."""
-        c, scales = self.collisions, self.scales
+        c = self.collisions
         if c.kernel == "none":
             return None
-        if c.kernel == "maxwell_molecules":
-            return kernels.MaxwellMolecules(1 / 24 if c.prefactor is None else c.prefactor)
-        if c.kernel not in store.NAMED:
-            return store.load_kernel(c.kernel)
-        if c.prefactor is not None:
-            return kernels.Landau(c.prefactor)
-        return kernels.Landau(
-            kernels.classical(scales) if c.kernel == "landau-classical" else kernels.effective_potential(scales)
-        )
+        if c.kernel in store.NAMED:
+            return store.analytic(c.kernel, self.scales, c.prefactor)
+        return store.load_kernel(c.kernel)
 
-    def build_buildup(self) -> Callable | None:
-        """The amplitude A(s; Gamma) of the build-up of correlations, or None where it is off."""
+    def build_buildup(self) -> Model:
+        """The law of the correlations that build up after a quench; none where it is off."""
         c = self.collisions
         if c.buildup == "off" or c.kernel == "none":
-            return None
+            return MARKOV
         given = {"time": c.buildup_time, "exponent": c.buildup_exponent}
         chosen = {k: v for k, v in given.items() if v is not None}
         if not chosen and c.kernel not in store.NAMED:
             learned = store.load_learned(c.kernel).buildup
-            if learned is not None:
+            if not isinstance(learned, Markov):
                 return learned
         return StretchedExponential(**chosen)
 

@@ -7,6 +7,8 @@ import equinox as eqx
 import jax
 
 from ddco_jax.collisions import CollisionOperator
+from ddco_jax.correlations import MARKOV
+from ddco_jax.correlations.model import Model
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.state import State
 from ddco_jax.plasma.units import PAPER, Scales
@@ -43,7 +45,7 @@ class Strang(Stepper):
         field: str = "ampere",
         x_flux: str = "upwind",
         *,
-        buildup: Callable | None = None,
+        buildup: Model = MARKOV,
         collision_substeps: int = 1,
         scales: Scales = PAPER,
     ):

@@ -1,1 +1,1 @@
-"""What velocity space needs: differences and transforms."""
+"""What velocity space needs: differences, transforms, and one cell with its moments."""

@@ -1,28 +1,27 @@
-"""The learning data: measured rates of the test functions, and what any kernel predicts for them.
+"""The learning data: measured rates of the test functions, and the pair averages that predict them for any kernel.
 
 A `Run` holds one homogeneous MD run in thermal units and times omega_p t: the measured rates over the intervals between
-snapshots, and the pair averages (`pairs`, `nodes`) from which a kernel's rates follow by a product.
+snapshots, and the pair averages (`pairs`, `nodes`) from which a kernel's rates follow by a product (`rates`).
 """
 
+import copy
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from scipy.interpolate import CubicSpline
 from tqdm import tqdm
 
-from ddco_jax.correlations.buildup import JUMP, Amplitude
-from ddco_jax.correlations.microfield import NODES, RATIO, times
+from ddco_jax.correlations.jumps import COLLISION_JUMP, NODES, RATIO
 from ddco_jax.learning import jumps, nodes
-from ddco_jax.learning.pairs import CONSERVED, FIRST, microfield_averages, microfield_rates, pair_averages
+from ddco_jax.learning.pairs import FIRST, microfield_averages, pair_averages
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.test_functions import TEST_FUNCTIONS, VERSION
+from ddco_jax.plasma.files import complete
 from ddco_jax.settings import ConfigError
 
 EARLY, EVERY = 1.2, 2
@@ -40,8 +39,6 @@ PARTICLES_PER_FUNCTION = 20
 SIGNAL = 1.5
 """Least mean square of rates over their errors; 1 would be noise alone."""
 ANISOTROPY = TEST_FUNCTIONS.names.index("cx^2 cy^0 cz^0")
-SIZABLE = 0.05
-"""Least anisotropy whose decay is compared."""
 AXISYMMETRIC = ("bimaxwellian", "bump_on_tail", "cold_beam")
 REFLECTED = ("bimaxwellian",)
 CUBIC = ("uniform", "symmetric_double_well")
@@ -61,7 +58,7 @@ class Run(NamedTuple):
     averages: np.ndarray
     """(2, T, K, 3, nodes.COUNT)."""
     jumped: np.ndarray
-    """The same of particles that have jumped as in collisions (`buildup.JUMP`)."""
+    """The same of particles that have jumped as in collisions (`correlations.jumps`)."""
     microfield: np.ndarray
     """(T, 1 + NODES, near, K + 4, 5): `microfield_averages`."""
     interpolation: np.ndarray
@@ -143,6 +140,7 @@ def load_run(path: Path, cache: Path | None = None, rounds: int = 6) -> Run:
     points = edges[:-1, None] + np.diff(edges)[:, None] * np.array([p for p, _ in SIMPSON])
     c = data["velocity"].to_numpy() / float(data["thermal_speed"])
     jump, jump_error, jump_first = jumps.measured(c, kept, edges)
+    made = _Averages(path, data, rounds, cache)
     return Run(
         name=path.stem,
         start=start,
@@ -150,9 +148,9 @@ def load_run(path: Path, cache: Path | None = None, rounds: int = 6) -> Run:
         density=float(data.attrs["density"]),
         temperature=float(data.attrs["temperature"]),
         plasma_frequency=omega,
-        averages=_averages(path, data, rounds, cache, spread=0.0),
-        jumped=_averages(path, data, rounds, cache, spread=JUMP),
-        microfield=_microfield(path, data, cache),
+        averages=made.pairs(0.0),
+        jumped=made.pairs(COLLISION_JUMP),
+        microfield=made.microfield(),
         interpolation=_interpolation(kept, points),
         times=points,
         rate=data["psi_rate"].to_numpy() / omega,
@@ -226,26 +224,6 @@ def load_runs(
     return [load_run(p, cache, rounds) for p in tqdm(paths, unit="run", desc="pair averages", disable=not progress)]
 
 
-def _averages(path: Path, data: xr.Dataset, rounds: int, cache: Path | None, spread: float) -> np.ndarray:
-    """Pair averages of all stored snapshots, of particles as they are or after jumps as in collisions."""
-
-    def make():
-        each = [pair_averages(c, weight, rounds, rng, spread) for c, weight, rng in snapshots(data)]
-        return np.stack(each, axis=1).astype(np.float32)
-
-    settings = (rounds, EARLY, EVERY, nodes.RELATIVE, nodes.PECULIAR)
-    return _cached(path, "jumped-" if spread else "", (*settings, spread) if spread else settings, cache, make)
-
-
-def _microfield(path: Path, data: xr.Dataset, cache: Path | None) -> np.ndarray:
-    """Rates by the microfield at all stored snapshots."""
-
-    def make():
-        return np.stack([microfield_averages(c, weight) for c, weight, _ in snapshots(data)])
-
-    return _cached(path, "microfield-", ("near", EARLY, EVERY, FIRST, NODES, RATIO, nodes.NEAR), cache, make)
-
-
 def snapshots(data: xr.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray, np.random.Generator]]:
     """Velocities in thermal units, their weights, and a generator for what is drawn from them, of stored snapshots."""
     thermal, times = float(data["thermal_speed"]), data["t"].to_numpy()
@@ -255,138 +233,50 @@ def snapshots(data: xr.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray, np.ran
         yield c, calibrate(c, data["psi"].to_numpy()[int(np.argmin(np.abs(times - t)))]), rng
 
 
-def _cached(path: Path, what: str, settings: tuple, cache: Path | None, make: Callable) -> np.ndarray:
-    """An array made of a file with these settings, from the cache where it has it."""
-    if cache is None:
-        return make()
-    key = hashlib.sha256(path.read_bytes() + repr(settings).encode()).hexdigest()
-    stored = cache / f"{path.stem}-{what}{key[:16]}.npy"
-    if stored.exists():
-        return np.load(stored, allow_pickle=False)
-    array = make()
-    stored.parent.mkdir(parents=True, exist_ok=True)
-    partial = stored.with_suffix(".part")
-    with open(partial, "wb") as file:
-        np.save(file, array)
-    partial.replace(stored)
-    return array
+class _Averages:
+    """What is averaged over the stored snapshots of one file, which is hashed once and calibrated once."""
 
+    def __init__(self, path: Path, data: xr.Dataset, rounds: int, cache: Path | None):
+        self.path, self.data, self.rounds, self.cache = path, data, rounds, cache
 
-class Predictor(eqx.Module):
-    """Everything about one run that prediction and loss need, as arrays."""
+    def pairs(self, jump: float) -> np.ndarray:
+        """Pair averages (2, T, K, 3, nodes.COUNT), of particles as they are or after jumps of variance `jump`."""
 
-    averages: jnp.ndarray
-    jumped: jnp.ndarray
-    microfield: jnp.ndarray
-    """(I, 3, 1 + NODES, near, K + 4, 5): `microfield_averages` at the Simpson points."""
-    interpolation: jnp.ndarray
-    times: jnp.ndarray
-    rate: jnp.ndarray
-    error: jnp.ndarray
-    anisotropy: jnp.ndarray
-    anisotropy_error: jnp.ndarray
-    jump: jnp.ndarray
-    jump_error: jnp.ndarray
-    jump_first: jnp.ndarray
-    density: jnp.ndarray
-    temperature: jnp.ndarray
-    plasma_frequency: jnp.ndarray
-    gamma: jnp.ndarray
+        def make():
+            # every array starts from the generator as the calibration left it
+            drawn = [(c, weight, copy.deepcopy(rng)) for c, weight, rng in self._snapshots]
+            each = [pair_averages(c, weight, self.rounds, rng, jump) for c, weight, rng in drawn]
+            return np.stack(each, axis=1).astype(np.float32)
 
-    @classmethod
-    def of(cls, run: Run, dtype) -> "Predictor":
-        """The arrays of a run in one precision."""
-        names = [name for name in Run._fields if name not in ("name", "start", "microfield")]
-        microfield = np.einsum("iqt,tnmkx->iqnmkx", run.interpolation, run.microfield, optimize=True)
-        return cls(microfield=jnp.asarray(microfield, dtype), **{n: jnp.asarray(getattr(run, n), dtype) for n in names})
+        settings = (self.rounds, EARLY, EVERY, nodes.RELATIVE, nodes.PECULIAR)
+        return self._kept("jumped-" if jump else "", (*settings, jump) if jump else settings, make)
 
-    def rates(self, kernel, buildup=None):
-        """Predicted rates (2, I, K) per omega_p t, from the two independent halves of the pair averages."""
-        values = nodes.kernel_values(kernel, self.density, self.temperature, self.plasma_frequency)
-        values = values.astype(self.averages.dtype).reshape(3, len(nodes.RELATIVE), -1)
-        averages = self.averages
-        share = jnp.asarray([weight for _, weight in SIMPSON], self.averages.dtype) * jnp.ones_like(self.times)
-        free = jnp.zeros_like(self.rate)
-        shares = share[..., None] * jnp.ones(len(nodes.RELATIVE), share.dtype)
-        if buildup is not None:
-            amplitude = buildup(self.times, jnp.broadcast_to(self.gamma, self.times.shape))
-            if isinstance(amplitude, Amplitude):
-                averages = averages if amplitude.jump is None else self.jumped
-                at_speeds = jax.tree.map(lambda a: a[..., None], amplitude)
-                shares = shares * at_speeds(jnp.asarray(np.maximum(nodes.RELATIVE, nodes.SMALLEST), share.dtype))
-                if amplitude.microfield is not None:
-                    free = self._microfield_rates(amplitude, at_speeds, share)
-            else:
-                shares = shares * amplitude[..., None]
-        by_speed = averages.reshape(*averages.shape[:-1], *values.shape[1:])
-        by_speed = jnp.sum(by_speed * values, axis=(3, 5))  # twenty times as fast as einsum
-        return jnp.einsum("iqu,iqt,htku->hik", shares, self.interpolation, by_speed) + free
+    def microfield(self) -> np.ndarray:
+        """`microfield_averages` of every snapshot."""
 
-    def _microfield_rates(self, amplitude: Amplitude, at_speeds: Amplitude, share):
-        """Rates (I, K) by the diffusion in the microfield."""
-        spread = jnp.zeros_like(share) if amplitude.spread is None else amplitude.spread
-        smoothing = times(spread, jnp.asarray(FIRST, share.dtype))
-        knots = jnp.asarray(nodes.NEAR, share.dtype)
-        near = jnp.ones_like(share)[..., None] * (knots**0 if amplitude.crossing is None else at_speeds.near(knots))
-        weights = (smoothing[..., :, None] * near[..., None, :]).reshape(*share.shape, -1)
-        averages = jnp.einsum("iqz,iqzx->iqx", weights, self.microfield.reshape(*weights.shape, -1))
-        rates = microfield_rates(averages.reshape(*share.shape, *self.microfield.shape[-2:]))
-        return jnp.einsum("iq,iqk->ik", share * amplitude.microfield, rates)
+        def make():
+            return np.stack([microfield_averages(c, weight) for c, weight, _ in self._snapshots])
 
-    def roughness(self, kernel):
-        """What the kernel has at this run's Gamma that the pair averages do not see (`nodes.roughness`)."""
-        return nodes.roughness(kernel, self.density, self.temperature, self.plasma_frequency)
+        return self._kept("microfield-", ("near", EARLY, EVERY, FIRST, NODES, RATIO, nodes.NEAR), make)
 
-    def chi_squared(self, rates, floor: float = 0.0, unbiased: bool = True):
-        """Mean of (predicted - measured)^2 over the squared error, of predicted rates (`rates`).
+    @functools.cached_property
+    def _snapshots(self) -> list[tuple[np.ndarray, np.ndarray, np.random.Generator]]:
+        return list(snapshots(self.data))
 
-        `unbiased`: the product of the residuals of the two halves, which the sampling of pairs does not bias; it is
-        what to report.  It is not what to minimise over a fixed set of pairs, for it has no lower bound there (a
-        kernel can make the halves disagree); the square of the mean has, and its bias is the small variance of a
-        mean over all pairs of a run.  `floor` adds that share of each test function's largest rate to its error.
-        """
-        residual = rates - self.rate
-        variance = self.error**2 + (floor * jnp.max(jnp.abs(self.rate), axis=0)) ** 2
-        square = residual[0] * residual[1] if unbiased else jnp.mean(residual, axis=0) ** 2
-        return jnp.mean(square / variance)
+    @functools.cached_property
+    def _hash(self):
+        return hashlib.sha256(self.path.read_bytes())
 
-    def drift_squared(self, rates, floor: float = 0.0):
-        """Mean square of the accumulated residuals, the errors of <psi>(t) - <psi>(0), over their own errors.
-
-        Rates are noisy and their small systematic errors add up: it is these sums that a forward solution shows.
-        """
-        interval = (self.times[:, -1] - self.times[:, 0])[:, None]
-        residual = jnp.mean(rates, axis=0) - self.rate
-        moved = jnp.cumsum(self.rate * interval, axis=0)
-        variance = jnp.cumsum((self.error * interval) ** 2, axis=0)
-        variance = variance + (floor * jnp.max(jnp.abs(moved), axis=0)) ** 2
-        return jnp.mean(jnp.cumsum(residual * interval, axis=0) ** 2 / variance)
-
-    def decay_error(self, rates):
-        """Error of ln(Tx - Tperp)(t) at the snapshots, (I,); zero from where MD has no anisotropy to speak of.
-
-        Its rate is that of cx^2, which energy conservation makes 2/3 of it.  The difference of the rates over the
-        anisotropy, accumulated, is the relative error of a forward solution to first order.
-        """
-        q, interval = self.anisotropy, self.times[:, -1] - self.times[:, 0]
-        rate = 1.5 * jnp.mean(rates, axis=0)[:, ANISOTROPY]
-        sizable = jnp.cumprod((jnp.abs(q) > SIZABLE).astype(q.dtype))[1:]
-        middle = jnp.where(sizable > 0, (q[1:] + q[:-1]) / 2, 1.0)
-        return sizable * jnp.cumsum((rate * interval - jnp.diff(q)) / middle)
-
-    def jump_squared(self, buildup):
-        """Mean square of the misfit of the jumps of single particles, 0 without a microfield (`jumps`)."""
-        amplitude = None if buildup is None else buildup(self.times, jnp.broadcast_to(self.gamma, self.times.shape))
-        if not isinstance(amplitude, Amplitude) or amplitude.microfield is None:
-            return jnp.zeros((), self.rate.dtype)
-        share = jnp.asarray([weight for _, weight in SIMPSON], self.rate.dtype) * jnp.ones_like(self.times)
-        partners = self.microfield[:, :, 0, :, -CONSERVED, 1]
-        interval = self.times[:, -1] - self.times[:, 0]
-        found = jumps.predicted(amplitude, partners, share, interval, self.jump_first)
-        return jumps.misfit(found, self.jump, self.jump_error)
-
-    def decay_squared(self, rates, floor: float = 0.0):
-        """Mean square of `decay_error` over its statistical error and `floor`."""
-        q = self.anisotropy[1:]
-        statistical = self.anisotropy_error[1:] / jnp.maximum(jnp.abs(q), SIZABLE)
-        return jnp.mean(self.decay_error(rates) ** 2 / (statistical**2 + floor**2))
+    def _kept(self, what: str, settings: tuple, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """An array made with these settings, from the cache where it has it."""
+        if self.cache is None:
+            return make()
+        key = self._hash.copy()
+        key.update(repr(settings).encode())
+        stored = self.cache / f"{self.path.stem}-{what}{key.hexdigest()[:16]}.npy"
+        if stored.exists():
+            return np.load(stored, allow_pickle=False)
+        array = make()
+        with complete(stored) as partial, open(partial, "wb") as file:
+            np.save(file, array)
+        return array

@@ -1,0 +1,18 @@
+"""The entropy limiter: no flux lowers the entropy."""
+
+import jax.numpy as jnp
+
+from ddco_jax.velocity.differences import Forces
+
+
+def limit(forces: Forces, fluxes: Forces, fallback: Forces) -> Forces:
+    """Blend in the smallest share of a dissipative flux that keeps the entropy production non-negative.
+
+    `fallback` is a flux with a non-negative production; it is scaled to the size of `fluxes` first.
+    """
+    gained = jnp.sum(forces * fluxes)
+    lost, smallest = jnp.where(gained < 0, -gained, 0), jnp.finfo(gained.dtype).tiny ** 0.5  # 1/smallest^2 is finite
+    size = jnp.where(gained < 0, jnp.sum(fluxes**2), 1)  # the square root has no derivative at 0
+    scale = jnp.sqrt(size / jnp.maximum(jnp.sum(fallback**2), smallest))
+    share = lost / jnp.maximum(lost + scale * jnp.sum(forces * fallback), smallest)
+    return fluxes + share * (scale * fallback - fluxes)

@@ -1,0 +1,26 @@
+"""Smooth functions of ln Gamma and powers with finite gradients: what the laws of this folder are written in."""
+
+import jax.numpy as jnp
+
+from ddco_jax.plasma.arrays import Array, Float
+
+Elementwise = Float[Array, "..."]
+
+GAMMA_RANGE = (0.03, 5.0)
+"""Gamma is clipped to this range, where there are data."""
+
+
+def log_gamma(gamma: Elementwise) -> Elementwise:
+    """x = ln Gamma, Gamma clipped to GAMMA_RANGE."""
+    return jnp.log(jnp.clip(gamma, *GAMMA_RANGE))
+
+
+def polynomial(coefficients: Float[Array, " order"], x: Elementwise, age: Elementwise) -> Elementwise:
+    """Sum of coefficients[i] x^i, in the precision of the age."""
+    return sum(k.astype(age.dtype) * x**i for i, k in enumerate(coefficients)) + 0 * age
+
+
+def power(x: Elementwise, p: Elementwise | float) -> Elementwise:
+    """x^p for x >= 0, with finite gradients at 0."""
+    positive = x > 0
+    return jnp.where(positive, jnp.where(positive, x, 1) ** p, 0)

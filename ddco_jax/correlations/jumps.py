@@ -1,0 +1,106 @@
+"""Smoothing by jumps: microfield and collisions turn most velocities a little and a few a lot.
+
+Treat the plasma as a mixture of sites with different force variances, each with its own drag: f = E[exp(tau A)] f0
+over a random time tau, A f = div [kT/m grad f + c f].  The tail of the microfield is Holtsmark's, F^-5/2, until
+repulsion cuts it off.  With a tempered stable law of index 3/4 for tau the jumps have Holtsmark's law with its far tail
+cut off, and
+
+    df/dt = nu A F,   F = (1 - ell^2 A)^(-1/4) f = E[exp(u A)] f,   u gamma distributed, of shape 1/4 and scale ell^2:
+
+the same diffusion, of an f that is smoothed over the velocities that particles have jumped already.  exp(uA) is a
+Markov semigroup with the Maxwellian as its stationary state, so mass, momentum, energy and the growth of entropy stay
+as they were.
+
+Collisions act on an F of their own with the constant ell^2 = COLLISION_JUMP.  C[F] conserves what C[f] does and
+vanishes for Maxwellians.  A Hermite polynomial of degree n, as a small deviation from a Maxwellian, has
+(1 + n ell^2)^(-1/4) of itself in F: it relaxes more slowly by that factor.  `viscosity_factor` makes up for it exactly
+in shear stresses (n = 2), so that the viscosity is that of the kernel; heat conduction is then 1 + ell^2/4 times as
+large.  The sign of omega does not give C[F] an H-theorem: the entropy limiter does (`entropy`).
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ddco_jax.plasma.arrays import Array, Float, Scalar
+from ddco_jax.velocity.cell import Cell, linear_part
+from ddco_jax.velocity.differences import Forces
+
+COLLISION_JUMP = 0.07
+"""ell^2 of collisions, v_th^2: tracked particles of MD, Gamma = 0.4 ... 1.8, have J(4) - J(1) = -0.17 ... -0.19 J(1)
+between 1 and 1.6/omega_p (`learning.jumps`), of which the unlike collisions of fast and slow particles make a part.
+Test functions are wider than this and hardly distinguish it from 0.10."""
+SHAPE = 0.25
+"""Of the gamma distribution: 1 - 3/4, where 3/4 is half the index 3/2 of Holtsmark's law."""
+NODES = 8
+"""Times u at which exp(uA) is applied, each RATIO times the last, from half a cell's diffusion time to many 1/A."""
+RATIO = 4
+EARLIER = 40
+"""Times before the first, at which exp(uA) changes nothing that the grid resolves."""
+LARGEST_SLOPE = 8.0
+"""Largest ratio, either way, of kT/m to the temperature by which log f slopes, that the smoothing follows."""
+
+
+def viscosity_factor(jump: Float[Array, "..."]) -> Float[Array, "..."]:
+    """(1 + 2 ell^2)^(1/4): what omega is multiplied by so that C[F] has the viscosity of C[f]."""
+    return (1 + 2 * jump) ** 0.25
+
+
+def smooth(cell: Cell, forces: Forces, *jumps: Scalar) -> tuple[Cell, ...]:
+    """The cell with F = (1 - ell^2 A)^(-1/4) f in place of f, for each ell^2 (v_th^2) of `jumps`.
+
+    `forces` are those of log f.  Along each axis exp(uA) is a Markov matrix of jumps between neighbours whose
+    stationary state is the discrete Maxwellian with f's own mean slope of log f.  Errors O(dv^2); the gamma
+    distribution is represented at times a factor RATIO apart.
+    """
+    c, mean, slope = linear_part(cell.f, cell.velocity, forces[:3])
+    steepness = jnp.clip(-slope * cell.temperature, 1 / LARGEST_SLOPE, LARGEST_SLOPE)  # 1 up to the grid's errors
+    thermal = jnp.sqrt(cell.temperature)
+    axes = []
+    for axis in range(3):
+        index: list = [0, 0, 0]
+        index[axis] = slice(None)
+        axes.append((c[axis][tuple(index)] - mean[axis, 0, 0, 0] * cell.temperature / steepness) / thermal)
+    first = jnp.min(jnp.stack([x[1] - x[0] for x in axes])) ** 2 / 8
+    steps = tuple(jnp.eye(len(x), dtype=x.dtype) + first * generator(x, steepness) for x in axes)
+    weights = times(jnp.stack(jumps), first).T[..., None, None, None]
+
+    def node(carry, weight):
+        F, steps = carry
+        moved = cell.f
+        for axis, p in enumerate(steps):
+            moved = jnp.moveaxis(jnp.tensordot(p, moved, ((1,), (axis,)), precision="highest"), 0, axis)
+        F = F + weight * moved
+        for _ in range(round(math.log2(RATIO))):
+            steps = tuple(jnp.matmul(p, p, precision="highest") for p in steps)
+        return (F, steps), None
+
+    (F, _), _ = lax.scan(node, (weights[0] * cell.f, steps), weights[1:])
+    return tuple(cell.with_f(f) for f in F)
+
+
+def times(jump: Float[Array, "..."], first: Scalar) -> Float[Array, "... nodes"]:
+    """Weights (..., 1 + NODES) of no smoothing and of the times first, RATIO first, ...; their sum is 1."""
+    j = jnp.arange(-EARLIER, NODES + EARLIER // 4, dtype=first.dtype)
+    u = first * jnp.exp(math.log(RATIO) * j)
+    scale = jump[..., None] + jnp.finfo(first.dtype).eps * first
+    weight = jax.nn.softmax(SHAPE * jnp.log(u) - u / scale)
+    none, inside, beyond = jnp.split(weight, [EARLIER, EARLIER + NODES], axis=-1)
+    last = inside[..., -1:] + jnp.sum(beyond, -1, keepdims=True)
+    return jnp.concatenate([jnp.sum(none, -1, keepdims=True), inside[..., :-1], last], axis=-1)
+
+
+def generator(c: Float[Array, " points"], slope: Scalar) -> Float[Array, "points points"]:
+    """d^2/dc^2 + slope d/dc c in thermal units, on the points of one axis: jumps to neighbours in detailed balance.
+
+    Columns add up to zero.  Rates up and down are (2/dc^2)/(1 + e^z) and (2/dc^2)/(1 + e^-z) with z the fall of
+    log M between the two points.
+    """
+    z = slope * (c[1:] ** 2 - c[:-1] ** 2) / 2
+    rate = 2 / (c[1] - c[0]) ** 2
+    up, down = rate * jax.nn.sigmoid(-z), rate * jax.nn.sigmoid(z)
+    zero = jnp.zeros(1, c.dtype)
+    out = jnp.concatenate([up, zero]) + jnp.concatenate([zero, down])
+    return jnp.diag(down, 1) + jnp.diag(up, -1) - jnp.diag(out)

@@ -1,0 +1,149 @@
+"""The correlations of a plasma at one age (records), and the laws that give them at every age (models).
+
+A model is a function (age, gamma) -> record, elementwise: the age s since a quench in 1/omega_p, and Gamma.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from ddco_jax.correlations.buildup import PairBuildup, PairRate
+from ddco_jax.correlations.functions import Elementwise, log_gamma, polynomial, power
+from ddco_jax.correlations.hole import Hole, Partners
+from ddco_jax.correlations.jumps import COLLISION_JUMP, viscosity_factor
+from ddco_jax.correlations.microfield import Microfield
+from ddco_jax.plasma.arrays import Array
+
+
+class Aged(eqx.Module):
+    """An aged plasma: the kernel as it is."""
+
+    def pair_rate(self, speed) -> Array:
+        """The factor of omega at |u| (v_th)."""
+        return jnp.ones_like(speed)
+
+    def in_units(self, plasma_frequency) -> "Aged":
+        """The same in 1/t0."""
+        return self
+
+
+AGED = Aged()
+
+
+class Uniform(eqx.Module):
+    """A plasma whose pairs all collide at the same share of their kinetic rate."""
+
+    factor: Array
+    """>= 0, one number per cell."""
+
+    def pair_rate(self, speed) -> Array:
+        """The factor of omega at |u| (v_th)."""
+        return self.factor * jnp.ones_like(speed)
+
+    def in_units(self, plasma_frequency) -> "Uniform":
+        """The same in 1/t0."""
+        return self
+
+
+class Correlations(eqx.Module):
+    """A young plasma at one age: the fields are elementwise, one number per cell."""
+
+    pairs: PairRate
+    """The build-up of the pair rate."""
+    microfield_rate: Array
+    """nu >= 0 of the diffusion in the microfield: omega_p from a model, 1/t0 for the operator (`in_units`)."""
+    microfield_jump: Array
+    """ell^2 of the jumps in the microfield, v_th^2."""
+    partners: Partners
+    """B: partners that are still inside the correlation hole."""
+    pair_jump: Array
+    """ell^2 of the jumps in collisions, v_th^2."""
+
+    def pair_rate(self, speed) -> Array:
+        """The factor of omega at |u| (v_th)."""
+        return viscosity_factor(self.pair_jump) * self.pairs(speed)
+
+    def in_units(self, plasma_frequency) -> "Correlations":
+        """The same with rates in 1/t0, for omega_p in 1/t0."""
+        return dataclasses.replace(self, microfield_rate=self.microfield_rate * plasma_frequency)
+
+
+Record = Aged | Uniform | Correlations
+
+
+Model = Callable[[Elementwise, Elementwise], Record | Elementwise]
+"""What gives the correlations at an age (1/omega_p) and Gamma; a bare array is a `Uniform` factor."""
+
+
+def as_record(value: Record | Elementwise) -> Record:
+    """A record; a bare array is the factor of a `Uniform` one."""
+    return value if isinstance(value, Record) else Uniform(jnp.asarray(value))
+
+
+class Markov(eqx.Module):
+    """No memory: the plasma is aged at every age."""
+
+    def __call__(self, age: Elementwise, gamma: Elementwise) -> Aged:
+        return AGED
+
+
+MARKOV = Markov()
+
+
+class StretchedExponential(eqx.Module):
+    """A = 1 - exp(-(s/time)^exponent), from 0 to 1, the same at every Gamma and |u|: for kernels without a law.
+
+    The defaults fit molecular dynamics at Gamma = 1.5 (REFERENCES, forward solution at 0.15 eV).
+    """
+
+    time: float | Array = 0.45
+    """1/omega_p."""
+    exponent: float | Array = 1.3
+
+    def __call__(self, age: Elementwise, gamma: Elementwise) -> Uniform:
+        return Uniform(-jnp.expm1(-power(age / self.time, self.exponent)))
+
+
+class StretchedRise(eqx.Module):
+    """A = 1 - exp(-(s/tau)^p), from 0 to 1, tau and p smooth in ln Gamma: the baseline, fitted to MD."""
+
+    time: Array
+    """(3,): ln tau (1/omega_p) in powers of ln Gamma."""
+    exponent: Array
+    """(2,): ln p."""
+
+    @classmethod
+    def initial(cls) -> "StretchedRise":
+        """Where a training starts."""
+        return cls(jnp.array([-0.8, 0.1, 0.0], jnp.float32), jnp.array([0.25, 0.0], jnp.float32))
+
+    def __call__(self, age: Elementwise, gamma: Elementwise) -> Uniform:
+        x = log_gamma(gamma)
+        progress = age / jnp.exp(polynomial(self.time, x, age))
+        return Uniform(-jnp.expm1(-power(progress, jnp.exp(polynomial(self.exponent, x, age)))))
+
+
+class Quench(eqx.Module):
+    """Everything that a quench of the velocities sets going, all smooth in ln Gamma, fitted to MD."""
+
+    pairs: PairBuildup
+    microfield: Microfield
+    hole: Hole
+
+    @classmethod
+    def initial(cls) -> "Quench":
+        """Where a training starts."""
+        return cls(PairBuildup.initial(), Microfield.initial(), Hole.initial())
+
+    def __call__(self, age: Elementwise, gamma: Elementwise) -> Correlations:
+        x = log_gamma(gamma)
+        rate, jump = self.microfield.at(age, x)
+        return Correlations(
+            pairs=self.pairs.at(age, x),
+            microfield_rate=rate,
+            microfield_jump=jump,
+            partners=self.hole.at(age, x),
+            pair_jump=COLLISION_JUMP + 0 * age * x,
+        )

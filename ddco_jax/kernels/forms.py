@@ -1,0 +1,188 @@
+"""The forms that a learned kernel can have: from the settings of a form, a model with random parameters."""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Callable
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from ddco_jax.correlations import MARKOV, Markov, Quench, StretchedRise
+from ddco_jax.kernels.base import Kernel
+from ddco_jax.kernels.convex import SHAPE, Convex
+from ddco_jax.kernels.encoders import Encoder, State, encoder, prefactor
+from ddco_jax.kernels.landau import Landau
+from ddco_jax.kernels.lowrank import LowRank
+from ddco_jax.kernels.separable import PositiveSeparable, Term
+from ddco_jax.kernels.tabulated import Tabulated
+
+KNOTS = 2048
+"""Of the tables: their error is then rounding."""
+LEVELS = {"isotropic": 0.0, "perpendicular": -4.0, "parallel": -2.5}
+"""ln of the initial ratio of each weight to Landau's: near the solution, so that training is short."""
+BUILDUPS: dict[str, Callable[[], Markov | StretchedRise | Quench]] = {
+    "off": lambda: MARKOV,
+    "rise": StretchedRise.initial,
+    "quench": Quench.initial,
+}
+"""Initial laws of the correlations, by name."""
+Buildup = Literal["off", "rise", "quench"]
+
+
+class Learned(eqx.Module):
+    """A kernel with the law of the correlations that was learned with it; every array in it is trained."""
+
+    kernel: Kernel
+    buildup: Markov | StretchedRise | Quench
+
+
+class Form:
+    """Base of the settings of a form: frozen dataclasses that check their values.  Raises ValueError."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, hint = getattr(self, field.name), hints[field.name]
+            choices = typing.get_args(hint)
+            if choices and value not in choices:
+                raise ValueError(f"kernel.{field.name} must be one of {', '.join(choices)}, got {value!r}")
+            if not choices and type(value) is not hint:
+                raise ValueError(f"kernel.{field.name} must be of type {hint.__name__}, got {value!r}")
+            if hint is int and value < 1:
+                raise ValueError(f"kernel.{field.name} must be positive, got {value}")
+
+
+@dataclasses.dataclass(frozen=True)
+class SeparableForm(Form):
+    """Positive separable weights, sum_k m_k(|c|) m_k(|c'|) [l0_k P + l1_k (|Pr|^2 P - Pr r^T P) + l2_k Pr r^T P].
+
+    l2, through which pairs exchange energy, falls as |u|^2 for slow pairs, where quenches do not determine it.
+    """
+
+    form: Literal["separable"] = "separable"
+    rank: int = 1
+    """Number of terms k."""
+    isotropic: bool = True
+    """With l0."""
+    perpendicular: bool = True
+    """With l1."""
+    state: State = "similarity"
+    width: int = 12
+    depth: int = 2
+    buildup: Buildup = "quench"
+
+    def build(self, seed: int) -> Learned:
+        """A model with random parameters."""
+        rngs = nnx.Rngs(seed)
+        return Learned(PositiveSeparable([self._term(rngs, k) for k in range(self.rank)]), BUILDUPS[self.buildup]())
+
+    def _term(self, rngs: nnx.Rngs, index: int) -> Term:
+        absent = {"isotropic": not self.isotropic, "perpendicular": not self.perpendicular}
+        size = _size(self)
+        weights = {
+            kind: encoder(
+                rngs,
+                level=level - 0.7 * index,
+                power=int(kind != "isotropic"),
+                slow=kind != "parallel",
+                **size,
+            )
+            for kind, level in LEVELS.items()
+            if not absent.get(kind, False)
+        }
+        return Term(**weights, factor=encoder(rngs, share=0.0, level=-0.1, **size))
+
+
+@dataclasses.dataclass(frozen=True)
+class LowRankForm(Form):
+    """The paper's kernel: Eq. (11) with the encoders (13), all g's with the same M and N."""
+
+    form: Literal["low_rank"] = "low_rank"
+    rank: int = 1
+    """J'."""
+    isotropic: bool = True
+    """With the term g0^2 P."""
+    state: State = "similarity"
+    width: int = 12
+    depth: int = 2
+    buildup: Buildup = "off"
+
+    def build(self, seed: int) -> Learned:
+        """A model with random parameters."""
+        rngs = nnx.Rngs(seed)
+
+        def function(share: float, power: int):
+            return encoder(rngs, share=share, power=power, level=0.4, positive=False, **_size(self))
+
+        names = ("g0", "g1", "g2") if self.isotropic else ("g1", "g2")
+        shared = [(function(0.0, 0), function(0.0, 0)) for _ in range(self.rank)]
+        triples = {name: tuple((function(0.5, int(name != "g0")), *mn) for mn in shared) for name in names}
+        return Learned(LowRank(**triples), BUILDUPS[self.buildup]())
+
+
+@dataclasses.dataclass(frozen=True)
+class LandauForm(Form):
+    """DD-Landau (C.1): P/|u| with a learned prefactor."""
+
+    form: Literal["landau"] = "landau"
+    state: State = "similarity"
+    width: int = 12
+    depth: int = 2
+    buildup: Buildup = "off"
+
+    def build(self, seed: int) -> Learned:
+        """A model with random parameters."""
+        return Learned(Landau(prefactor(nnx.Rngs(seed), **_size(self))), BUILDUPS[self.buildup]())
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvexForm(Form):
+    """Fixed functions with non-negative coefficients, fitted by least squares instead of by descent."""
+
+    form: Literal["convex"] = "convex"
+    buildup: Literal["off", "rise"] = "rise"
+
+    def build(self, seed: int) -> Learned:
+        """A model with all coefficients zero."""
+        return Learned(Convex(jnp.zeros(SHAPE, jnp.float32)), BUILDUPS[self.buildup]())
+
+
+def buildup_name(buildup: Markov | StretchedRise | Quench) -> str:
+    """The name of a law of the correlations in `BUILDUPS`."""
+    return next(name for name, initial in BUILDUPS.items() if type(initial()) is type(buildup))
+
+
+KernelForm = SeparableForm | LowRankForm | LandauForm | ConvexForm
+FORMS: dict[str, type[KernelForm]] = {cls.form: cls for cls in (SeparableForm, LowRankForm, LandauForm, ConvexForm)}
+"""The forms by name."""
+
+
+def form_of(specification: dict[str, Any]) -> KernelForm:
+    """The form of a stored specification.  Raises ValueError for unknown forms, keys or values."""
+    cls = FORMS.get(specification.get("form", ""))
+    if cls is None:
+        raise ValueError(f"kernel.form must be one of {', '.join(FORMS)}, got {specification.get('form')!r}")
+    known = [field.name for field in dataclasses.fields(cls)]
+    if unknown := [key for key in specification if key not in known]:
+        close = difflib.get_close_matches(unknown[0], known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        raise ValueError(f"unknown key kernel.{unknown[0]}; {hint}")
+    return cls(**specification)
+
+
+def tabulated(kernel: Kernel) -> Kernel:
+    """The kernel with its networks behind tables, so that no network is run on the grid."""
+
+    def is_encoder(node) -> bool:
+        return isinstance(node, Encoder)
+
+    return jax.tree.map(lambda node: Tabulated(node, KNOTS) if is_encoder(node) else node, kernel, is_leaf=is_encoder)
+
+
+def _size(form: SeparableForm | LowRankForm | LandauForm) -> dict[str, Any]:
+    """What every network of a form has in common."""
+    return {"width": form.width, "depth": form.depth, "state": form.state}

@@ -1,0 +1,99 @@
+"""Reads the first format of stored kernels, whose arrays were numbered and whose correlations were six on/off flags.
+
+Version 0.1 wrote it.  The order of the arrays is written out here, so that classes may be reordered.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ddco_jax.kernels.forms import ConvexForm, KernelForm, LandauForm, LowRankForm, SeparableForm
+
+FORMAT = 1
+FLAGS = ("overshoot", "memory", "microfield", "passing", "hole", "way")
+"""All on in the default kernel, all off in the others."""
+DEFAULTS = {"rank": 1, "isotropic": True, "perpendicular": True, "factors": False, "slow_exchange": True}
+KEPT = {
+    "separable": ("rank", "isotropic", "perpendicular", "state", "width", "depth"),
+    "low_rank": ("rank", "isotropic", "state", "width", "depth"),
+    "landau": ("state", "width", "depth"),
+    "convex": (),
+}
+"""Keys of a form that mean what they did."""
+Parts = tuple[tuple[str, tuple[Any, ...]], ...]
+"""Names of the parameters that one numbered array held, each with the index of its part."""
+Names = dict[str, Parts]
+QUENCH: tuple[Parts, ...] = (
+    (("pairs.rise.time", ()),),
+    (("pairs.rise.exponent", ()),),
+    tuple((f"pairs.ringing.{k}", (i,)) for i, k in enumerate(("amplitude", "lifetime", "frequency", "phase"))),
+    (
+        ("pairs.lead.rate", (0, 0)),
+        ("pairs.lead.saturation", (0, 1)),
+        ("pairs.slow_pairs.deficit", (1,)),
+        ("pairs.slow_pairs.width", (2,)),
+    ),
+    tuple((f"microfield.{k}", (i,)) for i, k in enumerate(("time", "exponent", "narrowness"))),
+    (
+        ("microfield.neighbour_fading.time", (slice(2),)),
+        ("microfield.neighbour_fading.exponent", (slice(2, None),)),
+    ),
+    (("hole.radius", ()),),
+    (("pairs.rise.slowest", ()),),
+)
+"""time, exponent, overshoot, memory, microfield, passing, hole, way of the former build-up."""
+BUILDUPS: dict[str, tuple[Parts, ...]] = {
+    "off": (),
+    "rise": ((("time", ()),), (("exponent", ()),)),
+    "quench": QUENCH,
+}
+
+
+def specification(stored: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the form in today's words.  Raises ValueError for a combination that is no longer supported."""
+    stored = DEFAULTS | stored
+    form = stored.get("form")
+    on = [flag for flag in FLAGS if stored.get(flag, False)]
+    retired = form == "separable" and (stored["slow_exchange"] or not stored["factors"])
+    if form not in KEPT or on not in ([], list(FLAGS)) or retired:
+        raise ValueError("this form was an experiment that no version reads any more; learn it again with `ddco train`")
+    buildup = "quench" if on else "rise"
+    out = {"form": form, "buildup": buildup if stored.get("buildup", True) else "off"}
+    return out | {key: stored[key] for key in KEPT[form] if key in stored}
+
+
+def names(form: KernelForm) -> Names:
+    """Name and part of every parameter, by the number of the array that held it."""
+    rows: list[Parts] = [((f"kernel.{name}", ()),) for name in _kernel(form)]
+    rows += [tuple((f"buildup.{name}", part) for name, part in parts) for parts in BUILDUPS[form.buildup]]
+    return {str(number): parts for number, parts in enumerate(rows)}
+
+
+def renamed(arrays: dict[str, np.ndarray], numbers: Names, path: Path) -> dict[str, np.ndarray]:
+    """Named arrays from numbered ones.  Raises ValueError where their number is another one."""
+    if set(arrays) != set(numbers):
+        raise ValueError(f"{path} holds {len(arrays)} arrays, its kernel.json asks for {len(numbers)}")
+    return {name: arrays[number][part] for number, parts in numbers.items() for name, part in parts}
+
+
+def _kernel(form: KernelForm) -> Iterator[str]:
+    """Places of the kernel's arrays in the order in which they were numbered."""
+    if isinstance(form, ConvexForm):
+        yield "coefficients"
+        return
+    if isinstance(form, LandauForm):
+        networks = ["prefactor"]
+    elif isinstance(form, LowRankForm):
+        count = form.rank * (5 if form.isotropic else 4)
+        networks = [f"functions.{i}" for i in range(count)]
+    else:
+        assert isinstance(form, SeparableForm)
+        absent = {"isotropic": not form.isotropic, "perpendicular": not form.perpendicular}
+        kinds = [k for k in ("isotropic", "perpendicular", "parallel", "factor") if not absent.get(k, False)]
+        networks = [f"terms.{i}.{kind}" for i in range(form.rank) for kind in kinds]
+    for network in networks:
+        for layer in range(form.depth + 1):
+            yield f"{network}.network.layers.{layer}.bias"
+            yield f"{network}.network.layers.{layer}.kernel"

@@ -1,0 +1,91 @@
+"""What a kernel predicts for the rates of the test functions: the flux of the operator, term by term, in weak form."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddco_jax.correlations import MARKOV, Correlations, Record, as_record
+from ddco_jax.correlations.jumps import times
+from ddco_jax.correlations.model import Model
+from ddco_jax.kernels import Kernel
+from ddco_jax.learning import nodes
+from ddco_jax.learning.data import SIMPSON, Run
+from ddco_jax.learning.pairs import FIRST, microfield_rates
+
+
+class Predictor(eqx.Module):
+    """Everything about one run that prediction and loss need, as arrays; shapes as in `Run`."""
+
+    averages: jnp.ndarray
+    jumped: jnp.ndarray
+    microfield: jnp.ndarray
+    """(I, 3, 1 + NODES, near, K + 4, 5): `microfield_averages` at the Simpson points."""
+    interpolation: jnp.ndarray
+    times: jnp.ndarray
+    rate: jnp.ndarray
+    error: jnp.ndarray
+    anisotropy: jnp.ndarray
+    anisotropy_error: jnp.ndarray
+    jump: jnp.ndarray
+    jump_error: jnp.ndarray
+    jump_first: jnp.ndarray
+    density: jnp.ndarray
+    temperature: jnp.ndarray
+    plasma_frequency: jnp.ndarray
+    gamma: jnp.ndarray
+
+    @classmethod
+    def of(cls, run: Run, dtype) -> "Predictor":
+        """The arrays of a run in one precision."""
+        names = [name for name in Run._fields if name not in ("name", "start", "microfield")]
+        microfield = np.einsum("iqt,tnmkx->iqnmkx", run.interpolation, run.microfield, optimize=True)
+        return cls(microfield=jnp.asarray(microfield, dtype), **{n: jnp.asarray(getattr(run, n), dtype) for n in names})
+
+    def correlations(self, buildup: Model) -> Record:
+        """The correlations at the Simpson points, fields (I, 3)."""
+        return as_record(buildup(self.times, jnp.broadcast_to(self.gamma, self.times.shape)))
+
+    @property
+    def share(self):
+        """Simpson's weights, (I, 3)."""
+        return jnp.asarray([weight for _, weight in SIMPSON], self.averages.dtype) * jnp.ones_like(self.times)
+
+    def rates(self, kernel: Kernel, buildup: Model = MARKOV):
+        """Predicted rates (2, I, K) per omega_p t, from the two independent halves of the pair averages.
+
+        The terms are those of `CollisionOperator.flux`, without its entropy limiter, which is not linear in averages.
+        """
+        now = self.correlations(buildup)
+        if not isinstance(now, Correlations):
+            return self.collide(self.averages, kernel, now)
+        return self.collide(self.jumped, kernel, now) + self.diffuse(now)
+
+    def collide(self, averages, kernel: Kernel, now: Record):
+        """Rates (2, I, K) by collisions of the pairs that the averages (2, T, K, 3, nodes.COUNT) are over."""
+        values = nodes.kernel_values(kernel, self.density, self.temperature, self.plasma_frequency)
+        values = values.astype(averages.dtype).reshape(3, len(nodes.RELATIVE), -1)
+        speeds = jnp.asarray(np.maximum(nodes.RELATIVE, nodes.SMALLEST), averages.dtype)
+        shares = self.share[..., None] * _along_last(now).pair_rate(speeds)
+        by_speed = averages.reshape(*averages.shape[:-1], *values.shape[1:])
+        by_speed = jnp.sum(by_speed * values, axis=(3, 5))  # twenty times as fast as einsum
+        return jnp.einsum("iqu,iqt,htku->hik", shares, self.interpolation, by_speed)
+
+    def diffuse(self, now: Correlations):
+        """Rates (I, K) by diffusion in the microfield."""
+        share = self.share
+        smoothing = times(now.microfield_jump, jnp.asarray(FIRST, share.dtype))
+        partners = _along_last(now).partners(jnp.asarray(nodes.NEAR, share.dtype))
+        weights = (smoothing[..., :, None] * partners[..., None, :]).reshape(*share.shape, -1)
+        averages = jnp.einsum("iqz,iqzx->iqx", weights, self.microfield.reshape(*weights.shape, -1))
+        rates = microfield_rates(averages.reshape(*share.shape, *self.microfield.shape[-2:]))
+        return jnp.einsum("iq,iqk->ik", share * now.microfield_rate, rates)
+
+    def roughness(self, kernel: Kernel):
+        """What the kernel has at this run's Gamma that the pair averages do not see (`nodes.roughness`)."""
+        return nodes.roughness(kernel, self.density, self.temperature, self.plasma_frequency)
+
+
+def _along_last(now: Record) -> Record:
+    """Fields with one axis more, for speeds."""
+    return jax.tree.map(lambda a: a[..., None], now)
