@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddco_jax import PhaseGrid
-from ddco_jax.velocity.differences import divergence, gradient
+from ddco_jax.velocity.differences import Central, gradient
 
 
 class Convolver:
@@ -136,6 +136,6 @@ def make_operator(grid: PhaseGrid, l1, l2):
                 for a in ("v", "v'"):
                     part += factor * (vectors((table, name, gamma), a, "u") + vectors((table, name, gamma), "u", a))
             p += sign * part
-        return divergence(grid, grid.dv3 * f * p)
+        return Central(grid).divergence(grid.dv3 * f * p)
 
     return collide, conv

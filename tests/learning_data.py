@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddco_jax.kernels.separable import PositiveSeparable, Term
-from ddco_jax.learning import pairs, weak_form
+from ddco_jax.learning import data, pairs
+from ddco_jax.learning.rates import Predictor
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
 
 
@@ -25,14 +26,14 @@ def synthetic(rng, kernel, gamma, start):
     averages = np.repeat(averages, 4, axis=1)
     free = np.repeat(pairs.microfield_averages(draw, np.ones(3000))[None], 4, axis=0)
     times = np.linspace(0, 3, 7)
-    points = times[:-1, None] + np.diff(times)[:, None] * np.array([p for p, _ in weak_form.SIMPSON])
-    run = weak_form.Run(
+    points = times[:-1, None] + np.diff(times)[:, None] * np.array([p for p, _ in data.SIMPSON])
+    run = data.Run(
         start, start, gamma, 1.0, 0.2221 / gamma, 1.3158, averages, averages, free, np.full((6, 3, 4), 0.25), points,
         np.zeros((6, len(TEST_FUNCTIONS))), np.ones((6, len(TEST_FUNCTIONS))), np.zeros(7), np.full(7, 1e-3),
         np.zeros((6, 2)), np.full((6, 2), np.inf), np.zeros(6),
     )  # fmt: skip
-    predictor = weak_form.Predictor.of(run, jnp.float64)
+    predictor = Predictor.of(run, jnp.float64)
     rate = predictor.rates(kernel, lambda s, g: 1 - jnp.exp(-((s / 0.5) ** 1.2))).mean(0)
-    change = 1.5 * np.asarray(rate)[:, weak_form.ANISOTROPY] * np.diff(times)
+    change = 1.5 * np.asarray(rate)[:, data.ANISOTROPY] * np.diff(times)
     anisotropy = {"bimaxwellian": -4.0, "uniform": 0.0}[start] + np.concatenate([[0.0], np.cumsum(change)])
     return run._replace(rate=np.asarray(rate), error=np.full(rate.shape, 1e-3), anisotropy=anisotropy)

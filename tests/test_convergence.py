@@ -9,7 +9,7 @@ import pytest
 from conftest import decaying
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, steppers
-from ddco_jax.correlations.buildup import StretchedExponential
+from ddco_jax.correlations import StretchedExponential
 from ddco_jax.plasma.moments import power_moments
 from ddco_jax.vlasov.x_flux import weno5
 

@@ -8,7 +8,7 @@ import pytest
 from jax.test_util import check_grads
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solve, steppers
-from ddco_jax.correlations.buildup import StretchedExponential
+from ddco_jax.correlations import StretchedExponential
 
 GRID = PhaseGrid(6.0, 3, (2.5, 2.0, 2.0), (7, 6, 6))
 

@@ -1,4 +1,4 @@
-"""The correlation hole of the one-component plasma by the hypernetted chain, from which `buildup.EDGE` comes."""
+"""The correlation hole of the one-component plasma by the hypernetted chain, from which `hole.EDGE` comes."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,8 +6,8 @@ import pytest
 from scipy.fft import dst
 from scipy.special import erf
 
-from ddco_jax.correlations.buildup import LearnedBuildup
-from ddco_jax.kernels.learned import KernelSection, build
+from ddco_jax.correlations.functions import log_gamma
+from ddco_jax.correlations.hole import Hole
 
 ALPHA = 1.08
 """1/a: splits the Coulomb potential into a short part and one whose transform is known (Ng)."""
@@ -37,13 +37,10 @@ def test_the_force_left_of_a_pair_is_that_of_the_correlation_hole(gamma, bound):
     inner = -(r**2) * h
     charge = 3 * (r[0] ** 3 / 3 + np.concatenate([[0], np.cumsum(inner[:-1] + inner[1:]) / 2 * r[0]]))
     assert charge[-1] == pytest.approx(1, abs=1e-3)  # perfect screening
-    buildup = build(KernelSection(memory=True, microfield=True, hole=True), 1).buildup
-    assert isinstance(buildup, LearnedBuildup)
-    s = jnp.asarray(2.0)
-    amplitude = buildup(s, jnp.asarray(gamma))
+    partners = Hole.initial().at(jnp.asarray(2.0), log_gamma(jnp.asarray(gamma)))
     inside = (r > 0.1) & (r < 6)
     speed = r[inside] * np.sqrt(3 * gamma) / 2.0  # |u| s = r, in thermal units a = (3 Gamma)^(1/2)
-    B = np.asarray(amplitude.near(jnp.asarray(speed)))
+    B = np.asarray(partners(jnp.asarray(speed)))
     np.testing.assert_allclose(B, (charge / r**3)[inside], atol=bound)
-    far = float(amplitude.near(jnp.asarray(200 * speed[-1] / r[inside][-1])))
+    far = float(partners(jnp.asarray(200 * speed[-1] / r[inside][-1])))
     assert B[0] > 0.75 and far == pytest.approx(200.0**-3, rel=0.02)

@@ -6,8 +6,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from young import young
 
-from ddco_jax.correlations.buildup import Amplitude
 from ddco_jax.kernels.store import load_learned
 from ddco_jax.learning import jumps, nodes
 from ddco_jax.md.dataset import open_dataset
@@ -34,20 +34,18 @@ def test_the_tail_of_jumps_that_a_build_up_makes():
     interval, shape = np.array([0.2, 0.3]), (2, 3)
     share = jnp.asarray(np.tile([1 / 6, 4 / 6, 1 / 6], (2, 1)))
     partners = jnp.asarray(np.tile(np.eye(len(nodes.NEAR))[[2, 5]].mean(0), (*shape, 1)))  # half at each of two speeds
-    plain = [jnp.full(shape, x) for x in (1.0, 0.2, 1.0, 0.7, 0.3)]
     waves = jumps.WAVES**2
     tail = 0.7 * np.diff(-((1 + 0.3 * waves[[[0, 1], [0, 2]]]) ** -0.25), axis=1)[:, 0]
-    for extra in ([], [jnp.full(shape, 1.5), jnp.full(shape, 2.0)]):
-        amplitude = Amplitude(*plain, *extra)
-        near = np.mean((1 + (1.5 * nodes.NEAR[[2, 5]]) ** 2) ** -1.5) if extra else 1.0
-        found = jumps.predicted(amplitude, partners, share, jnp.asarray(interval), jnp.zeros(2))
+    for path in (0.0, 1.5):
+        now = young(shape, deficit=0.2, rate=0.7, field_jump=0.3, path=path)
+        near = np.mean((1 + (path * nodes.NEAR[[2, 5]]) ** 2) ** -1.5)
+        found = jumps.predicted(now, partners, share, jnp.asarray(interval), jnp.zeros(2))
         np.testing.assert_allclose(found, np.cumsum(interval)[:, None] * near * tail, rtol=1e-12)
     # collisions make up for what is missing of J(k_1), with a tail of their own
     J = np.cumsum(interval) * near * 0.7 * (1 + 0.3 * waves[0]) ** -0.25
-    jumping = dataclasses.replace(amplitude, jump=jnp.full(shape, 0.1))
-    more = (
-        jumps.predicted(jumping, partners, share, jnp.asarray(interval), jnp.asarray(J + np.array([0.2, 0.3]))) - found
-    )
+    measured = jnp.asarray(J + np.array([0.2, 0.3]))
+    jumping = dataclasses.replace(now, pair_jump=jnp.full(shape, 0.1))
+    more = jumps.predicted(jumping, partners, share, jnp.asarray(interval), measured) - found
     late = (1 + 0.1 * waves) ** -0.25
     np.testing.assert_allclose(more, np.outer([0.2, 0.3], 1 - late[1:] / late[0]), rtol=1e-9)
 
@@ -66,10 +64,10 @@ def test_the_default_kernel_makes_the_jumps_of_runs_it_has_not_seen(gamma):
     fine = np.linspace(0, times[-1], 201)
     points = np.stack([fine[:-1], (fine[:-1] + fine[1:]) / 2, fine[1:]], 1)
     buildup = load_learned("ddco").buildup
-    amplitude = buildup(jnp.asarray(points), jnp.full(points.shape, gamma))
+    now = buildup(jnp.asarray(points), jnp.full(points.shape, gamma))
     share = jnp.asarray(np.tile([1 / 6, 4 / 6, 1 / 6], (200, 1)))
     measured = jnp.asarray(np.repeat(first, 50))
-    found = np.asarray(jumps.predicted(amplitude, phi, share, jnp.asarray(np.diff(fine)), measured))[49::50]
+    found = np.asarray(jumps.predicted(now, phi, share, jnp.asarray(np.diff(fine)), measured))[49::50]
     known = np.isfinite(error)
     assert known.sum() >= 6 and (np.abs(found - value)[known] < 0.15 * value[known] + 3 * error[known]).all()
     assert (value[known] > 4 * error[known]).all()

@@ -1,6 +1,5 @@
 """Training: coefficients, recovery of a known kernel, resuming, storage, least squares, recompression, bad data."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -12,18 +11,20 @@ import pytest
 from learning_data import SMOOTH, gaussian, synthetic
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
+from ddco_jax.correlations import Markov, StretchedRise
 from ddco_jax.kernels import store
 from ddco_jax.kernels.chapman_enskog import transport
 from ddco_jax.kernels.convex import SHAPE, Convex, hats
-from ddco_jax.kernels.learned import KernelSection, build
+from ddco_jax.kernels.forms import ConvexForm, LandauForm, LowRankForm, SeparableForm
 from ddco_jax.kernels.separable import PositiveSeparable, Term
-from ddco_jax.learning import convex, nodes, recompress, weak_form
+from ddco_jax.kernels.store import load_learned
+from ddco_jax.learning import convex, nodes, recompress
 from ddco_jax.learning.coefficients import load_coefficients
 from ddco_jax.learning.config import load as load_config
 from ddco_jax.learning.config import shipped_configs
+from ddco_jax.learning.data import load_run, load_runs
 from ddco_jax.learning.train import chi_squared, decaying, stack, train
 from ddco_jax.md.dataset import open_dataset, write
-from ddco_jax.md.test_functions import TEST_FUNCTIONS
 from ddco_jax.plasma.units import PAPER
 from ddco_jax.settings import ConfigError
 
@@ -73,8 +74,7 @@ def test_roughness_is_what_the_nodes_do_not_see():
 
 def test_only_the_networks_matrices_decay():
     """Not their biases, which hold the level of a weight, nor the build-up."""
-    section = KernelSection(factors=True, overshoot=True, memory=True, microfield=True)
-    model = eqx.filter(build(section, 1), eqx.is_inexact_array)
+    model = eqx.filter(SeparableForm().build(1), eqx.is_inexact_array)
     marked = decaying(model)
     kernel = [(a.ndim == 2, on) for a, on in zip(*map(jax.tree.leaves, (model.kernel, marked.kernel)), strict=True)]
     assert all(matrix == on for matrix, on in kernel) and sum(on for _, on in kernel) == 3 * 4  # layers, networks
@@ -83,21 +83,15 @@ def test_only_the_networks_matrices_decay():
 
 @pytest.mark.usefixtures("promoting")
 def test_training_finds_a_kernel_it_has_not_seen(rng, tmp_path, monkeypatch):
-    truth = build(KernelSection(), 11).kernel
+    truth = SeparableForm().build(11).kernel
     runs = [synthetic(rng, truth, gamma, start) for gamma in (0.8, 1.5) for start in ("bimaxwellian", "uniform")]
     monkeypatch.setattr("ddco_jax.learning.train.load_runs", lambda *args: runs)
     monkeypatch.setattr("ddco_jax.learning.config.TrainConfig.paths", lambda self: [])
     # the synthetic plasma has no Green-Kubo coefficients, and its pairs build up alike
     settings = ["training.steps=150", "training.checkpoint_every=50", "kernel.width=8"]
-    settings += [
-        "kernel.memory=false",
-        "kernel.microfield=false",
-        "kernel.passing=false",
-        "kernel.hole=false",
-        "kernel.way=false",
-    ]
+    settings += ["kernel.buildup=rise", "kernel.perpendicular=true"]
     config = load_config("ddco", [*settings, "data.equilibrium=[]", "data.weak_coupling=[]"])
-    first = build(config.kernel, config.seed)
+    first = config.kernel.build(config.seed)
     groups = stack(runs, jnp.float64)
     start = float(chi_squared(first, groups, unbiased=False))
     whole = train(config, tmp_path / "whole", progress=False)
@@ -157,12 +151,16 @@ def _stored_kernels_come_back(folder, whole):
         store.load_learned(folder / "absent")
 
 
-@pytest.mark.parametrize("form", ["separable", "low_rank", "landau"])
+# J' = 2 has ten products: a minute of compilation
+FORMS = {"separable": (SeparableForm, {"rank": 2}), "low_rank": (LowRankForm, {}), "landau": (LandauForm, {})}
+
+
+@pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("state", ["similarity", "free"])
-def test_learned_kernels_are_kernels(rng, form, state):
+def test_learned_kernels_are_kernels(rng, name, state):
     """Pointwise and fast forms agree, omega is positive semidefinite far outside the data, similarity holds."""
-    rank = 1 if form == "low_rank" else 2  # J' = 2 has ten products: a minute of compilation
-    kernel = build(KernelSection(form=form, rank=rank, state=state, width=4), 3).kernel
+    form, keys = FORMS[name]
+    kernel = form(state=state, width=4, **keys).build(3).kernel
     grid = PhaseGrid(1.0, 1, (1.5, 1.8, 2.0), (6, 7, 6))
     f = jnp.asarray(np.exp(0.3 * rng.normal(size=grid.shape)))
     fast, direct = (CollisionOperator(grid, kernel, method)(f) for method in ("spectral", "direct"))
@@ -187,21 +185,22 @@ def test_a_second_use_of_a_factor_is_one_product():
     assert len(separable.factors) == 1 and set(separable.weights) == {(0, 0)}
 
 
-def test_a_learned_buildup_is_monotone_and_finite():
-    buildup = build(KernelSection(), 0).buildup
+def test_a_learned_rise_is_monotone_and_finite():
+    buildup = ConvexForm().build(0).buildup
     age = jnp.linspace(0, 20, 400)
     for gamma in (1e-3, 0.1, 1.0, 3.0, 100.0):
-        a = buildup(age, jnp.full(400, gamma))
+        a = buildup(age, jnp.full(400, gamma)).factor
         assert a[0] == 0 and (jnp.diff(a) >= 0).all() and a[-1] <= 1 and a[100] > 0.5
-    slope = jax.grad(lambda s: buildup(s[None], ONE[None])[0])
+    slope = jax.grad(lambda s: buildup(s[None], ONE[None]).factor[0])
     assert jnp.isfinite(slope(jnp.asarray(0.0)))
 
 
 @pytest.mark.parametrize("name", sorted(shipped_configs()))
 def test_shipped_training_configs_are_valid(name):
     config = load_config(name)
-    assert config.kernel.form in ("separable", "low_rank", "landau", "convex")
-    assert eqx.filter(build(config.kernel, 0), eqx.is_array)
+    arrays = store.arrays_of(config.kernel.build(0))
+    assert set(arrays) == set(store.arrays_of(load_learned(name)))  # the kernel that ships was made with it
+    assert sum(a.size for a in arrays.values()) > 100
     with pytest.raises(ConfigError, match="nothing matches"):
         config.model_copy(update={"data": config.data.model_copy(update={"files": ("absent/*.nc",)})}).paths()
 
@@ -211,29 +210,23 @@ def test_mistakes_in_a_training_config_are_named():
         load_config("ddco", ["kernel.rnak=2"])
     with pytest.raises(ConfigError, match=r"training\.steps"):
         load_config("ddco", ["training.steps=0"])
-    with pytest.raises(ConfigError, match=r"kernel\.microfield needs kernel\.buildup and kernel\.memory"):
-        load_config("ddco", ["kernel.memory=false"])
-    with pytest.raises(ConfigError, match=r"kernel\.passing needs kernel\.microfield"):
-        load_config("ddco", ["kernel.passing=true", "kernel.microfield=false"])
-    with pytest.raises(ConfigError, match=r"kernel\.hole needs kernel\.microfield"):
-        load_config("ddco", ["kernel.passing=false", "kernel.hole=true", "kernel.microfield=false"])
-    with pytest.raises(ConfigError, match=r"kernel\.way needs kernel\.memory"):
-        load_config(
-            "ddco", ["kernel.way=true", *(f"kernel.{k}=false" for k in ("memory", "microfield", "passing", "hole"))]
-        )
-    assert dataclasses.is_dataclass(TEST_FUNCTIONS)
+    with pytest.raises(ConfigError, match=r"kernel\.buildup must be one of off, rise, quench, got True"):
+        load_config("ddco", ["kernel.buildup=true"])
+    with pytest.raises(ConfigError, match=r"kernel\.form must be one of separable, low_rank, landau, convex"):
+        load_config("ddco", ["kernel.form=neural"])
+    with pytest.raises(ConfigError, match=r"unknown key kernel\.rank"):
+        load_config("ddco-convex", ["kernel.rank=2"])
+    with pytest.raises(ConfigError, match=r"kernel\.width must be of type int, got 1\.5"):
+        load_config("ddco", ["kernel.width=1.5"])
 
 
-def test_slow_pairs_without_exchange_of_energy():
-    """The weight of Pr r^T P falls as |u|^2, the others as they did."""
+def test_slow_pairs_exchange_no_energy():
+    """The weight of Pr r^T P falls as |u|^2; the others do not."""
     u = jnp.array([1e-3, 2e-3])
-    weights = {}
-    for slow in (True, False):
-        kernel = build(KernelSection(slow_exchange=slow), 5).kernel
-        weights[slow] = kernel.radial(u, ONE, ONE, ONE, ONE)
-        assert all(jnp.all(w > 0) for w in weights[slow])
-    np.testing.assert_array_equal(weights[True][:2], weights[False][:2])
-    np.testing.assert_allclose(weights[False][2], u**2 * weights[True][2], rtol=1e-5)
+    weights = SeparableForm().build(5).kernel.radial(u, ONE, ONE, ONE, ONE)
+    ratios = [float(w[1] / w[0]) for w in weights]
+    assert all(jnp.all(w > 0) for w in weights)
+    np.testing.assert_allclose(ratios, [1.0, 1.0, 4.0], rtol=1e-3)
 
 
 def test_least_squares_finds_a_kernel_in_its_span(rng):
@@ -242,8 +235,8 @@ def test_least_squares_finds_a_kernel_in_its_span(rng):
     coefficients[:, 0, 0, 2], coefficients[:, 2, 1, 2] = 0.5, 0.05
     truth = Convex(jnp.asarray(coefficients))
     runs = [synthetic(rng, truth, gamma, start) for gamma in (0.8, 1.5) for start in ("bimaxwellian", "uniform")]
-    learned = convex.fit(runs, True, 0.0)
-    assert (learned.kernel.coefficients >= 0).all() and learned.buildup is not None
+    learned = convex.fit(runs, ConvexForm(), 0.0)
+    assert (learned.kernel.coefficients >= 0).all() and isinstance(learned.buildup, StretchedRise)
     groups = stack(runs, jnp.float64)
     nothing = Convex(jnp.asarray(0 * coefficients))
     before, after = (
@@ -251,8 +244,8 @@ def test_least_squares_finds_a_kernel_in_its_span(rng):
         for model in (eqx.tree_at(lambda m: m.kernel, learned, nothing), learned)
     )
     assert before > 100 and after < 1e-3 * before
-    markov = convex.fit(runs, False, 0.0)
-    assert markov.buildup is None and float(chi_squared(markov, groups, unbiased=False)) > 10 * after
+    markov = convex.fit(runs, ConvexForm(buildup="off"), 0.0)
+    assert isinstance(markov.buildup, Markov) and float(chi_squared(markov, groups, unbiased=False)) > 10 * after
 
 
 def test_hats_are_a_partition_of_unity():
@@ -267,14 +260,14 @@ def test_recompression_keeps_the_kernel(tmp_path, monkeypatch):
     """Three products of a low-rank kernel by one positive one: near, positive, stored, and the distance is reported."""
     monkeypatch.setattr(recompress, "STEPS", 200)
     monkeypatch.setattr(recompress, "GAMMAS", np.array([0.3, 1.0]))
-    section = KernelSection(form="low_rank", width=4, buildup=False)
+    form = LowRankForm(width=4)
     source = tmp_path / "source"
-    store.save(source, section.model_dump(mode="json"), build(section, 2), {"description": "random"})
+    store.save(source, form, form.build(2), {"description": "random"})
     report = recompress.recompress_learned(str(source), tmp_path / "small", 1)
     assert "separable products        3 -> 1" in report
     about = store.metadata(tmp_path / "small")
     assert 0 < max(about["relative_distance"].values()) < 0.25
-    first = build(KernelSection(factors=True), 0).kernel
+    first = SeparableForm().build(0).kernel
     teacher = recompress.thermal_eigenvalues(store.load_learned(source).kernel)
     start, end = (
         float(recompress.distance(recompress.thermal_eigenvalues(k), teacher).mean())
@@ -307,16 +300,16 @@ def test_bad_data_is_refused_in_one_line(mistake, measured, tmp_path):
     spoil(data)
     write(data, tmp_path / "bad.nc")
     with pytest.raises(ConfigError, match=message) as error:
-        weak_form.load_run(tmp_path / "bad.nc")
+        load_run(tmp_path / "bad.nc")
     assert "\n" not in str(error.value)
 
 
 def test_too_few_particles_and_no_overlap_are_refused(measured, tmp_path):
     write(measured.isel(particle=slice(500)), tmp_path / "few.nc")
     with pytest.raises(ConfigError, match="500 stored particles are too few for 54 test functions"):
-        weak_form.load_run(tmp_path / "few.nc")
+        load_run(tmp_path / "few.nc")
     with pytest.raises(ConfigError, match=r"data\.gamma: no file"):
-        weak_form.load_runs([tmp_path / "few.nc"], None, gamma_range=(2.0, 3.0))
+        load_runs([tmp_path / "few.nc"], None, gamma_range=(2.0, 3.0))
     equilibrium = sorted((Path(__file__).parents[1] / "data" / "md" / "equilibrium").glob("*.nc"))[0]
     with pytest.raises(ConfigError, match="is it a homogeneous quench"):
-        weak_form.load_run(equilibrium)
+        load_run(equilibrium)

@@ -13,11 +13,11 @@ import pytest
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solve, steppers
 from ddco_jax.kernels import store
 from ddco_jax.kernels.store import load_ensemble, load_kernel, load_learned
-from ddco_jax.learning import weak_form
+from ddco_jax.learning import losses
+from ddco_jax.learning.data import load_run, snapshots
 from ddco_jax.learning.pairs import microfield_averages, microfield_rates
 from ddco_jax.learning.recompress import distance, eigenvalues, thermal_eigenvalues
 from ddco_jax.learning.train import stack
-from ddco_jax.learning.weak_form import load_run
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.plasma.units import PAPER
 
@@ -117,11 +117,11 @@ def test_rates_of_unseen_md(case, decay):
     predictor = jax.tree.map(lambda a: a[0], stack([load_run(HELD_OUT / f"{case}.nc", None, 2)], np.float32)[0])
     ddco, landau = (load_learned(name) for name in ("ddco", "dd-landau"))
     rates = [predictor.rates(m.kernel, m.buildup) for m in (ddco, landau)]
-    chi, other = (float(predictor.chi_squared(r)) for r in rates)
+    chi, other = (float(losses.chi_squared(predictor, r)) for r in rates)
     assert 1 + (chi - 1) * 13_824 / 132_651 < 3 and other > 50
     assert chi < 0.1 * other
     if decay:
-        error, other_error = (float(jnp.abs(predictor.decay_error(r)).max()) for r in rates)
+        error, other_error = (float(jnp.abs(losses.decay_error(predictor, r)).max()) for r in rates)
         assert error < decay and other_error > 0.08
 
 
@@ -166,7 +166,7 @@ def test_gradients_with_respect_to_all_parameters_through_a_run():
 def test_the_build_up_passes_one_and_settles():
     """Zero at the quench, never negative, above 1 for fast pairs after 1 ... 1.5/omega_p as MD is, 1 at last.
 
-    All in units of what makes up for the jumps of an aged plasma (`Amplitude.stress`).
+    All in units of what makes up for the jumps of an aged plasma (`jumps.viscosity_factor`).
 
     Before it there is diffusion in the microfield, which starts as omega_p s/3 and is over when the rest has built up:
     of thermal pairs, for at weak coupling partners leave each other before nu ends, and data do not tell when it does.
@@ -174,12 +174,12 @@ def test_the_build_up_passes_one_and_settles():
     buildup = load_learned("ddco").buildup
     age = jnp.linspace(0, 200, 8001)
     for gamma in (0.02, 0.1, 0.5, 1.0, 2.0, 3.0, 10.0):
-        amplitude = buildup(age, jnp.full(age.shape, gamma))
-        slow, thermal, fast = (amplitude(u) / amplitude.stress for u in (0.1, 2.0, 10.0))
+        now = buildup(age, jnp.full(age.shape, gamma))
+        slow, thermal, fast = (now.pairs(u) for u in (0.1, 2.0, 10.0))
         for a, left in ((slow, 0.05), (thermal, 1e-3), (fast, 1e-3)):  # slow pairs have not yet come so far
             assert a[0] == 0 and a.min() >= 0 and a.max() < 3 and a[-1] == pytest.approx(1, abs=left)
         assert (slow[1:-1] < fast[1:-1]).all()
-        nu = amplitude.microfield * amplitude.near(2.0)
+        nu = now.microfield_rate * now.partners(2.0)
         assert nu[0] == 0 and nu.min() >= 0 and nu.max() < 0.3 and nu[-1] < 1e-6
         if 0.5 <= gamma <= 3:
             early = age < 2.2
@@ -196,7 +196,7 @@ def test_a_quench_begins_as_the_microfield_says(start):
         # the term at the quench and at the next stored snapshot, linear between them
         at = [
             np.asarray(microfield_rates(microfield_averages(c, w)[0].sum(0)), float)
-            for c, w, _ in weak_form.snapshots(data.isel(t_kept=slice(0, 2)))
+            for c, w, _ in snapshots(data.isel(t_kept=slice(0, 2)))
         ]
         s = np.linspace(0, float(data["t"][1]), 101) * float(data.attrs["plasma_frequency"])
         share = (s / (float(data["t_kept"][1]) * float(data.attrs["plasma_frequency"])))[:, None]

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from young import young
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solve, steppers
-from ddco_jax.correlations.buildup import Amplitude, StretchedExponential
+from ddco_jax.correlations import MARKOV, StretchedExponential
 from ddco_jax.plasma.moments import compute_moments, face_current
 from ddco_jax.plasma.units import PAPER
 from ddco_jax.simulation import check
@@ -221,10 +222,10 @@ def test_the_stability_number_counts_the_build_up_and_the_microfield():
         op = CollisionOperator(grid, kernels.Landau())
         return check.collision_number(steppers.MidpointCollision(op, buildup), f, dt, end)
 
-    assert number(lambda age, gamma: 3 * age / (frequency * end)) == pytest.approx(3 * number(None), rel=1e-6)
+    assert number(lambda age, gamma: 3 * age / (frequency * end)) == pytest.approx(3 * number(MARKOV), rel=1e-6)
 
     def microfield(age, gamma):
-        return Amplitude(0 * age, 0 * age, 1 + 0 * age, age / 3)
+        return young(age.shape, level=0.0, rate=age / 3)
 
     discrete = float(compute_moments(grid, jnp.asarray(f[0])).temperature)
     expected = dt / 2 * frequency**2 * end / 3 * discrete * sum(1 / d**2 for d in grid.dv)

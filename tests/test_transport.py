@@ -13,13 +13,14 @@ import pytest
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
 from ddco_jax.collisions.direct import velocity_points
+from ddco_jax.correlations import AGED
 from ddco_jax.kernels.chapman_enskog import converged, physical, transport
 from ddco_jax.kernels.store import load_kernel, load_learned
 from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.plasma.ocp import effective_logarithm
 from ddco_jax.plasma.units import PAPER
-from ddco_jax.velocity.differences import Forces, divergence, gradient
+from ddco_jax.velocity.differences import Central
 
 GAMMA = 1.0
 T = PAPER.coupling_parameter(1.0, 1.0) / GAMMA
@@ -75,7 +76,7 @@ def _on_the_grid(kernel, points, reach=4.6):
     width = reach * T**0.5
     grid = PhaseGrid(1.0, 1, (width, width, width), (points, points, points))
     f = jnp.asarray(initial.maxwellian(grid, 1.0, T))[0]
-    op = CollisionOperator(grid, kernel)
+    op, D = CollisionOperator(grid, kernel), Central(grid)
     v, one = velocity_points(grid, f.dtype), jnp.ones(())
 
     def diffusion(at):  # of a tagged particle: C- has no field-particle term
@@ -86,10 +87,10 @@ def _on_the_grid(kernel, points, reach=4.6):
     vx, vy = (v[:, k].reshape(f.shape) for k in (0, 1))
 
     def tagged(zeta):
-        return -divergence(grid, f * jnp.einsum("xyzab,bxyz->axyz", A, gradient(grid, zeta)))
+        return -D.divergence(f * jnp.einsum("xyzab,bxyz->axyz", A, D.forces(zeta)))
 
     def collective(xi):
-        return -divergence(grid, op.flux(f, Forces(gradient(grid, xi), None))[0])
+        return -D.divergence(op.flux(f, D.forces(xi), AGED))
 
     def solve(apply, source):  # symmetric, positive on its range, of the size of f: divide by it
         x, _ = jax.scipy.sparse.linalg.cg(jax.jit(apply), source, maxiter=15, tol=1e-10, M=lambda r: r / f)

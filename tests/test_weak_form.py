@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import xarray as xr
 from learning_data import SMOOTH, synthetic
+from young import young
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
-from ddco_jax.correlations import microfield
-from ddco_jax.correlations.buildup import Amplitude
-from ddco_jax.kernels.learned import KernelSection, build
-from ddco_jax.learning import nodes, pairs, weak_form
+from ddco_jax.correlations import AGED, Quench
+from ddco_jax.correlations.jumps import times, viscosity_factor
+from ddco_jax.kernels.forms import SeparableForm
+from ddco_jax.learning import data, losses, nodes, pairs
+from ddco_jax.learning.rates import Predictor
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
 
 ONE = jnp.asarray(1.0)
@@ -58,38 +60,37 @@ def test_averages_between_the_snapshots():
     points = omega * np.linspace(0, 1.2, 61)[:, None]
 
     def error(kept):
-        weights = weak_form._interpolation(kept, points)
+        weights = data._interpolation(kept, points)
         rate = lambda s: (1 + s**2 / 3 / 0.41) ** -2.5
         return np.abs(weights @ rate(kept) - rate(points)).max()
 
-    thinned = omega * weak_form.thinned(stored)["t_kept"].to_numpy()
+    thinned = omega * data.thinned(stored)["t_kept"].to_numpy()
     assert len(thinned) == 9 and thinned[-1] == omega * 2.4
     assert error(thinned) < 0.002
-    start = weak_form._interpolation(thinned, np.array([0.0, 1e-4])) @ np.sin(5 * thinned + 1)
+    start = data._interpolation(thinned, np.array([0.0, 1e-4])) @ np.sin(5 * thinned + 1)
     assert abs(start[1] - start[0]) < 1e-6  # whatever the values are: a quench has zero slope, not 5 cos(1)
     assert error(omega * stored["t_kept"].to_numpy()[::2]) > 0.005  # and 0.05 with a free slope at t = 0
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.4])
-def test_pair_averages_are_the_operator_s_rates(rng, spread):
+@pytest.mark.parametrize("jump", [0.0, 0.4])
+def test_pair_averages_are_the_operator_s_rates(rng, jump):
     """(C[f], psi) of the operator on a grid against pair averages over samples of the same f; C[F] as well."""
     grid = PhaseGrid(1.0, 1, (5.0, 7.0, 7.0), (30, 32, 32))
     f = initial.bimaxwellian(grid, 1.0, 1.0, 0.25)
     op = CollisionOperator(grid, SMOOTH)
     v = np.stack(np.meshgrid(grid.vx, grid.vy, grid.vz, indexing="ij"), -1).reshape(-1, 3)
-    one = jnp.ones(1)
-    jumps = Amplitude(one, 0 * one, one, 0 * one, jump=spread * one) if spread else None
     rates, plain = (
-        np.asarray(op(jnp.asarray(f), a))[0].reshape(-1) @ TEST_FUNCTIONS(v) * grid.dv3 for a in (jumps, None)
+        np.asarray(op(jnp.asarray(f), now))[0].reshape(-1) @ TEST_FUNCTIONS(v) * grid.dv3
+        for now in (young(1, pair_jump=jump), AGED)
     )
     n = 40_000
     c = rng.normal(size=(n, 3)) * np.sqrt([1 / 3, 4 / 3, 4 / 3])
-    c = weak_form.symmetrise(c, "bimaxwellian", rng)
+    c = data.symmetrise(c, "bimaxwellian", rng)
     exact = np.asarray(f)[0].reshape(-1) @ TEST_FUNCTIONS(v) * grid.dv3
-    averages = pairs.pair_averages(c, weak_form.calibrate(c, exact), 4, rng, spread)
+    averages = pairs.pair_averages(c, data.calibrate(c, exact), 4, rng, jump)
     values = nodes.kernel_values(SMOOTH, ONE, ONE, ONE)
-    stress = 1.0 if jumps is None else float(jumps.stress[0])
-    halves = stress * np.einsum("hkam,am->hk", averages, values)
+    factor = float(viscosity_factor(jnp.asarray(jump)))
+    halves = factor * np.einsum("hkam,am->hk", averages, values)
     error = np.abs(halves[0] - halves[1]).mean() + 2e-3  # sampling, and the grid's dv^2
     k = TEST_FUNCTIONS.names.index("cx^2 cy^0 cz^0")
     assert rates[k] > 0.1  # the colder axis warms
@@ -97,15 +98,15 @@ def test_pair_averages_are_the_operator_s_rates(rng, spread):
     bounded = slice(0, 47)
     assert np.abs(halves.mean(0) - rates)[bounded].max() < 6 * error
     assert halves.mean(0)[k] == pytest.approx(rates[k], rel=0.03)
-    if spread:
-        assert np.abs(rates / stress - plain)[bounded].max() > 10 * error
+    if jump:
+        assert np.abs(rates / factor - plain)[bounded].max() > 10 * error
 
 
 def test_calibration_gives_the_subset_the_averages_of_all(rng):
     c = rng.normal(size=(20_000, 3))
     target = TEST_FUNCTIONS(c).mean(0)
     subset = c[:2000]
-    weight = weak_form.calibrate(subset, target)
+    weight = data.calibrate(subset, target)
     assert weight.mean() == pytest.approx(1) and weight.min() > 0 and weight.std() < 0.3
     before = np.abs(TEST_FUNCTIONS(subset).mean(0) - target)
     after = np.abs((weight[:, None] * TEST_FUNCTIONS(subset)).mean(0) - target)
@@ -119,7 +120,7 @@ STARTS = (*BEAMS, "bimaxwellian", "uniform", "four_beams", "uniform_ball", "asym
 @pytest.mark.parametrize("start", STARTS)
 def test_symmetrising_keeps_what_the_start_keeps(rng, start):
     c = rng.normal(size=(500, 3)) + 0.1
-    moved = weak_form.symmetrise(c, start, np.random.default_rng(1))
+    moved = data.symmetrise(c, start, np.random.default_rng(1))
     np.testing.assert_allclose((moved**2).sum(1), (c**2).sum(1), rtol=1e-12)
     if start == "bimaxwellian":
         np.testing.assert_allclose(np.abs(moved[:, 0]), np.abs(c[:, 0]))
@@ -158,13 +159,13 @@ def test_jumps_in_the_microfield_are_those_of_the_operator(rng):
     grid = PhaseGrid(1.0, 1, (5.0, 6.2, 6.2), (44, 40, 40))
     c = np.stack(np.meshgrid(*grid.velocities, indexing="ij"), -1)
     f = jnp.asarray(np.exp(-np.sum(c**2 / widths, -1) / 2) / np.prod(2 * np.pi * widths) ** 0.5)[None]
-    psi, one, rates = TEST_FUNCTIONS(c), jnp.ones(1), []
-    for spread, near in ((0.0, everywhere), (0.3, everywhere), (3.0, everywhere), (0.3, half)):
-        hole = {} if near is everywhere else {"crossing": one / 2, "edge": 2.5 * one}
-        alone = Amplitude(0 * one, 0 * one, one, one, spread * one, **hole)
+    psi, rates = TEST_FUNCTIONS(c), []
+    for jump, near in ((0.0, everywhere), (0.3, everywhere), (3.0, everywhere), (0.3, half)):
+        path = 0.0 if near is everywhere else 0.5
+        alone = young(1, level=0.0, rate=1.0, field_jump=jump, path=path, edge=2.5)
         change = np.asarray(CollisionOperator(grid, kernels.Landau(0.0))(f, alone))[0]
         rates.append(np.einsum("xyz,xyzk->k", change, psi) * grid.dv3)
-        smoothing = microfield.times(jnp.asarray(spread), jnp.asarray(pairs.FIRST))
+        smoothing = times(jnp.asarray(jump), jnp.asarray(pairs.FIRST))
         predicted = pairs.microfield_rates(np.einsum("n,m,nmkx->kx", smoothing, near, found))
         scale = np.sqrt(np.mean(rates[-1] ** 2))
         assert np.sqrt(np.mean((predicted - rates[-1]) ** 2)) < 0.03 * scale
@@ -174,68 +175,59 @@ def test_jumps_in_the_microfield_are_those_of_the_operator(rng):
 
 
 def test_a_quench_begins_with_diffusion_in_the_microfield():
-    """nu = omega_p s/3 for s -> 0 at every Gamma, nothing later, and in 1/t0 for the operator."""
-    buildup = build(KernelSection(memory=True, microfield=True), 1).buildup
+    """nu = omega_p s/3 for s -> 0 at every Gamma, nothing later; in 1/t0 for the operator; ell^2 grows and fades."""
+    quench = Quench.initial()
+    fading = dataclasses.replace(quench.microfield.neighbour_fading, exponent=jnp.array([-30.0, 0.0], jnp.float32))
+    lasting = dataclasses.replace(quench, microfield=dataclasses.replace(quench.microfield, neighbour_fading=fading))
     for gamma in (0.05, 1.0, 3.0):
         s = jnp.array([0.0, 1e-6, 30.0])
-        a = buildup(s, jnp.full(3, gamma))
-        np.testing.assert_allclose(a.microfield[:2], [0.0, 1e-6 / 3], rtol=1e-3)
-        assert 0 <= a.microfield[2] < 1e-3
-        exact = (
-            1e-12 / 3 / math.exp(2 * float(sum(k * math.log(gamma) ** i for i, k in enumerate(buildup.microfield[2]))))
-        )
-        np.testing.assert_allclose(a.spread[:2], [0.0, exact], rtol=1e-3)
-        assert a.spread[2] > 100 * a.spread[1]
-        passed = dataclasses.replace(buildup, passing=jnp.array([-0.7, 0.5, 0.7]))(s, jnp.full(3, gamma)).spread
-        assert 0 < passed[2] < 0.1 * a.spread[2] and abs(passed[1] / a.spread[1] - 1) < 1e-5
-        np.testing.assert_allclose(a.in_units(2.0).microfield, 2 * a.microfield)
-        slope = jax.grad(lambda s, gamma=gamma: buildup(s[None], gamma * ONE[None]).microfield[0])
+        now, kept = quench(s, jnp.full(3, gamma)), lasting(s, jnp.full(3, gamma)).microfield_jump
+        np.testing.assert_allclose(now.microfield_rate[:2], [0.0, 1e-6 / 3], rtol=1e-3)
+        assert 0 <= now.microfield_rate[2] < 1e-3
+        b = math.exp(sum(float(k) * math.log(gamma) ** i for i, k in enumerate(quench.microfield.narrowness)))
+        np.testing.assert_allclose(kept[:2], [0.0, 1e-12 / 3 / b**2], rtol=1e-3)
+        assert kept[2] > 100 * kept[1]
+        faded = now.microfield_jump
+        assert 0 < faded[2] < 0.1 * kept[2] and abs(faded[1] / kept[1] - 1) < 1e-5
+        np.testing.assert_allclose(now.in_units(2.0).microfield_rate, 2 * now.microfield_rate)
+        slope = jax.grad(lambda s, gamma=gamma: quench(s[None], gamma * ONE[None]).microfield_rate[0])
         assert jnp.isfinite(slope(ONE * 0))
 
 
-@pytest.mark.parametrize("way", [False, True])
-def test_rates_with_an_amplitude_of_relative_speed_are_those_of_the_scaled_kernel(rng, way):
-    """The sums over the knots of |u| that make them cheap, against omega scaled at one age."""
-    model = build(KernelSection(memory=True, overshoot=True, way=way), 3)
-    buildup = model.buildup
-    run = synthetic(rng, model.kernel, 1.3, "bimaxwellian")
-    predictor = weak_form.Predictor.of(run._replace(times=np.full_like(run.times, 0.7)), jnp.float64)
-    found = predictor.rates(model.kernel, buildup)
-    scaled = kernels.Scaled(model.kernel, buildup(0.7 * ONE, 1.3 * ONE))
-    expected = predictor.rates(scaled)
+def test_rates_of_a_young_plasma_are_those_of_the_scaled_kernel_and_the_microfield(rng):
+    """The sums over the knots of |u| that make them cheap, against omega scaled at one age, and the terms by hand."""
+    model = SeparableForm(buildup="quench").build(3)
+    run = synthetic(rng, model.kernel, 1.3, "bimaxwellian")  # particles jumped or not are the same here
+    predictor = Predictor.of(run._replace(times=np.full_like(run.times, 0.7)), jnp.float64)
+    now = model.buildup(0.7 * ONE, 1.3 * ONE)
+    found = predictor.rates(model.kernel, model.buildup)
+    pairs_alone = predictor.rates(kernels.Scaled(model.kernel, now.pair_rate))
+    smoothing = times(now.microfield_jump, jnp.asarray(pairs.FIRST))
+    left = now.partners(jnp.asarray(nodes.NEAR))
+    assert left[0] == 1 and 0 < left[-1] < 0.2 and np.all(np.diff(left) < 0)
+    field = pairs.microfield_rates(jnp.einsum("n,m,nmkx->kx", smoothing, left, run.microfield[0]))
+    expected = pairs_alone + now.microfield_rate * field
     assert jnp.abs(found - expected).max() < 1e-6 * jnp.abs(expected).max()
-    free = jnp.array([[-0.5, 0.7, 0.0], [0.1, 0.0, 0.0], [-1.0, 0.5, 0.0]])
-    quenched = dataclasses.replace(buildup, microfield=free, passing=jnp.array([-0.5, 0.4, 0.3]))
-    a = quenched(0.7 * ONE, 1.3 * ONE)
-    collisions = a.stress * found  # of the same particles here, jumped or not
-    more = predictor.rates(model.kernel, quenched) - collisions
-    smoothing = microfield.times(a.spread, jnp.asarray(pairs.FIRST))
-    expected = a.microfield * pairs.microfield_rates(jnp.einsum("n,nmkx->kx", smoothing, run.microfield[0]))
-    np.testing.assert_allclose(more[0], jnp.broadcast_to(expected, more[0].shape), atol=1e-6)
-    fading = dataclasses.replace(quenched, hole=jnp.zeros(2))
-    near = fading(0.7 * ONE, 1.3 * ONE).near(jnp.asarray(nodes.NEAR))
-    assert near[0] == 1 and 0 < near[-1] < 0.2 and np.all(np.diff(near) < 0)
-    expected = pairs.microfield_rates(jnp.einsum("n,m,nmkx->kx", smoothing, near, run.microfield[0]))
-    less = predictor.rates(model.kernel, fading) - collisions
-    np.testing.assert_allclose(less[0], jnp.broadcast_to(a.microfield * expected, less[0].shape), atol=1e-6)
-    assert jnp.abs(less - more).max() > 0.1 * jnp.abs(more).max()
+    whole = pairs.microfield_rates(jnp.einsum("n,nmkx->kx", smoothing, run.microfield[0]))
+    assert jnp.abs(field - whole).max() > 0.1 * jnp.abs(whole).max()  # the hole matters
+    assert jnp.abs(now.microfield_rate * field).max() > 0.1 * jnp.abs(pairs_alone).max()
 
 
 def test_decay_of_anisotropy_counts_the_relative_error_of_a_forward_solution(rng):
     """Rates larger by a share e: ln(Tx - Tperp) is off by e ln(q/q0), weighed by the errors."""
-    kernel = build(KernelSection(), 11).kernel
+    kernel = SeparableForm().build(11).kernel
     run = synthetic(rng, kernel, 1.0, "bimaxwellian")
-    predictor = weak_form.Predictor.of(run, jnp.float64)
+    predictor = Predictor.of(run, jnp.float64)
     q = run.anisotropy
     assert 0.1 < 1 - q[-1] / q[0] < 0.8  # it decays, and something is left
 
     def rates(share, predictor=predictor):
         return predictor.rates(kernel, lambda s, g: (1 + share) * (1 - jnp.exp(-((s / 0.5) ** 1.2))))
 
-    assert predictor.decay_squared(rates(0.0), 0.01) < 1e-20
+    assert losses.decay_squared(predictor, rates(0.0), 0.01) < 1e-20
     expected = 0.1 * np.log(q[1:] / q[0])
-    np.testing.assert_allclose(predictor.decay_error(rates(0.1)), expected, rtol=0.02)
+    np.testing.assert_allclose(losses.decay_error(predictor, rates(0.1)), expected, rtol=0.02)
     expected = np.mean(expected**2 / ((1e-3 / q[1:]) ** 2 + 0.01**2))
-    assert predictor.decay_squared(rates(0.1), 0.01) == pytest.approx(expected, rel=0.02)
-    cube = weak_form.Predictor.of(synthetic(rng, kernel, 1.0, "uniform"), jnp.float64)
-    assert cube.decay_squared(rates(0.1, cube), 0.01) == 0
+    assert losses.decay_squared(predictor, rates(0.1), 0.01) == pytest.approx(expected, rel=0.02)
+    cube = Predictor.of(synthetic(rng, kernel, 1.0, "uniform"), jnp.float64)
+    assert losses.decay_squared(cube, rates(0.1, cube), 0.01) == 0

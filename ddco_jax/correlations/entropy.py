@@ -14,5 +14,6 @@ def limit(forces: Forces, fluxes: Forces, fallback: Forces) -> Forces:
     lost, smallest = jnp.where(gained < 0, -gained, 0), jnp.finfo(gained.dtype).tiny ** 0.5  # 1/smallest^2 is finite
     size = jnp.where(gained < 0, jnp.sum(fluxes**2), 1)  # the square root has no derivative at 0
     scale = jnp.sqrt(size / jnp.maximum(jnp.sum(fallback**2), smallest))
-    share = lost / jnp.maximum(lost + scale * jnp.sum(forces * fallback), smallest)
+    produced = scale * jnp.maximum(jnp.sum(forces * fallback), 0)  # at a Maxwellian rounding may make it negative
+    share = lost / jnp.maximum(lost + produced, smallest)
     return fluxes + share * (scale * fallback - fluxes)
