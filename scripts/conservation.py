@@ -22,6 +22,7 @@ jax.config.update("jax_enable_x64", True)
 
 from ddco_jax.evaluation import compare  # noqa: E402
 from ddco_jax.md.dataset import open_dataset  # noqa: E402
+from ddco_jax.plasma.files import write_text  # noqa: E402
 from ddco_jax.simulation.config import load  # noqa: E402
 from ddco_jax.simulation.run import run  # noqa: E402
 
@@ -98,8 +99,7 @@ def main() -> None:
         now = stored()  # read anew: another process may have added its own
         now["cases"][name] = found
         now |= {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": platform.machine(), "cores": _cores()}
-        RESULT.parent.mkdir(parents=True, exist_ok=True)
-        RESULT.write_text(json.dumps(now, indent=1) + "\n")
+        write_text(RESULT, json.dumps(now, indent=1) + "\n")
 
 
 def stored() -> dict:

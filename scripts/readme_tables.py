@@ -17,6 +17,7 @@ from ddco_jax.kernels.chapman_enskog import transport  # noqa: E402
 from ddco_jax.kernels.store import load_kernel  # noqa: E402
 from ddco_jax.md import green_kubo  # noqa: E402
 from ddco_jax.md.dataset import open_dataset  # noqa: E402
+from ddco_jax.plasma.files import write_text  # noqa: E402
 
 README = ROOT / "README.md"
 STARTS = ("bimaxwellian", "asymmetric_double_well", "symmetric_double_well", "uniform_ball")
@@ -161,7 +162,7 @@ def main() -> None:
         ("collision_operator", collision_operator(json.loads(OPERATOR.read_text())["sizes"])),
     ):
         text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", rf"\g<1>{table}\n\g<2>", text, flags=re.DOTALL)
-    README.write_text(text)
+    write_text(README, text)
 
 
 if __name__ == "__main__":

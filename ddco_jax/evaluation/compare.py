@@ -13,6 +13,7 @@ import xarray as xr
 from scipy.interpolate import make_interp_spline
 
 from ddco_jax.md.dataset import draws
+from ddco_jax.plasma.files import write_text
 from ddco_jax.settings import ConfigError
 from ddco_jax.simulation.results import open_result
 
@@ -132,4 +133,4 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def write(rows: list[dict[str, Any]], path: Path) -> None:
     """The rows as JSON."""
-    path.write_text(json.dumps(rows, indent=1) + "\n")
+    write_text(path, json.dumps(rows, indent=1) + "\n")

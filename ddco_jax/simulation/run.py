@@ -20,6 +20,7 @@ from jax import lax
 from tqdm import tqdm
 
 from ddco_jax.collisions import CollisionOperator
+from ddco_jax.plasma.files import write_text
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.invariants import Invariants, compute_invariants
 from ddco_jax.plasma.moments import compute_moments
@@ -98,11 +99,8 @@ def run(config: Config, folder: Path, name: str = "run", progress: bool | None =
     require_empty(folder)
     model = build(config)
     state = initial_state(config, model)
-    folder.mkdir(parents=True, exist_ok=True)
     settings = {"name": name, "version": version("ddco-jax"), "config": config.model_dump(mode="json")}
-    unfinished = folder / f"{CONFIG_FILE}.part"
-    unfinished.write_text(json.dumps(settings, indent=1))
-    unfinished.replace(folder / CONFIG_FILE)
+    write_text(folder / CONFIG_FILE, json.dumps(settings, indent=1))
     return _from_start(config, model, state, folder, name, progress)
 
 
