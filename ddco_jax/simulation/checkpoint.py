@@ -1,6 +1,7 @@
-"""Checkpoints of a run: atomic, the last few kept (Orbax)."""
+"""Checkpoints: named arrays by step, atomic, the last few kept (Orbax)."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -11,13 +12,13 @@ from ddco_jax.plasma.state import State
 
 
 class Checkpoints:
-    """The checkpoints in one run's folder, keyed by step."""
+    """The checkpoints in one folder of a run or a training, keyed by step."""
 
     def __init__(self, folder: Path, kept: int):
-        import orbax.checkpoint as ocp  # imported late: it takes a second and only runs need it
+        import orbax.checkpoint as ocp  # imported late: it takes a second and only runs and trainings need it
 
         logging.getLogger("absl").setLevel(logging.ERROR)
-        self._ocp = ocp
+        self._args = ocp.args
         options = ocp.CheckpointManagerOptions(
             max_to_keep=kept, enable_async_checkpointing=False, cleanup_tmp_directories=True
         )
@@ -27,30 +28,34 @@ class Checkpoints:
         """Step of the last complete checkpoint."""
         return self._manager.latest_step()
 
-    def save(self, step: int, state: State) -> None:
-        """Write the state atomically; a kill at any moment leaves the earlier checkpoints whole."""
-        self._manager.save(step, args=self._ocp.args.StandardSave(_tree(state)))
+    def save(self, step: int, arrays: Mapping[str, jax.Array]) -> None:
+        """Write the arrays atomically; a kill at any moment leaves the earlier checkpoints whole."""
+        self._manager.save(step, args=self._args.StandardSave(dict(arrays)))
         self._manager.wait_until_finished()
 
-    def restore(self, step: int, grid: PhaseGrid, dtype, aging: bool) -> State:
-        """The state at a checkpointed step."""
-        shapes = {"f": grid.shape, "electric_field": (grid.nx,), "time": ()}
-        if aging:
-            shapes["correlation_age"] = (grid.nx,)
-        like = {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape in shapes.items()}
-        tree = self._manager.restore(step, args=self._ocp.args.StandardRestore(like))
-        return State(
-            jnp.asarray(tree["f"]),
-            jnp.asarray(tree["electric_field"]),
-            jnp.asarray(tree["correlation_age"]) if aging else None,
-            jnp.asarray(tree["time"]),
-        )
+    def restore(self, step: int, like: Mapping[str, jax.Array | jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
+        """The arrays saved at a step, which have the names, shapes and dtypes of `like`."""
+        arrays = self._manager.restore(step, args=self._args.StandardRestore(dict(like)))
+        return {name: jnp.asarray(array) for name, array in arrays.items()}
 
     def close(self) -> None:
         """Release the folder."""
         self._manager.close()
 
 
-def _tree(state: State) -> dict:
-    fields = {"f": state.f, "electric_field": state.electric_field, "time": state.time}
-    return fields if state.correlation_age is None else fields | {"correlation_age": state.correlation_age}
+def arrays_of(state: State) -> dict[str, jax.Array]:
+    """The fields of a state by name, without the correlation age where it does not evolve."""
+    return {name: field for name, field in vars(state).items() if field is not None}
+
+
+def shapes_of(grid: PhaseGrid, dtype, aging: bool) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shape and dtype of what `arrays_of` returns; `aging` is whether the correlation age evolves."""
+    shapes = {"f": grid.shape, "electric_field": (grid.nx,), "time": ()}
+    if aging:
+        shapes["correlation_age"] = (grid.nx,)
+    return {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape in shapes.items()}
+
+
+def state_of(arrays: Mapping[str, jax.Array]) -> State:
+    """The state that `arrays_of` took apart."""
+    return State(arrays["f"], arrays["electric_field"], arrays.get("correlation_age"), arrays["time"])
