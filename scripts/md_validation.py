@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from ddco_jax.evaluation.md_report import transport_rows, transport_table
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.green_kubo import block_mean, group, transport
-from ddco_jax.md.report import transport_rows, transport_table
 from ddco_jax.plasma import ocp
 from ddco_jax.plasma.files import write_text
 
