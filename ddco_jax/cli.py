@@ -113,8 +113,8 @@ def md(
 ) -> None:
     """Molecular dynamics with LAMMPS, written as a dataset; call it again after a kill and it goes on."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # statistics run beside LAMMPS, not in its place
+    from ddco_jax.evaluation.md_report import md_table
     from ddco_jax.md.config import load
-    from ddco_jax.md.report import md_table
     from ddco_jax.md.simulate import estimate, simulate
 
     settings = load(config, set_ or [])
@@ -142,8 +142,8 @@ def import_md(
     block_ps: float | None = None,
 ) -> None:
     """The dataset of `ddco md` from LAMMPS dumps (text, gzipped, binary) or H5MD, files in order of time."""
+    from ddco_jax.evaluation.md_report import md_table
     from ddco_jax.md import importer
-    from ddco_jax.md.report import md_table
 
     given = importer.unit_style(units, length_m, velocity_m_s, time_s)
     options = importer.Options(
@@ -170,9 +170,9 @@ def md_transport(
     ] = None,
 ) -> None:
     """Green-Kubo D* and eta* with error bars, from equilibrium runs of `ddco md`; replicates are joined."""
+    from ddco_jax.evaluation.md_report import transport_rows, transport_table
     from ddco_jax.md.dataset import open_dataset
     from ddco_jax.md.green_kubo import group, transport
-    from ddco_jax.md.report import transport_rows, transport_table
     from ddco_jax.simulation.config import ConfigError
 
     if not files:
@@ -200,6 +200,7 @@ def train(
     cache: Annotated[Path | None, Parameter(help="folder for pair averages, to share between trainings")] = None,
 ) -> None:
     """Learn a kernel from MD; call it again after a kill and it goes on, bitwise as if unbroken."""
+    from ddco_jax.evaluation.tables import listing
     from ddco_jax.kernels.store import metadata
     from ddco_jax.learning.config import load
     from ddco_jax.learning.train import train as fit
@@ -207,9 +208,8 @@ def train(
     _enable_x64()
     fit(load(config, set_ or []), out, cache=cache)
     about = metadata(out)
-    print(f"kernel                    {out}")
-    print(f"runs                      {len(about['runs'])}")
-    print(f"chi^2 per datum           {about['training_chi_squared']:.2f}")
+    chi_squared = f"{about['training_chi_squared']:.2f}"
+    print(listing({"kernel": str(out), "runs": str(len(about["runs"])), "chi^2 per datum": chi_squared}))
 
 
 @app.command(name="transport")

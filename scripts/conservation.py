@@ -8,6 +8,7 @@ With the Ampere step these are also set beside the MD of the same start in data/
 Cases already in the JSON file (benchmarks/results/conservation.json) are kept unless named.
 """
 
+import dataclasses
 import json
 import platform
 import sys
@@ -21,7 +22,9 @@ import numpy as np
 jax.config.update("jax_enable_x64", True)
 
 from ddco_jax.evaluation import compare  # noqa: E402
+from ddco_jax.evaluation.conservation import conservation  # noqa: E402
 from ddco_jax.md.dataset import open_dataset  # noqa: E402
+from ddco_jax.plasma.files import write_text  # noqa: E402
 from ddco_jax.simulation.config import load  # noqa: E402
 from ddco_jax.simulation.run import run  # noqa: E402
 
@@ -63,23 +66,12 @@ def measure(config: str, overrides: tuple[str, ...], md: Path) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         summary = run(settings, Path(folder) / "run", name)
         compared = {"md": beside_md(Path(folder) / "run", md)} if md.exists() else {}
-    h = summary.history
-    thermal_momentum = np.sqrt(2 * h["kinetic_energy"][0] * h["mass"][0])
-
-    def drift(quantity):
-        return float(np.max(np.abs(h[quantity] - h[quantity][0])) / abs(h[quantity][0]))
-
+    found = conservation(summary.history)
     return {
         "steps": summary.steps,
         "seconds_per_step": summary.seconds_per_step,
-        "mass_drift": drift("mass"),
-        "total_energy_drift": drift("total_energy"),
-        "momentum_drift": float(np.max(np.abs(h["momentum"] - h["momentum"][0])) / thermal_momentum),
-        "smallest_entropy_gain_per_step": float(np.min(np.diff(h["entropy"]))),
-        "entropy_gain": float(h["entropy"][-1] - h["entropy"][0]),
-        "negative_mass": float(np.max(h["negative_mass"] / h["mass"])),
-        "gauss_residual": float(np.max(h["gauss_residual"])),
-        "velocity_nyquist": float(np.max(h["velocity_nyquist"])),
+        **dataclasses.asdict(found),
+        "momentum_drift": max(found.momentum_drift),
         **compared,
     }
 
@@ -98,8 +90,7 @@ def main() -> None:
         now = stored()  # read anew: another process may have added its own
         now["cases"][name] = found
         now |= {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": platform.machine(), "cores": _cores()}
-        RESULT.parent.mkdir(parents=True, exist_ok=True)
-        RESULT.write_text(json.dumps(now, indent=1) + "\n")
+        write_text(RESULT, json.dumps(now, indent=1) + "\n")
 
 
 def stored() -> dict:

@@ -10,10 +10,11 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from ddco_jax.evaluation.md_report import transport_rows, transport_table
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.green_kubo import block_mean, group, transport
-from ddco_jax.md.report import transport_rows, transport_table
 from ddco_jax.plasma import ocp
+from ddco_jax.plasma.files import write_text
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "md"
 RESULT = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "md_validation.json"
@@ -108,7 +109,7 @@ def main() -> None:
     coefficients = [transport(g) for g in groups]
     print(transport_table(coefficients))
     results["transport"] = transport_rows(coefficients)
-    RESULT.write_text(json.dumps(results, indent=1) + "\n")
+    write_text(RESULT, json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from ddco_jax.kernels import store  # noqa: E402
 from ddco_jax.learning.config import load  # noqa: E402
 from ddco_jax.learning.recompress import GAMMAS, thermal_eigenvalues  # noqa: E402
 from ddco_jax.learning.train import LOSS_FILE, train  # noqa: E402
+from ddco_jax.plasma.files import write_text  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = {"ddco": (1, 2, 3), "ddco-paper": (1,), "dd-landau": (1,), "ddco-convex": (1,)}
@@ -54,10 +55,10 @@ def make(name: str, scratch: Path) -> None:
     data = text["metadata"]["config"]["data"]
     for key in ("files", "equilibrium"):  # not the paths of this machine
         data[key] = [f.removeprefix(f"{ROOT}/") for f in data[key] or ()]
-    (target / store.SPECIFICATION).write_text(json.dumps(text, indent=1) + "\n")
+    write_text(target / store.SPECIFICATION, json.dumps(text, indent=1) + "\n")
     if len(folders) > 1:
         text["metadata"]["spread_by_gamma"] = spread(name)
-        (target / store.SPECIFICATION).write_text(json.dumps(text, indent=1) + "\n")
+        write_text(target / store.SPECIFICATION, json.dumps(text, indent=1) + "\n")
     print(name, text["metadata"]["training_chi_squared_by_seed"], text["metadata"].get("spread_by_gamma", ""))
 
 

@@ -11,12 +11,15 @@ import jax
 jax.config.update("jax_enable_x64", True)
 
 import numpy as np  # noqa: E402
-from verdict import KERNELS, MARKOV, RESULT, ROOT, bias, forward_ratios, ratio  # noqa: E402
+from verdict import KERNELS, RESULT, ROOT  # noqa: E402
 
+from ddco_jax.evaluation.tables import markdown  # noqa: E402
+from ddco_jax.evaluation.verdict import MARKOV, bias, decay_error, forward_ratios, ratio  # noqa: E402
 from ddco_jax.kernels.chapman_enskog import transport  # noqa: E402
 from ddco_jax.kernels.store import load_kernel  # noqa: E402
 from ddco_jax.md import green_kubo  # noqa: E402
 from ddco_jax.md.dataset import open_dataset  # noqa: E402
+from ddco_jax.plasma.files import write_text  # noqa: E402
 
 README = ROOT / "README.md"
 STARTS = ("bimaxwellian", "asymmetric_double_well", "symmetric_double_well", "uniform_ball")
@@ -44,11 +47,6 @@ def label(case: str) -> str:
     return f"{LABELS.get(STARTS[i], STARTS[i].replace('_', ' '))}, {gamma:g}"
 
 
-def rows(header, body) -> str:
-    lines = [header, ["---"] * len(header), *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def rates(result: dict) -> str:
     chi = {(r["kernel"], r["case"]): r for r in result["rates"]}
     cases = sorted({case for _, case in chi}, key=place)
@@ -62,7 +60,7 @@ def rates(result: dict) -> str:
         body.append([label(case), *cells])
     sums = ["1" if name == "ddco" else f"{ratio(chi, cases, name):.3f}" for name in KERNELS]
     header = ["without build-up" if name.endswith(MARKOV) else f"`{name}`" for name in KERNELS]
-    return rows(["start, Γ", *header], [*body, ["`ddco` over it, sums", *sums]])
+    return markdown(["start, Γ", *header], [*body, ["`ddco` over it, sums", *sums]])
 
 
 def forward(result: dict) -> str:
@@ -73,12 +71,11 @@ def forward(result: dict) -> str:
         ]
         decay = ""
         if "anisotropy" in row:
-            model, md = (np.array(row["anisotropy"][k]) for k in ("model", "md"))
-            decay = f"within {100 * np.abs(model / md - 1).max():.1f} %"
+            decay = f"within {100 * decay_error(row['anisotropy']):.1f} %"
         together = ", ".join(f"{over_times[q][row['case']]:.3f}" for q in ("f_vx", "f_vxvy"))
         body.append([label(row["case"]), *cells, together, decay])
     body.append(["all", "", "", ", ".join(f"{b['all']:.3f}" for b in over_times.values()), ""])
-    table = rows(["start, Γ", "f(vx)", "f(vx, vy)", "all times", "anisotropy"], body)
+    table = markdown(["start, Γ", "f(vx)", "f(vx, vy)", "all times", "anisotropy"], body)
     over = [f"`{name}` {r['f_vx']:.2f} and {r['f_vxvy']:.2f}" for name, r in forward_ratios(result["forward"]).items()]
     lead = "Total error of `ddco`, noise of the MD included, over that of others, f(vx) and f(vx, vy): "
     return f"{table}\n\n{lead}{'; '.join(over)}." if over else table
@@ -97,7 +94,7 @@ def coefficients() -> str:
             text = f"{over[0]:.2f}, {over[1]:.2f}"
             cells.append(f"**{text}**" if name == "ddco" else text)
         body.append([f"{float(md.gamma):.3g}", *cells])
-    return rows(["Γ", *(f"`{name}`" for name in COEFFICIENTS)], body)
+    return markdown(["Γ", *(f"`{name}`" for name in COEFFICIENTS)], body)
 
 
 def conservation(cases: dict) -> str:
@@ -116,7 +113,7 @@ def conservation(cases: dict) -> str:
                 cells.append(f"{min(c['seconds_per_step'] for c in ran):.1f}")
                 body.append([text, f"`{kernel}`", *cells])
     header = ["40 steps of", "kernel", "max ΔM/M", "max ΔE/E (Ampère)", "max ΔP/√(2ME_K) (Poisson)"]
-    return rows([*header, "smallest entropy gain in a step", "negative mass/M", "s per step"], body)
+    return markdown([*header, "smallest entropy gain in a step", "negative mass/M", "s per step"], body)
 
 
 def collision_operator(sizes: list[dict]) -> str:
@@ -131,7 +128,7 @@ def collision_operator(sizes: list[dict]) -> str:
             cells = [f"{e['seconds'] * 1e3:.1f}", f"{e['over_bare']:.2f}", f"{e['temporary_bytes'] / 2**20:.0f}"]
             body.append([f"{entry['n']}³", kernel, *cells, *peers])
     header = ["velocity grid", "kernel", "ms per cell", "over its bare transforms", "temporary memory, MiB"]
-    return rows([*header, "Eq. (B.3) as printed, over fast", "direct sum, over fast"], body)
+    return markdown([*header, "Eq. (B.3) as printed, over fast", "direct sum, over fast"], body)
 
 
 def slabs(cases: dict) -> str:
@@ -146,7 +143,7 @@ def slabs(cases: dict) -> str:
                 noise = [f"{np.mean([row['noise'] for row in table]):.3f}" for table in of.values()]
                 name = f"**`{kernel}`**" if kernel == "ddco" else f"`{kernel}`"
                 body.append([text.split(",")[0], name, *errors, ", ".join(noise)])
-    return rows(["start", "kernel", "f(vx)", "f(vx, vy)", "noise of the MD"], body)
+    return markdown(["start", "kernel", "f(vx)", "f(vx, vy)", "noise of the MD"], body)
 
 
 def main() -> None:
@@ -161,7 +158,7 @@ def main() -> None:
         ("collision_operator", collision_operator(json.loads(OPERATOR.read_text())["sizes"])),
     ):
         text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", rf"\g<1>{table}\n\g<2>", text, flags=re.DOTALL)
-    README.write_text(text)
+    write_text(README, text)
 
 
 if __name__ == "__main__":

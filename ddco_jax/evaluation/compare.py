@@ -12,7 +12,9 @@ import numpy as np
 import xarray as xr
 from scipy.interpolate import make_interp_spline
 
+from ddco_jax.evaluation import tables
 from ddco_jax.md.dataset import draws
+from ddco_jax.plasma.files import write_text
 from ddco_jax.settings import ConfigError
 from ddco_jax.simulation.results import open_result
 
@@ -119,17 +121,17 @@ def rebin(f: np.ndarray, v: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Root mean square over cells, by time and quantity."""
-    lines = [f"{'t/t0':>6s}  " + "  ".join(f"{q:>22s}" for q in QUANTITIES), " " * 8 + "  total  noise excess   " * 5]
+    lines = [["t/t0", *QUANTITIES], ["", *[" total  noise excess"] * len(QUANTITIES)]]
     for time in sorted({row["time"] for row in rows}):
-        parts = []
+        cells = []
         for quantity in QUANTITIES:
             chosen = [r for r in rows if r["time"] == time and r["quantity"] == quantity]
             values = [np.mean([r[key] ** 2 for r in chosen]) ** 0.5 for key in ("total", "noise", "excess")]
-            parts.append(" ".join(f"{value:6.4f}" for value in values))
-        lines.append(f"{time:6.2f}  " + "    ".join(parts))
-    return "\n".join(lines)
+            cells.append(" ".join(f"{value:6.4f}" for value in values))
+        lines.append([f"{time:.2f}", *cells])
+    return tables.columns(lines)
 
 
 def write(rows: list[dict[str, Any]], path: Path) -> None:
     """The rows as JSON."""
-    path.write_text(json.dumps(rows, indent=1) + "\n")
+    write_text(path, json.dumps(rows, indent=1) + "\n")

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import numpy as np
-
+from ddco_jax.evaluation import tables
+from ddco_jax.evaluation.conservation import conservation
 from ddco_jax.kernels import chapman_enskog, store
 from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
@@ -20,51 +20,50 @@ def check_table(report: dict[str, Any]) -> str:
     def triple(values):
         return ", ".join(f"{v:.2f}" for v in values)
 
-    lines = [
-        f"grid                      {' x '.join(map(str, report['grid']))} = {report['points']:,} points",
-        f"time                      {report['steps']} steps of {report['time_step_t0']:.4g} t0",
-        f"coupling Gamma            {low:.3g} ... {high:.3g}",
-        f"max|vx| dt/dx             {report['streaming_number']:.3f}   (at most 1)",
-        f"max|E| dt/dvx             {report['acceleration_number']:.3f}   (at most 1)",
-        f"collision number          {report['collision_number']:.3f}   (at most 1)",
-        f"extent/thermal speed      {triple(report['extent_over_thermal_speed'])}   "
-        f"(vx, vy, vz; at least {check.WIDE_ENOUGH})",
-        f"spacing/thermal width     {triple(report['spacing_over_thermal_width'])}   (at most {check.RESOLVED})",
-        f"memory for f              {report['memory_distribution_bytes'] / GIB:.3f} GiB",
-        f"memory for transforms     {report['memory_transforms_bytes'] / GIB:.3f} GiB",
-        f"memory for the run        {report['memory_run_bytes'] / GIB:.3f} GiB",
-        f"memory for a gradient     {report['memory_gradient_bytes'] / GIB:.3f} GiB",
-    ]
+    def gib(name):
+        return f"{report[name] / GIB:.3f} GiB"
+
+    table = tables.listing(
+        {
+            "grid": f"{' x '.join(map(str, report['grid']))} = {report['points']:,} points",
+            "time": f"{report['steps']} steps of {report['time_step_t0']:.4g} t0",
+            "coupling Gamma": f"{low:.3g} ... {high:.3g}",
+            "max|vx| dt/dx": f"{report['streaming_number']:.3f}   (at most 1)",
+            "max|E| dt/dvx": f"{report['acceleration_number']:.3f}   (at most 1)",
+            "collision number": f"{report['collision_number']:.3f}   (at most 1)",
+            "extent/thermal speed": f"{triple(report['extent_over_thermal_speed'])}   "
+            f"(vx, vy, vz; at least {check.WIDE_ENOUGH})",
+            "spacing/thermal width": f"{triple(report['spacing_over_thermal_width'])}   (at most {check.RESOLVED})",
+            "memory for f": gib("memory_distribution_bytes"),
+            "memory for transforms": gib("memory_transforms_bytes"),
+            "memory for the run": gib("memory_run_bytes"),
+            "memory for a gradient": gib("memory_gradient_bytes"),
+        }
+    )
     if not report["resolved"]:
-        lines.append("note: under-resolved, the narrowest feature of the start is thinner than 1.4 dv; raise grid.nv")
+        table += "\nnote: under-resolved, the narrowest feature of the start is thinner than 1.4 dv; raise grid.nv"
     if min(report["extent_over_thermal_speed"]) < check.WIDE_ENOUGH * 0.98:
-        lines.append("note: the velocity box cuts the hottest cells; raise grid.velocity_extent_m_s")
-    return "\n".join(lines)
+        table += "\nnote: the velocity box cuts the hottest cells; raise grid.velocity_extent_m_s"
+    return table
 
 
 def summary_table(summary: Summary) -> str:
     """Conservation over a run as text."""
-    h = summary.history
-
-    def drift(name):
-        return float(np.max(np.abs(h[name] - h[name][0])) / np.abs(h[name][0]))
-
-    thermal_momentum = np.sqrt(2 * h["kinetic_energy"][0] * h["mass"][0])
-    momentum = np.max(np.abs(h["momentum"] - h["momentum"][0]), 0) / thermal_momentum
-    growth = np.diff(h["entropy"])
-    lines = [
-        f"result                    {summary.folder}",
-        f"steps                     {summary.steps}  ({summary.seconds_per_step:.2f} s each)",
-        f"max |dM|/M                {drift('mass'):.1e}",
-        f"max |dE_total|/E_total    {drift('total_energy'):.1e}",
-        f"max |dP|/sqrt(2 M E_K)    {', '.join(f'{p:.1e}' for p in momentum)}",
-        f"entropy                   {h['entropy'][0]:.6g} -> {h['entropy'][-1]:.6g}"
-        f"  (smallest change {growth.min() if growth.size else 0:+.1e})",
-        f"max negative mass/M       {np.max(h['negative_mass'] / h['mass']):.1e}",
-        f"max Gauss residual        {np.max(h['gauss_residual']):.1e} E0/L0",
-        f"max velocity Nyquist mode {np.max(h['velocity_nyquist']):.1e}",
-    ]
-    return "\n".join(lines)
+    found, entropy = conservation(summary.history), summary.history["entropy"]
+    return tables.listing(
+        {
+            "result": str(summary.folder),
+            "steps": f"{summary.steps}  ({summary.seconds_per_step:.2f} s each)",
+            "max |dM|/M": f"{found.mass_drift:.1e}",
+            "max |dE_total|/E_total": f"{found.total_energy_drift:.1e}",
+            "max |dP|/sqrt(2 M E_K)": ", ".join(f"{p:.1e}" for p in found.momentum_drift),
+            "entropy": f"{entropy[0]:.6g} -> {entropy[-1]:.6g}"
+            f"  (smallest change {found.smallest_entropy_gain_per_step:+.1e})",
+            "max negative mass/M": f"{found.negative_mass:.1e}",
+            "max Gauss residual": f"{found.gauss_residual:.1e} E0/L0",
+            "max velocity Nyquist mode": f"{found.velocity_nyquist:.1e}",
+        }
+    )
 
 
 GAMMAS = (0.2, 0.5, 0.773, 1.0, 1.5, 2.0, 2.32, 3.0)
@@ -106,16 +105,11 @@ def transport_report(names, gammas, order: int, density_m3: float | None, measur
 def transport_report_table(rows: list[dict[str, Any]]) -> str:
     """One line per kernel and Gamma."""
     units = [k for k in rows[0] if k.endswith(("_m2_s", "_Pa_s", "_W_mK", "_eV"))]
-    beside = "D_star_over_md" in rows[0]
-    head = f"{'kernel':16s}{'Gamma':>7s}{'D*':>11s}{'eta*':>11s}{'kappa*':>11s}" + "".join(f"{u:>15s}" for u in units)
-    lines = [head + (f"{'D*/MD':>16s}{'eta*/MD':>16s}" if beside else "")]
+    over_md = {"D*/MD": "D_star", "eta*/MD": "eta_star"} if "D_star_over_md" in rows[0] else {}
+    lines = [["kernel", "Gamma", "D*", "eta*", "kappa*", *units, *over_md]]
     for row in rows:
-        line = f"{row['kernel']:16s}{row['gamma']:7.3g}"
-        line += "".join(f"{row[k]:11.4g}" for k in ("D_star", "eta_star", "kappa_star"))
-        line += "".join(f"{row[u]:15.4g}" for u in units)
-        if beside:
-            for k in ("D_star", "eta_star"):
-                line += f"{row[f'{k}_over_md']:8.3f} ± {row[f'{k}_md_error']:.3f}"
-        lines.append(line)
-    lines.append("D* in a^2 omega_p, eta* in m n a^2 omega_p, kappa* in n k a^2 omega_p; kinetic parts")
-    return "\n".join(lines)
+        values = [f"{row[k]:.4g}" for k in ("D_star", "eta_star", "kappa_star", *units)]
+        ratios = [f"{row[f'{k}_over_md']:.3f} ± {row[f'{k}_md_error']:.3f}" for k in over_md.values()]
+        lines.append([row["kernel"], f"{row['gamma']:.3g}", *values, *ratios])
+    note = "D* in a^2 omega_p, eta* in m n a^2 omega_p, kappa* in n k a^2 omega_p; kinetic parts"
+    return f"{tables.columns(lines)}\n{note}"

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ddco_jax.md import dump, lammps
 from ddco_jax.md.lammps import System
+from ddco_jax.plasma.files import complete
 
 FORMAT = "ddco_jax MD correlation functions, version 1"
 VIRIAL = "virial.txt"
@@ -58,11 +59,12 @@ def run_blocks(plan: Plan, work: Path, start: Callable, show: bool) -> list[dict
     with tqdm(total=plan.blocks, initial=done, unit="block", desc="correlations", disable=not show) as bar:
         for b in range(done, plan.blocks):
             part, last = _run_block(plan, work / "block", state)
-            with open(work / "block.part", "wb") as file:
-                np.savez(file, **part)  # type: ignore[arg-type]
             v = with_energy(last.velocities, plan.total_energy - float(part["last_potential"]))
-            _write_state(state, last.step, plan.system, last.positions, v)
-            (work / "block.part").replace(work / f"block_{b:05d}.npz")
+            with complete(work / f"block_{b:05d}.npz") as partial:
+                with open(partial, "wb") as file:
+                    np.savez(file, **part)  # type: ignore[arg-type]
+                # the state before the block: after a kill between the two, the other order would repeat the block
+                _write_state(state, last.step, plan.system, last.positions, v)
             shutil.rmtree(work / "block")
             bar.update()
     return [dict(np.load(path)) for path in sorted(work.glob("block_*.npz"))]
@@ -115,9 +117,8 @@ def with_energy(velocities: np.ndarray, kinetic: float) -> np.ndarray:
 
 
 def _write_state(path: Path, step: int, system: System, positions: np.ndarray, velocities: np.ndarray) -> None:
-    partial = path.with_suffix(".part")
-    dump.write_frame(partial, step, system.lengths, positions, velocities)
-    partial.replace(path)
+    with complete(path) as partial:
+        dump.write_frame(partial, step, system.lengths, positions, velocities)
 
 
 def reduce_block(

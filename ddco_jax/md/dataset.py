@@ -14,6 +14,7 @@ import xarray as xr
 
 from ddco_jax.md.statistics import POWERS, Bins
 from ddco_jax.md.test_functions import TEST_FUNCTIONS, VERSION
+from ddco_jax.plasma.files import complete
 from ddco_jax.settings import ConfigError
 
 FORMAT = "ddco_jax MD dataset, version 1"
@@ -152,10 +153,8 @@ def write(dataset: xr.Dataset, path: Path) -> None:
         elif name in ("psi_error", "psi_rate_error", "psi_rate_covariance"):
             compressed |= {"dtype": "float32"}
         encoding[str(name)] = compressed
-    partial = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.to_netcdf(partial, engine="netcdf4", encoding=encoding)
-    partial.replace(path)
+    with complete(path) as partial:
+        dataset.to_netcdf(partial, engine="netcdf4", encoding=encoding)
 
 
 def _count_unit(dataset: xr.Dataset, name: str) -> float:

@@ -10,6 +10,7 @@ from ddco_jax.md import dataset, dump, lammps
 from ddco_jax.md.config import MDConfig
 from ddco_jax.md.statistics import cell_of
 from ddco_jax.plasma import ocp, particles
+from ddco_jax.plasma.files import complete
 from ddco_jax.settings import ConfigError, RunFailed
 
 EQUILIBRATED = 0.02
@@ -167,10 +168,8 @@ def save_configuration(config: MDConfig, frame: dump.Frame, path: Path) -> None:
         ),
     )
     encoding = {"position": {"zlib": True, "complevel": 9, "shuffle": True, "chunksizes": (len(whole), 1)}}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    data.to_netcdf(partial, engine="netcdf4", encoding=encoding)
-    partial.replace(path)
+    with complete(path) as partial:
+        data.to_netcdf(partial, engine="netcdf4", encoding=encoding)
 
 
 def load_configuration(config: MDConfig, path: Path) -> np.ndarray:

@@ -14,6 +14,7 @@ from ddco_jax.md.config import MDConfig
 from ddco_jax.md.equilibrate import equilibrate, load_configuration
 from ddco_jax.md.statistics import EXTENT, Bins, Statistics, cell_of
 from ddco_jax.plasma import ocp, particles
+from ddco_jax.plasma.files import complete, write_text
 from ddco_jax.settings import ConfigError
 
 RATE = 4e5
@@ -75,8 +76,7 @@ def _work_folder(config: MDConfig, out: Path) -> Path:
     text = config.model_dump_json(exclude={"processes", "description"})
     if settings.exists() and settings.read_text() != text:
         raise ConfigError(f"{work} holds an unfinished run of another config; delete it or choose another --out")
-    work.mkdir(parents=True, exist_ok=True)
-    settings.write_text(text)
+    write_text(settings, text)
     return work
 
 
@@ -148,9 +148,8 @@ def _replicate(config: MDConfig, work: Path, r: int, show: bool, keep: bool) -> 
         velocities = frame.velocities
         if config.start.kind != "equilibrium":
             velocities = start_velocities(config, frame["x"], r)
-        folder.mkdir(parents=True, exist_ok=True)
-        dump.write_frame(folder / "frame.0.part", 0, system.lengths, frame.positions, velocities)
-        (folder / "frame.0.part").replace(folder / "frame.0.bin")
+        with complete(folder / "frame.0.bin") as partial:
+            dump.write_frame(partial, 0, system.lengths, frame.positions, velocities)
     frames = _integrate(config, folder, last, dt, every, show, f"run {r + 1}/{config.replicates}")
     result = _measure(config, frames, r, dt, every)
     rows = _thermo(folder)
@@ -168,9 +167,8 @@ def _replicate(config: MDConfig, work: Path, r: int, show: bool, keep: bool) -> 
         for path in folder.glob("frame.*.bin"):
             path.replace(target / f"{int(path.name.split('.')[1]):08d}.bin")
     if config.replicates > 1:  # what is done stays done; a single one is written at once, in its final form
-        partial = product.with_suffix(".part")
-        result.to_netcdf(partial, engine="netcdf4")
-        partial.replace(product)
+        with complete(product) as partial:
+            result.to_netcdf(partial, engine="netcdf4")
         shutil.rmtree(folder)
     return result
 
@@ -193,7 +191,9 @@ def _integrate(config, folder, last, dt, every, show, name) -> Iterator[dump.Fra
     columns, fixes = "id x y z vx vy vz", tuple[str, ...]()
     if config.box.cells > 1:
         columns, fixes = columns + " c_energy", ("compute energy all pe/atom",)
-    _copy(folder / f"frame.{first}.bin", start)
+    if not start.exists():
+        with complete(start) as partial:
+            shutil.copyfile(folder / f"frame.{first}.bin", partial)
     for stale in folder.glob("frame.*.bin"):
         if int(stale.name.split(".")[1]) > first:
             stale.unlink()
@@ -204,14 +204,6 @@ def _integrate(config, folder, last, dt, every, show, name) -> Iterator[dump.Fra
         for frame in lammps.run(segment, folder, lambda s: bar.update(s - bar.n)):
             if frame.step > first or first == 0:
                 yield frame
-
-
-def _copy(source: Path, target: Path) -> None:
-    """A copy that exists in whole or not at all."""
-    if not target.exists():
-        partial = target.with_suffix(".part")
-        shutil.copyfile(source, partial)
-        partial.replace(target)
 
 
 def _stored(path: Path) -> dump.Frame | None:

@@ -20,13 +20,14 @@ from jax import lax
 from tqdm import tqdm
 
 from ddco_jax.collisions import CollisionOperator
+from ddco_jax.plasma.files import write_text
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.invariants import Invariants, compute_invariants
 from ddco_jax.plasma.moments import compute_moments
 from ddco_jax.plasma.state import State
 from ddco_jax.settings import tuples
 from ddco_jax.simulation import monitors, results
-from ddco_jax.simulation.checkpoint import Checkpoints
+from ddco_jax.simulation.checkpoint import Checkpoints, arrays_of, shapes_of, state_of
 from ddco_jax.simulation.config import Config, ConfigError, parse
 from ddco_jax.steppers import Stepper, Strang
 
@@ -98,11 +99,8 @@ def run(config: Config, folder: Path, name: str = "run", progress: bool | None =
     require_empty(folder)
     model = build(config)
     state = initial_state(config, model)
-    folder.mkdir(parents=True, exist_ok=True)
     settings = {"name": name, "version": version("ddco-jax"), "config": config.model_dump(mode="json")}
-    unfinished = folder / f"{CONFIG_FILE}.part"
-    unfinished.write_text(json.dumps(settings, indent=1))
-    unfinished.replace(folder / CONFIG_FILE)
+    write_text(folder / CONFIG_FILE, json.dumps(settings, indent=1))
     return _from_start(config, model, state, folder, name, progress)
 
 
@@ -125,7 +123,7 @@ def resume(folder: Path, progress: bool | None = None) -> Summary:
     if step is None:  # killed before the first checkpoint: nothing to go on from
         checkpoints.close()
         return _from_start(config, model, initial_state(config, model), folder, settings["name"], progress)
-    state = checkpoints.restore(step, model.grid, model.dtype, model.aging)
+    state = state_of(checkpoints.restore(step, shapes_of(model.grid, model.dtype, model.aging)))
     out, last = config.output, config.time.steps
     results.truncate(
         folder,
@@ -155,7 +153,7 @@ def _from_start(config: Config, model: Model, state: State, folder: Path, name: 
     first = jax.jit(lambda s: compute_invariants(model.grid, s, config.scales))(state)
     results.append_history(folder, {k: np.asarray(v)[None] for k, v in vars(first).items()})
     _save_snapshot(config, model, state, folder)
-    checkpoints.save(0, state)
+    checkpoints.save(0, arrays_of(state))
     return _loop(config, model, state, 0, folder, checkpoints, progress)
 
 
@@ -181,7 +179,7 @@ def _loop(config: Config, model: Model, state: State, step: int, folder: Path, c
             if _due(step, out.snapshot_every, last):
                 _save_snapshot(config, model, state, folder)
             if _due(step, out.checkpoint_every, last):
-                checkpoints.save(step, state)
+                checkpoints.save(step, arrays_of(state))
             if done > n:  # the first chunk pays for compilation
                 chunk = max(1, min(CHUNK, int(CHUNK_SECONDS / (time.perf_counter() - tick) * n)))
             bar.update(n)
