@@ -17,10 +17,12 @@ import numpy as np
 import xarray as xr
 from scipy.special import erf
 
+from ddco_jax import correlations
 from ddco_jax.evaluation import compare
 from ddco_jax.kernels.store import NAMED, load_kernel, load_learned
+from ddco_jax.learning.data import load_run
+from ddco_jax.learning.losses import chi_squared
 from ddco_jax.learning.train import stack
-from ddco_jax.learning.weak_form import load_run
 from ddco_jax.md.dataset import draws, open_dataset
 from ddco_jax.md.test_functions import VERSION
 from ddco_jax.plasma import units
@@ -38,9 +40,9 @@ def kernel_and_buildup(name: str):
     """The kernel, and its build-up unless the name leaves it out."""
     base = name.removesuffix(MARKOV)
     if base in NAMED:
-        return load_kernel(base), None
+        return load_kernel(base), correlations.MARKOV
     learned = load_learned(base)
-    return learned.kernel, None if name.endswith(MARKOV) else learned.buildup
+    return learned.kernel, correlations.MARKOV if name.endswith(MARKOV) else learned.buildup
 
 
 def rates(verdict: dict, names: Sequence[str], paths: Sequence[Path], cache: Path | None) -> Iterator[dict[str, Any]]:
@@ -55,7 +57,7 @@ def rates(verdict: dict, names: Sequence[str], paths: Sequence[Path], cache: Pat
         predictor = jax.tree.map(lambda a: a[0], stack([data._replace(**parts)], np.float32)[0])
         share = section["reference_particles"] / float(open_dataset(path).attrs["particles"])
         for name in names:
-            chi = float(predictor.chi_squared(predictor.rates(*kernel_and_buildup(name))))
+            chi = float(chi_squared(predictor, predictor.rates(*kernel_and_buildup(name))))
             yield {"kernel": name, "case": path.stem, "chi_squared": chi, "at_reference_noise": 1 + (chi - 1) * share}
 
 
@@ -112,7 +114,7 @@ def config_of(verdict: dict, name: str, md: xr.Dataset, last: float, folder: Pat
         np.save(folder / "ball.npy", ball(grid, T))
         initial_section = {"kind": "array", "file": str(folder / "ball.npy")}
     base = name.removesuffix(MARKOV)
-    on = base not in NAMED and not name.endswith(MARKOV) and load_learned(base).buildup is not None
+    on = not isinstance(kernel_and_buildup(name)[1], correlations.Markov)
     return parse(
         {
             "field": "none",

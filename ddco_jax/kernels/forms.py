@@ -24,13 +24,13 @@ KNOTS = 2048
 """Of the tables: their error is then rounding."""
 LEVELS = {"isotropic": 0.0, "perpendicular": -4.0, "parallel": -2.5}
 """ln of the initial ratio of each weight to Landau's: near the solution, so that training is short."""
-BUILDUPS: dict[str, Callable[[], Markov | StretchedRise | Quench]] = {
+Buildup = Literal["off", "rise", "quench"]
+BUILDUPS: dict[Buildup, Callable[[], Markov | StretchedRise | Quench]] = {
     "off": lambda: MARKOV,
     "rise": StretchedRise.initial,
     "quench": Quench.initial,
 }
 """Initial laws of the correlations, by name."""
-Buildup = Literal["off", "rise", "quench"]
 
 
 class Learned(eqx.Module):
@@ -40,24 +40,8 @@ class Learned(eqx.Module):
     buildup: Markov | StretchedRise | Quench
 
 
-class Form:
-    """Base of the settings of a form: frozen dataclasses that check their values.  Raises ValueError."""
-
-    def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            value, hint = getattr(self, field.name), hints[field.name]
-            choices = typing.get_args(hint)
-            if choices and value not in choices:
-                raise ValueError(f"kernel.{field.name} must be one of {', '.join(choices)}, got {value!r}")
-            if not choices and type(value) is not hint:
-                raise ValueError(f"kernel.{field.name} must be of type {hint.__name__}, got {value!r}")
-            if hint is int and value < 1:
-                raise ValueError(f"kernel.{field.name} must be positive, got {value}")
-
-
 @dataclasses.dataclass(frozen=True)
-class SeparableForm(Form):
+class SeparableForm:
     """Positive separable weights, sum_k m_k(|c|) m_k(|c'|) [l0_k P + l1_k (|Pr|^2 P - Pr r^T P) + l2_k Pr r^T P].
 
     l2, through which pairs exchange energy, falls as |u|^2 for slow pairs, where quenches do not determine it.
@@ -98,7 +82,7 @@ class SeparableForm(Form):
 
 
 @dataclasses.dataclass(frozen=True)
-class LowRankForm(Form):
+class LowRankForm:
     """The paper's kernel: Eq. (11) with the encoders (13), all g's with the same M and N."""
 
     form: Literal["low_rank"] = "low_rank"
@@ -125,7 +109,7 @@ class LowRankForm(Form):
 
 
 @dataclasses.dataclass(frozen=True)
-class LandauForm(Form):
+class LandauForm:
     """DD-Landau (C.1): P/|u| with a learned prefactor."""
 
     form: Literal["landau"] = "landau"
@@ -140,7 +124,7 @@ class LandauForm(Form):
 
 
 @dataclasses.dataclass(frozen=True)
-class ConvexForm(Form):
+class ConvexForm:
     """Fixed functions with non-negative coefficients, fitted by least squares instead of by descent."""
 
     form: Literal["convex"] = "convex"
@@ -151,7 +135,7 @@ class ConvexForm(Form):
         return Learned(Convex(jnp.zeros(SHAPE, jnp.float32)), BUILDUPS[self.buildup]())
 
 
-def buildup_name(buildup: Markov | StretchedRise | Quench) -> str:
+def buildup_name(buildup: Markov | StretchedRise | Quench) -> Buildup:
     """The name of a law of the correlations in `BUILDUPS`."""
     return next(name for name, initial in BUILDUPS.items() if type(initial()) is type(buildup))
 
@@ -171,6 +155,15 @@ def form_of(specification: dict[str, Any]) -> KernelForm:
         close = difflib.get_close_matches(unknown[0], known, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
         raise ValueError(f"unknown key kernel.{unknown[0]}; {hint}")
+    hints = typing.get_type_hints(cls)
+    for name, value in specification.items():
+        choices = typing.get_args(hints[name])
+        if choices and value not in choices:
+            raise ValueError(f"kernel.{name} must be one of {', '.join(choices)}, got {value!r}")
+        if not choices and type(value) is not hints[name]:
+            raise ValueError(f"kernel.{name} must be of type {hints[name].__name__}, got {value!r}")
+        if hints[name] is int and value < 1:
+            raise ValueError(f"kernel.{name} must be positive, got {value}")
     return cls(**specification)
 
 

@@ -44,7 +44,7 @@ SPECIFICATION, PARAMETERS, MEMBERS = "kernel.json", "parameters.npz", "parameter
 def analytic(name: str, scales: Scales = PAPER, prefactor: float | None = None) -> Kernel:
     """An analytic kernel by name; `prefactor` (gamma of P/|u|, kappa of |u|^2 P, code units) replaces its own."""
     kernel = NAMED[name][0](scales)
-    return kernel if prefactor is None else type(kernel)(prefactor)  # type: ignore[call-arg]
+    return kernel if prefactor is None else type(kernel)(prefactor)
 
 
 def _folder() -> Path:

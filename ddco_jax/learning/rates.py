@@ -1,5 +1,7 @@
 """What a kernel predicts for the rates of the test functions: the flux of the operator, term by term, in weak form."""
 
+from typing import TypeVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,8 @@ from ddco_jax.kernels import Kernel
 from ddco_jax.learning import nodes
 from ddco_jax.learning.data import SIMPSON, Run
 from ddco_jax.learning.pairs import FIRST, microfield_rates
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 class Predictor(eqx.Module):
@@ -86,6 +90,6 @@ class Predictor(eqx.Module):
         return nodes.roughness(kernel, self.density, self.temperature, self.plasma_frequency)
 
 
-def _along_last(now: Record) -> Record:
+def _along_last(now: AnyRecord) -> AnyRecord:
     """Fields with one axis more, for speeds."""
     return jax.tree.map(lambda a: a[..., None], now)

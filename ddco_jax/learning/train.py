@@ -181,4 +181,5 @@ def _restored(checkpoints: Checkpoints, first: Fit) -> Fit:
         return first
     like = (first.model, first.optimizer)
     arrays = checkpoints.restore(step, store.arrays_of(like))
-    return Fit(*store.filled(like, arrays, f"checkpoint {step}"), step)
+    model, optimizer = store.filled(like, arrays, f"checkpoint {step}")
+    return Fit(model, optimizer, step)
