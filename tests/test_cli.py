@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import ddco
 
 from ddco_jax import open_result
 
@@ -38,14 +39,6 @@ history_every = 2
 snapshot_every = 4
 checkpoint_every = 3
 """
-
-
-def ddco(*args, cwd, expect=0, env=None):
-    """Run the command; returns (stdout, stderr) after checking the status."""
-    command = [sys.executable, "-m", "ddco_jax.cli", *map(str, args)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, timeout=300, check=False)
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")

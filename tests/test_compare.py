@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers import ddco
 from scipy.special import ndtr
 
 from ddco_jax.evaluation.compare import compare, rebin
@@ -11,7 +12,6 @@ from ddco_jax.md.dataset import combine, replicate_dataset, write
 from ddco_jax.md.statistics import Bins, Statistics
 from ddco_jax.plasma import particles
 from ddco_jax.settings import ConfigError
-from tests.test_cli import ddco
 
 RUN = """
 description = "homogeneous"

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import decaying
+from helpers import decaying
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, steppers
 from ddco_jax.correlations.buildup import StretchedExponential

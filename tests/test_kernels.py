@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import decaying, random_low_rank
+from helpers import decaying, random_low_rank
 
 from ddco_jax import kernels, load_kernel
 from ddco_jax.collisions.spectral import transform_count

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import xarray as xr
+from helpers import ddco
 
 from ddco_jax.md import dump, importer, lammps
 from ddco_jax.md.config import MDConfig, shipped_configs
@@ -21,7 +22,6 @@ from ddco_jax.md.equilibrate import load_configuration, save_configuration
 from ddco_jax.md.simulate import simulate
 from ddco_jax.plasma import ocp
 from ddco_jax.settings import ConfigError, RunFailed
-from tests.test_cli import ddco
 
 try:
     lammps.program()

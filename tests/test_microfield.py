@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import random_positive, shared_low_rank
+from helpers import random_positive, shared_low_rank
 
 from ddco_jax import CollisionOperator, PhaseGrid, kernels
 from ddco_jax.collisions import spectral
