@@ -1,4 +1,7 @@
-"""Double precision and strict dtype promotion for every test; a seeded generator."""
+"""Double precision, strict dtype promotion and one cache of compiled programs for every test; a seeded generator."""
+
+import os
+import tempfile
 
 import jax
 import numpy as np
@@ -6,6 +9,14 @@ import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # workers and the commands that tests start inherit the environment, and share what any of them has compiled
+    FOLDER = tempfile.TemporaryDirectory(prefix="ddco-jax-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = FOLDER.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 @pytest.fixture
