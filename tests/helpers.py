@@ -9,12 +9,19 @@ from unittest import mock
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from ddco_jax import PhaseGrid, cli, kernels
 
 SMALL = PhaseGrid(1.0, 2, (2.0, 2.5, 3.0), (7, 9, 8))
 """A velocity grid with three different axes."""
 CUBIC = PhaseGrid(1.0, 2, (2.5, 2.5, 2.5), (8, 8, 8))
+
+
+def slow_but(fast, cases):
+    """The cases of a parametrised test, marked slow but for those in `fast`."""
+    values = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [pytest.param(*v, marks=() if c in fast else pytest.mark.slow) for c, v in zip(cases, values, strict=True)]
 
 
 def random_positive(rng, shape, spread=0.5):

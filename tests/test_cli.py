@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ddco, ddco_here
+from helpers import ddco, ddco_here, slow_but
 
 from ddco_jax import open_result
 
@@ -199,7 +199,7 @@ def same_result(a: Path, b: Path):
             assert np.array_equal(one[node][name], two[node][name]), (node, name)
 
 
-@pytest.mark.parametrize("moment", ["early", "late"])
+@pytest.mark.parametrize("moment", slow_but(["late"], ["early", "late"]))
 def test_a_killed_run_resumes_to_the_bitwise_same_result(moment, finished):
     """SIGKILL while the run goes on, then `ddco resume`; also with rows written after the last checkpoint."""
     folder, _ = finished
@@ -216,11 +216,12 @@ def test_a_killed_run_resumes_to_the_bitwise_same_result(moment, finished):
     while not sign.exists() and process.poll() is None and time.time() < deadline:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL  # it had not ended by itself
     ddco("resume", name, cwd=folder)
     same_result(folder / "whole", folder / name)
 
 
+@pytest.mark.slow
 def test_cadence_never_changes_the_answer(finished):
     folder, _ = finished
     settings = ("collisions.buildup=quench", "output.checkpoint_every=1", "output.history_every=1")
@@ -253,6 +254,7 @@ def test_importing_the_package_has_no_side_effects():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_outside_the_clone(tmp_path):
     """Build the wheel, unpack it elsewhere, run `ddco` from there with a shipped config."""
     root = Path(__file__).parents[1]

@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, solve, steppers
 from ddco_jax.kernels.separable import PositiveSeparable, Term
 
+pytestmark = pytest.mark.slow
 GRID = PhaseGrid(5.0, 3, (2.4, 2.2, 2.2), (9, 8, 8))
 
 
