@@ -5,6 +5,7 @@ a convolution of its own.  Forward transforms are shared per gamma and kernel sp
 printed formula asks for.  Drift zero, one product for each of g1^2 and g2^2.
 """
 
+import functools
 import itertools
 
 import jax.numpy as jnp
@@ -12,6 +13,8 @@ import numpy as np
 
 from ddco_jax import PhaseGrid
 from ddco_jax.velocity.differences import Central, gradient
+
+PAIRS = list(itertools.combinations_with_replacement(range(3), 2))
 
 
 class Convolver:
@@ -37,104 +40,104 @@ class Convolver:
         return jnp.fft.irfftn(spectrum, self.shape)[: self.nv[0], : self.nv[1], : self.nv[2]]
 
 
+class Spectra:
+    """Kernel spectra of one weight of |u|, shared by all terms."""
+
+    def __init__(self, conv: Convolver, weight):
+        u, u2 = conv.u, conv.safe
+        projection = {(i, j): (i == j) - u[i] * u[j] / u2 for i, j in PAIRS}
+        self.projection = {n: {ij: conv.kernel(weight * P * u2**n) for ij, P in projection.items()} for n in (-1, 0, 1)}
+        self.one = conv.kernel(weight)
+        self.u = [conv.kernel(weight * u[i] / u2) for i in range(3)]
+        self.uu = {(i, j): conv.kernel(weight * u[i] * u[j] / u2**2) for i, j in PAIRS}
+
+
+class Terms:
+    """The terms of one f, and the transforms that they share."""
+
+    def __init__(self, conv: Convolver, v, f, q):
+        self.conv, self.v, self.f, self.q = conv, v, f, q
+        self.known: dict = {}
+
+    def hat(self, key, field):
+        if key not in self.known:
+            self.known[key] = self.conv.forward(field)
+        return self.known[key]
+
+    def both(self, name, gamma):
+        """Transforms of gamma f' and of gamma f' q'_j."""
+        moved = [self.hat((name, j), gamma * self.f * self.q[j]) for j in range(3)]
+        return self.hat((name, None), gamma * self.f), moved
+
+    def tensor(self, alpha, beta, name, gamma):
+        """alpha(v) [A_ij q_j - B_i] for a symmetric tensor kernel: 6 + 3 convolutions."""
+        inverse, q = self.conv.inverse, self.q
+        F, G = self.both(name, gamma)
+        A = {ij: inverse(beta[ij] * F) for ij in PAIRS}
+        at = lambda i, j: (min(i, j), max(i, j))
+        B = [inverse(sum(beta[at(i, j)] * G[j] for j in range(3))) for i in range(3)]
+        return jnp.stack([alpha * (sum(A[at(i, j)] * q[j] for j in range(3)) - B[i]) for i in range(3)])
+
+    def _source(self, left, right, i, j, name, gamma):
+        """Transforms with the components of v' that the dyad a_i b_j takes."""
+        if left == "v'":
+            name, gamma = (*name, "a", i), gamma * self.v[i]
+        if right == "v'":
+            name, gamma = (*name, "b", j), gamma * self.v[j]
+        return self.both(name, gamma)
+
+    def vectors(self, spectra: Spectra, name, gamma, left, right):
+        """gamma(v') times the dyad a_i b_j; a and b are each "v", "v'" or a kernel factor "u"."""
+        v, q, p = self.v, self.q, []
+        done: dict = {}
+
+        def inverse(key, spectrum):
+            if key not in done:
+                done[key] = self.conv.inverse(spectrum)
+            return done[key]
+
+        def beta(i, j):
+            return spectra.u[i if left == "u" else j] if "u" in (left, right) else spectra.one
+
+        for i in range(3):
+            row, total, moved = i if left != "v" else None, 0.0, 0.0
+            for j in range(3):
+                F, G = self._source(left, right, i, j, name, gamma)
+                A = inverse((row, j if right != "v" else None), beta(i, j) * F)
+                total = total + A * q[j] * (v[j] if right == "v" else 1)
+                if right == "v":
+                    total = total - inverse(("B", row, j), beta(i, j) * G[j]) * v[j]
+                else:
+                    moved = moved + beta(i, j) * G[j]
+            if right != "v":
+                total = total - inverse(("B", row), moved)
+            p.append(total * (v[i] if left == "v" else 1))
+        return jnp.stack(p)
+
+
 def make_operator(grid: PhaseGrid, l1, l2):
     """C[f] of one cell for omega = l1(|u|) |Pr|^2 P + (l2 - l1)(|u|) Pr r^T P, and the count of inverse transforms."""
     conv = Convolver(grid)
-    u, u2, speed = conv.u, conv.safe, np.sqrt(conv.safe)
+    speed = np.sqrt(conv.safe)
     v = np.stack(np.meshgrid(*grid.velocities, indexing="ij"))
     v2 = jnp.asarray(np.sum(v**2, 0))
-    v = jnp.asarray(v)
-    pairs = list(itertools.combinations_with_replacement(range(3), 2))
-    P = {(i, j): (i == j) - u[i] * u[j] / u2 for i, j in pairs}
-
-    def spectra(weight):
-        """Kernel spectra of one weight, by the name of beta."""
-        table = {("P", n, ij): conv.kernel(weight * P[ij] * u2**n) for n in (-1, 0, 1) for ij in pairs}
-        table |= {("1",): conv.kernel(weight)}
-        table |= {("u", i): conv.kernel(weight * u[i] / u2) for i in range(3)}
-        table |= {("uu", ij): conv.kernel(weight * u[ij[0]] * u[ij[1]] / u2**2) for ij in pairs}
-        return table
-
-    tables = {1: spectra(np.asarray(l1(speed))), 2: spectra(np.asarray(l2(speed)))}
+    first, second = (Spectra(conv, np.asarray(l(speed))) for l in (l1, l2))
 
     def collide(f):
         q = gradient(grid, jnp.log(f))
-        known: dict = {}
-
-        def hat(key, field):
-            if key not in known:
-                known[key] = conv.forward(field)
-            return known[key]
-
-        def both(name, gamma):
-            """Transforms of gamma f' and of gamma f' q'_j."""
-            return hat((name, None), gamma * f), [hat((name, j), gamma * f * q[j]) for j in range(3)]
-
-        def tensor(alpha, beta, name, gamma):
-            """alpha(v) [A_ij q_j - B_i] for a symmetric tensor kernel: 6 + 3 convolutions."""
-            F, G = both(name, gamma)
-            A = {ij: conv.inverse(beta(ij) * F) for ij in pairs}
-            at = lambda i, j: (min(i, j), max(i, j))
-            B = [conv.inverse(sum(beta(at(i, j)) * G[j] for j in range(3))) for i in range(3)]
-            return jnp.stack([alpha * (sum(A[at(i, j)] * q[j] for j in range(3)) - B[i]) for i in range(3)])
-
-        def vectors(alpha, left, right):
-            """alpha(v) times the dyad a_i b_j; a and b are each ("v",), ("v'", moment) or a kernel factor ("u",)."""
-            (kind_a, kind_b), (table, extra, gamma) = (left, right), alpha
-            scalar = table[("1",)]
-
-            def beta(i, j):
-                if "u" in (kind_a, kind_b):
-                    return table["u", i if kind_a == "u" else j]
-                return scalar
-
-            def source(i, j):
-                name, field = (extra, gamma)
-                if kind_a == "v'":
-                    name, field = (*name, "a", i), field * v[i]
-                if kind_b == "v'":
-                    name, field = (*name, "b", j), field * v[j]
-                return both(name, field)
-
-            p = []
-            done_A: dict = {}
-            for i in range(3):
-                total, B_sum = 0.0, 0.0
-                for j in range(3):
-                    F, G = source(i, j)
-                    key = (i if kind_a != "v" else None, j if kind_b != "v" else None)
-                    if key not in done_A:
-                        done_A[key] = conv.inverse(beta(i, j) * F)
-                    total = total + done_A[key] * q[j] * (v[j] if kind_b == "v" else 1)
-                    if kind_b == "v":
-                        b_key = ("B", i if kind_a != "v" else None, j)
-                        if b_key not in done_A:
-                            done_A[b_key] = conv.inverse(beta(i, j) * G[j])
-                        total = total - done_A[b_key] * v[j]
-                    else:
-                        B_sum = B_sum + beta(i, j) * G[j]
-                if kind_b != "v":
-                    b_key = ("B", i if kind_a != "v" else None)
-                    if b_key not in done_A:
-                        done_A[b_key] = conv.inverse(B_sum)
-                    total = total - done_A[b_key]
-                p.append(total * (v[i] if kind_a == "v" else 1))
-            return jnp.stack(p)
-
-        one, p = jnp.ones_like(f), jnp.zeros_like(q)
-        K = tables[1]
-        P_of = lambda n: lambda ij: K["P", n, ij]
-        p += tensor(2 * v2, P_of(0), ("1",), one) + tensor(2, P_of(0), ("v2",), v2) - tensor(1, P_of(1), ("1",), one)
-        p += -tensor(v2**2, P_of(-1), ("1",), one) + tensor(2 * v2, P_of(-1), ("v2",), v2)
-        p += -tensor(1, P_of(-1), ("v4",), v2**2)
-        for sign, table in ((1, tables[2]), (-1, tables[1])):
-            uu = lambda ij, table=table: table["uu", ij]
+        terms, one = Terms(conv, jnp.asarray(v), f, q), jnp.ones_like(f)
+        tensor, P = terms.tensor, first.projection
+        p = tensor(2 * v2, P[0], ("1",), one) + tensor(2, P[0], ("v2",), v2) - tensor(1, P[1], ("1",), one)
+        p += -tensor(v2**2, P[-1], ("1",), one) + tensor(2 * v2, P[-1], ("v2",), v2)
+        p += -tensor(1, P[-1], ("v4",), v2**2)
+        for sign, spectra in ((1, second), (-1, first)):
+            uu, vectors = spectra.uu, functools.partial(terms.vectors, spectra)
             part = tensor(v2**2, uu, ("1",), one) - tensor(2 * v2, uu, ("v2",), v2) + tensor(1, uu, ("v4",), v2**2)
             for a, b in itertools.product(("v", "v'"), repeat=2):
-                part += vectors((table, ("1",), one), a, b)
+                part += vectors(("1",), one, a, b)
             for factor, name, gamma in ((-v2, ("1",), one), (1, ("v2",), v2)):
                 for a in ("v", "v'"):
-                    part += factor * (vectors((table, name, gamma), a, "u") + vectors((table, name, gamma), "u", a))
+                    part += factor * (vectors(name, gamma, a, "u") + vectors(name, gamma, "u", a))
             p += sign * part
         return Central(grid).divergence(grid.dv3 * f * p)
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers import ddco
 from scipy.special import ndtr
 
 from ddco_jax.evaluation.compare import compare, rebin
@@ -11,7 +12,6 @@ from ddco_jax.md.dataset import combine, replicate_dataset, write
 from ddco_jax.md.statistics import Bins, Statistics
 from ddco_jax.plasma import particles
 from ddco_jax.settings import ConfigError
-from tests.test_cli import ddco
 
 RUN = """
 description = "homogeneous"
@@ -82,6 +82,7 @@ def test_samples_of_the_same_distribution_differ_by_their_noise(run_folder, rng)
 
 def test_another_distribution_has_excess(run_folder, rng):
     rows = compare(run_folder / "run", sample(rng, 64_000, anisotropy=0.5))
+    assert {row["quantity"] for row in rows} == {"f_vx", "f_vxvy", "density", "drift", "temperature"}
     assert all(row["excess"] > 0.1 for row in rows if row["quantity"] == "f_vx")
     assert all(row["excess"] == 0 for row in rows if row["quantity"] == "drift")
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import decaying
+from helpers import decaying, slow_but
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, steppers
 from ddco_jax.correlations import StretchedExponential
@@ -27,9 +27,10 @@ def bkw_rate(v2, K, T=1.0):
     return (dg * (a + b * v2) + g * (da + db * v2)) * (1 - K) / 6, g * (a + b * v2)
 
 
-@pytest.mark.parametrize(
-    ("differences", "order", "last"), [("central", 2, 0.05), ("compact", 2, 0.02), ("fourth", 4, 0.005)]
-)
+ORDERS = [("central", 2, 0.05), ("compact", 2, 0.02), ("fourth", 4, 0.005)]
+
+
+@pytest.mark.parametrize(("differences", "order", "last"), slow_but(ORDERS[:1], ORDERS))
 def test_bkw_converges_in_dv(differences, order, last):
     """C[f] of the exact solution against its exact time derivative."""
     sizes, errors = (36, 48, 64), []
@@ -43,7 +44,10 @@ def test_bkw_converges_in_dv(differences, order, last):
     assert errors[-1] < last
 
 
-@pytest.mark.parametrize("anisotropy, rate", [(1.0, 0.159770), (3.0, 0.236056), (-0.5, -0.262069)])
+RATES = [(1.0, 0.159770), (3.0, 0.236056), (-0.5, -0.262069)]
+
+
+@pytest.mark.parametrize("anisotropy, rate", slow_but(RATES[:1], RATES))
 def test_landau_initial_rates_converge(anisotropy, rate):
     """dT_par/dt of a bi-Maxwellian, prefactor 1, n = 1, T_par = 1 (REFERENCES).
 
@@ -108,7 +112,7 @@ def observed_order(fields):
     return np.polyfit(np.arange(len(gaps)), -np.log2(gaps), 1)[0]
 
 
-@pytest.mark.parametrize("name", STEPPERS)
+@pytest.mark.parametrize("name", slow_but([name for name in STEPPERS if name != "strang-poisson"], STEPPERS))
 def test_order_in_dt(name):
     """Differences of successive halvings of dt, at a fixed time, fall at the declared order."""
     stepper = STEPPERS[name]()
@@ -118,6 +122,7 @@ def test_order_in_dt(name):
     assert moved > 0.01 * float(jnp.linalg.norm(start().f))
 
 
+@pytest.mark.slow
 def test_order_in_dt_with_the_build_up_of_correlations():
     """Strang splitting with a correlation age that evolves, away from the kink of A at age 0."""
     stepper = steppers.Strang(GRID, operator(), buildup=StretchedExponential(0.8, 2.0))

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import slow_but
 from jax.test_util import check_grads
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solve, steppers
@@ -34,7 +35,7 @@ def pieces():
     return jnp.log(jnp.asarray(f)), E
 
 
-@pytest.mark.parametrize("differences", ["central", "compact", "fourth"])
+@pytest.mark.parametrize("differences", slow_but(["central"], ["central", "compact", "fourth"]))
 def test_one_step_in_both_modes(differences):
     """With respect to log f, E, the correlation age and all kernel parameters."""
     params, static = eqx.partition(kernel(), eqx.is_inexact_array)
@@ -73,7 +74,7 @@ def test_gradients_are_finite_where_the_formulas_are_singular():
     gradients = jax.jit(jax.grad(observable, argnums=(0, 1)))(f, params)
     leaves = jax.tree.leaves(gradients)
     assert all(np.all(np.isfinite(leaf)) for leaf in leaves)
-    assert all(np.any(leaf != 0) for leaf in leaves[:1])
+    assert np.any(leaves[0] != 0)
 
 
 def test_through_a_run_against_finite_differences():
@@ -115,7 +116,7 @@ def test_solve_traces_once_and_matches_plain_steps():
     log_f, _ = pieces()
     state = State.from_distribution(GRID, jnp.exp(log_f))
     end, history = solve(state, Counting(GRID), dt=0.02, n_steps=10)
-    assert len(traces) <= 2  # the scan over full chunks, and the rest
+    assert 1 <= len(traces) <= 2  # the scan over full chunks, and the rest
     plain = state
     for _ in range(10):
         plain = stepper.step(plain, jnp.asarray(0.02))

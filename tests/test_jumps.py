@@ -6,6 +6,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import slow_but
 from young import young
 
 from ddco_jax.kernels.store import load_learned
@@ -50,7 +51,7 @@ def test_the_tail_of_jumps_that_a_build_up_makes():
     np.testing.assert_allclose(more, np.outer([0.2, 0.3], 1 - late[1:] / late[0]), rtol=1e-9)
 
 
-@pytest.mark.parametrize("gamma", [0.8, 1.3, 1.95])
+@pytest.mark.parametrize("gamma", slow_but([1.3], [0.8, 1.3, 1.95]))
 def test_the_default_kernel_makes_the_jumps_of_runs_it_has_not_seen(gamma):
     """The law of nu and ell^2 against tracked particles of a held-out run, over J(k_1) - J(k) at 0.2 ... 0.8 t0."""
     data = open_dataset(HELD_OUT / f"gamma_{gamma:g}_uniform_ball.nc").isel(replicate=0, x=0)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import slow_but
 from learning_data import SMOOTH, gaussian, synthetic
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
@@ -38,6 +39,7 @@ def promoting():
         yield
 
 
+@pytest.mark.slow
 def test_weak_coupling_is_held_to_theory():
     """D* of Landau with Xi11 and eta* of Landau with Xi22/2 (REFERENCES); what a kernel lacks counts over the floor."""
     held = load_coefficients([], (0.02, 0.05), 0.1, jnp.float64)
@@ -82,6 +84,7 @@ def test_only_the_networks_matrices_decay():
 
 
 @pytest.mark.usefixtures("promoting")
+@pytest.mark.slow
 def test_training_finds_a_kernel_it_has_not_seen(rng, tmp_path, monkeypatch):
     truth = SeparableForm().build(11).kernel
     runs = [synthetic(rng, truth, gamma, start) for gamma in (0.8, 1.5) for start in ("bimaxwellian", "uniform")]
@@ -155,8 +158,8 @@ def _stored_kernels_come_back(folder, whole):
 FORMS = {"separable": (SeparableForm, {"rank": 2}), "low_rank": (LowRankForm, {}), "landau": (LandauForm, {})}
 
 
-@pytest.mark.parametrize("name", FORMS)
-@pytest.mark.parametrize("state", ["similarity", "free"])
+@pytest.mark.parametrize("state", slow_but(["similarity"], ["similarity", "free"]))
+@pytest.mark.parametrize("name", slow_but(["separable", "landau"], FORMS))
 def test_learned_kernels_are_kernels(rng, name, state):
     """Pointwise and fast forms agree, omega is positive semidefinite far outside the data, similarity holds."""
     form, keys = FORMS[name]
@@ -229,6 +232,7 @@ def test_slow_pairs_exchange_no_energy():
     np.testing.assert_allclose(ratios, [1.0, 1.0, 4.0], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_least_squares_finds_a_kernel_in_its_span(rng):
     """Rates made with a few of the fixed products: the fit returns them, build-up included, from exact data."""
     coefficients = np.zeros(SHAPE, np.float32)
@@ -256,6 +260,7 @@ def test_hats_are_a_partition_of_unity():
 
 
 @pytest.mark.usefixtures("promoting")
+@pytest.mark.slow
 def test_recompression_keeps_the_kernel(tmp_path, monkeypatch):
     """Three products of a low-rank kernel by one positive one: near, positive, stored, and the distance is reported."""
     monkeypatch.setattr(recompress, "STEPS", 200)

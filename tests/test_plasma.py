@@ -5,7 +5,7 @@ import astropy.units as u
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import SMALL, random_positive
+from helpers import SMALL, random_positive
 from plasmapy.formulary import Debye_length, coupling_parameter, plasma_frequency
 
 from ddco_jax import PhaseGrid, State, initial

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import slow_but
 from young import young
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solve, steppers
@@ -42,7 +43,7 @@ def check_conservation(h, field):
         assert np.max(np.abs(h["momentum"] - h["momentum"][0])) < 1e-14 * thermal
 
 
-@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("start", slow_but([start for start in STARTS if "well" not in start], STARTS))
 def test_shipped_start(start):
     """A few steps of the two-core case as shipped (scripts/conservation.py runs all 40)."""
     steps = 2 if "well" in start else 5
@@ -53,14 +54,14 @@ def test_shipped_start(start):
 
 
 @pytest.mark.parametrize("field", ["ampere", "poisson"])
-@pytest.mark.parametrize("config", ["local_maxwellian", "bimaxwellian"])
+@pytest.mark.parametrize("config", slow_but(["local_maxwellian"], ["local_maxwellian", "bimaxwellian"]))
 def test_box_that_cuts_f_and_both_fields(config, field):
     _, end, h = history_of(config, (f'field="{field}"', *CUT), steps=10)
     f = np.asarray(end.f)
     edge = max(np.max(np.take(f, [0, -1], axis)) for axis in (1, 2, 3)) / np.max(f)
     assert edge > 1e-2  # f is cut indeed
     check_conservation(h, field)
-    assert h["field_energy"][-1] > 0  # a field has grown
+    assert h["field_energy"][0] < 1e-25 and h["field_energy"][-1] > 1e-8 * h["kinetic_energy"][0]  # a field has grown
 
 
 def test_point_values_would_lose_energy():
@@ -82,9 +83,10 @@ def test_gauss_law_is_kept_to_the_order_of_the_scheme():
     assert 0 < h["gauss_residual"][-1] < 1e-4
 
 
-@pytest.mark.parametrize(
-    "k, omega, gamma", [(0.3, 1.15985, -0.01262), (0.4, 1.28506, -0.06613), (0.5, 1.41566, -0.1534)]
-)
+WAVES = [(0.3, 1.15985, -0.01262), (0.4, 1.28506, -0.06613), (0.5, 1.41566, -0.1534)]
+
+
+@pytest.mark.parametrize("k, omega, gamma", slow_but(WAVES[-1:], WAVES))
 def test_langmuir_waves(k, omega, gamma):
     """Frequency and Landau damping within 0.5 % (REFERENCES), by the zeros and peaks of the field energy."""
     T = PAPER.temperature_from_ev(0.2)
@@ -128,6 +130,7 @@ def test_langmuir_waves(k, omega, gamma):
     assert x[1] == pytest.approx(gamma, rel=5e-3)
 
 
+@pytest.mark.slow
 def test_homogeneous_bkw_relaxes_along_the_exact_solution():
     settings, _ = load("bkw")
     model, end, h = history_of("bkw", steps=100)
@@ -174,6 +177,7 @@ def test_correlation_age_moves_with_the_mass():
 
 
 def test_every_shipped_config_is_valid_and_sized_as_promised():
+    assert {name + end for name in STARTS for end in ("", "_paper")} < set(shipped_configs())
     for name in shipped_configs():
         settings, _ = load(name)
         assert settings.description

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import SMALL, random_positive
+from helpers import SMALL, random_positive
 
 from ddco_jax import CollisionOperator, kernels
 

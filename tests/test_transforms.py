@@ -5,7 +5,7 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import SMALL
+from helpers import SMALL
 
 from ddco_jax.velocity import transforms
 from ddco_jax.velocity.differences import Central, gradient

@@ -1,8 +1,6 @@
 """Chapman-Enskog coefficients: Landau's exact factors, the operator on a grid, derivatives, molecular dynamics."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import equinox as eqx
@@ -10,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import ddco, ddco_here, slow_but
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
 from ddco_jax.collisions.direct import velocity_points
@@ -52,7 +51,7 @@ def test_maxwell_molecules_need_one_polynomial():
     assert 2.5 * float(low.eta_star / low.kappa_star) == pytest.approx(2 / 3, rel=1e-10)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_but(["landau", "ddco"], NAMES))
 def test_small_anisotropy_decays_as_the_first_order_says(name):
     """3 nu_T/omega_p = 1/(3 Gamma eta_1*), by the operator on a grid, to the error of the grid."""
     kernel = load_kernel(name)
@@ -102,6 +101,7 @@ def _on_the_grid(kernel, points, reach=4.6):
     return np.array([D / unit / float(expected.D_star), eta / unit / float(expected.eta_star)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "points", "bound"), [("landau", 16, 0.06), ("ddco", 22, 0.03)])
 def test_the_operator_on_the_grid_has_the_same_coefficients(name, points, bound):
     assert (np.abs(_on_the_grid(load_kernel(name), points) - 1) < bound).all()
@@ -168,18 +168,11 @@ def test_physical_units():
     assert si["temperature_eV"] == pytest.approx(0.2318, rel=1e-3)
 
 
-def test_command():
-    command = [sys.executable, "-m", "ddco_jax.cli", "transport", "--kernel", "landau", "--gamma", "1", "--gamma", "2"]
-    out = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
+def test_command(tmp_path):
+    out, _ = ddco("transport", "--kernel", "landau", "--gamma", "1", "--gamma", "2", "--json", cwd=tmp_path)
     rows = json.loads(out)
     assert [r["gamma"] for r in rows] == [1.0, 2.0] and {"D_star", "eta_star", "kernel"} <= set(rows[0])
-    wrong = subprocess.run(
-        [sys.executable, "-m", "ddco_jax.cli", "transport", "--kernel", "landou"], capture_output=True, text=True
-    )
-    assert wrong.returncode == 2 and "no kernel 'landou'" in wrong.stderr and wrong.stderr.count("\n") == 1
-    classical = subprocess.run(
-        [sys.executable, "-m", "ddco_jax.cli", "transport", "--kernel", "landau-classical", "--gamma", "2"],
-        capture_output=True,
-        text=True,
-    )
-    assert classical.returncode == 2 and "not positive there" in classical.stderr
+    _, error = ddco_here("transport", "--kernel", "landou", cwd=tmp_path, expect=2)
+    assert "no kernel 'landou'" in error and error.count("\n") == 1
+    _, error = ddco_here("transport", "--kernel", "landau-classical", "--gamma", "2", cwd=tmp_path, expect=2)
+    assert "not positive there" in error

@@ -1,0 +1,89 @@
+"""What several test files share: grids, distributions, kernels, the conservation check, the `ddco` command."""
+
+import contextlib
+import io
+import subprocess
+import sys
+import warnings
+from unittest import mock
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddco_jax import PhaseGrid, cli, kernels
+
+SMALL = PhaseGrid(1.0, 2, (2.0, 2.5, 3.0), (7, 9, 8))
+"""A velocity grid with three different axes."""
+CUBIC = PhaseGrid(1.0, 2, (2.5, 2.5, 2.5), (8, 8, 8))
+
+
+def slow_but(fast, cases):
+    """The cases of a parametrised test, marked slow but for those in `fast`."""
+    values = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [pytest.param(*v, marks=() if c in fast else pytest.mark.slow) for c, v in zip(cases, values, strict=True)]
+
+
+def random_positive(rng, shape, spread=0.5):
+    """A positive distribution without any symmetry, as large at the edge of the box as inside."""
+    return jnp.asarray(np.exp(spread * rng.normal(size=shape)))
+
+
+def decaying(width, offset=0.0):
+    """A smooth radial function of (speed, density, temperature) that uses all three."""
+    return lambda s, n, T: n * jnp.exp(-(s**2) / (2 * width**2 * T)) + offset
+
+
+def random_low_rank(rng, ranks=(1, 2, 1)):
+    """A kernel of the general form with random smooth encoders, g0, g1 and g2 of the given ranks."""
+
+    def function():
+        a, b, c = rng.uniform(0.3, 1.5, 3)
+        return lambda s, n, T: a / (1 + b * s**2) + c * n * jnp.cos(s) * T
+
+    return kernels.LowRank(*(tuple((function(), function(), function()) for _ in range(rank)) for rank in ranks))
+
+
+def shared_low_rank():
+    """One product for g0, g1, g2: L M M' with the same M."""
+    M = lambda s, n, T: jnp.exp(-(s**2) / (8 * T))
+    L = lambda s, n, T: 1 / (1 + s)
+    return kernels.LowRank(g0=((L, M, M),), g1=((M, M, M),), g2=((L, M, M),))
+
+
+def assert_conserved(grid, c, bound=1e-14):
+    """Mass, momentum and energy of every cell's rate c, at `bound` times the sums of their absolute values."""
+    v = np.meshgrid(*grid.velocities, indexing="ij")
+    for invariant in (np.ones_like(v[0]), *v, sum(w**2 for w in v)):
+        moment = invariant * np.asarray(c)
+        absolute = np.sum(np.abs(moment), (-3, -2, -1))
+        assert np.all(absolute > 0)  # a rate of zero conserves whatever is wrong
+        np.testing.assert_array_less(np.abs(np.sum(moment, (-3, -2, -1))), bound * absolute)
+
+
+def ddco(*args, cwd, expect=0, env=None):
+    """Run the command in a process of its own; returns (stdout, stderr) after checking the status."""
+    command = [sys.executable, "-m", "ddco_jax.cli", *map(str, args)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, timeout=300, check=False)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout, done.stderr
+
+
+def ddco_here(*args, cwd, expect=0):
+    """The same in this process, which saves the import of JAX."""
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with (
+        mock.patch.object(sys, "argv", ["ddco", *map(str, args)]),
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        warnings.catch_warnings(),
+    ):
+        # cyclopts warns of an app that reads sys.argv under pytest
+        warnings.filterwarnings("ignore", message="Cyclopts application invoked without tokens")
+        try:
+            cli.main()
+        except SystemExit as exit_:
+            status = exit_.code or 0
+    assert status == expect, out.getvalue() + err.getvalue()
+    return out.getvalue(), err.getvalue()
