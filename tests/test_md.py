@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import ddco
+from helpers import ddco, slow_but
 
 from ddco_jax.md import dump, importer, lammps
 from ddco_jax.md.config import load as load_config
