@@ -15,7 +15,6 @@ import equinox as eqx
 import jax
 import numpy as np
 import xarray as xr
-from scipy.special import erf
 
 from ddco_jax import correlations
 from ddco_jax.evaluation import compare
@@ -26,7 +25,6 @@ from ddco_jax.learning.train import stack
 from ddco_jax.md.dataset import draws, open_dataset
 from ddco_jax.md.test_functions import VERSION
 from ddco_jax.plasma import units
-from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.settings import ConfigError
 from ddco_jax.simulation.config import Config, parse
 from ddco_jax.simulation.results import open_result
@@ -79,27 +77,7 @@ def forward(verdict: dict, names: Sequence[str], paths: Sequence[Path], cache: P
             yield row
 
 
-def ball(grid: PhaseGrid, temperature: float) -> np.ndarray:
-    """The uniform ball, its edge smoothed over half a cell and its exterior filled with 1e-3 of a Maxwellian.
-
-    A discontinuity has no logarithm to differentiate; with exact discrete density and temperature.
-    """
-    c = np.stack(np.meshgrid(*grid.velocities, indexing="ij")) / temperature**0.5
-    r = np.maximum(np.sqrt((c**2).sum(0)), 1e-9)
-    s = 0.5 * max(grid.dv) / temperature**0.5
-    R = (5 * (1 - s**2)) ** 0.5
-    below, above = (R - r) / (2**0.5 * s), (R + r) / (2**0.5 * s)
-    f = (erf(below) + erf(above)) / 2 - s / (r * (2 * np.pi) ** 0.5) * (np.exp(-(below**2)) - np.exp(-(above**2)))
-    f = np.maximum(f, 0) / (4 / 3 * np.pi * R**3) + 1e-3 * np.exp(-(r**2) / 2) / (2 * np.pi) ** 1.5
-    cell = np.prod(grid.dv) / temperature**1.5
-    for _ in range(20):  # Newton for the tilt exp(a + b r^2)
-        m0, m2, m4 = (float((f * r**k).sum() * cell) for k in (0, 2, 4))
-        a, b = np.linalg.solve([[m0, m2], [m2, m4]], [1 - m0, 3 - m2])
-        f = f * np.exp(a + b * r**2)
-    return f[None] / temperature**1.5
-
-
-def config_of(verdict: dict, name: str, md: xr.Dataset, last: float, folder: Path) -> Config:
+def config_of(verdict: dict, name: str, md: xr.Dataset, last: float) -> Config:
     """The solver's config for one kernel and one MD run."""
     section, scales = verdict["forward"], units.PAPER
     start = json.loads(md.attrs["config"])["start"]
@@ -109,10 +87,6 @@ def config_of(verdict: dict, name: str, md: xr.Dataset, last: float, folder: Pat
     initial_section = {"kind": start["kind"]}
     if start["kind"] == "bimaxwellian":
         initial_section["anisotropy"] = start["anisotropy"]
-    if start["kind"] == "uniform_ball":
-        grid = PhaseGrid(1.0, 1, tuple(e / scales.velocity for e in extent), tuple(shape["nv"]))
-        np.save(folder / "ball.npy", ball(grid, T))
-        initial_section = {"kind": "array", "file": str(folder / "ball.npy")}
     base = name.removesuffix(MARKOV)
     on = not isinstance(kernel_and_buildup(name)[1], correlations.Markov)
     return parse(
@@ -138,9 +112,9 @@ def solve(verdict: dict, name: str, case: str, md: xr.Dataset, last: float, keep
     """Folder of the solver's run, from `keep` where the same run has ended before."""
     keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        config = config_of(verdict, name, md, last, Path(scratch))
+        config = config_of(verdict, name, md, last)
         arrays = jax.tree.leaves(eqx.filter(kernel_and_buildup(name), eqx.is_array))
-        text = config.model_dump_json(exclude={"initial": {"file"}}) + case
+        text = config.model_dump_json() + case
         key = hashlib.sha256(text.encode() + b"".join(np.asarray(a).tobytes() for a in arrays)).hexdigest()
         folder = keep / f"{case}-{key[:16]}"
         if not folder.exists():

@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ddco_jax.plasma import mixtures
+from ddco_jax.plasma.mixtures import Beam, Product
+
 Sampler = Callable[[np.random.Generator, int], np.ndarray]
 
 
@@ -25,15 +28,46 @@ def lattice(rng: np.random.Generator, n: int, lengths: np.ndarray, jitter: float
     return (cells + 0.5 + rng.uniform(-jitter, jitter, (n, 3))) * (lengths / counts)
 
 
-def maxwellian(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Normal in every axis."""
-    return rng.standard_normal((n, 3))
+def product(start: Product) -> Sampler:
+    """Draws (n, 3) from independent axes."""
+    single = all(len(axis) == 1 for axis in start)  # nothing to choose: no random numbers are spent on it
+
+    def sample(rng, n):
+        which = np.zeros((3, n)) if single else rng.random((n, 3)).T
+        mean, width = np.empty((2, n, 3))
+        for k, axis in enumerate(start):
+            weights, means, variances = np.array(axis).T
+            term = np.searchsorted(np.cumsum(weights[:-1]), which[k], side="right")
+            mean[:, k], width[:, k] = means[term], np.sqrt(variances)[term]
+        return mean + width * rng.standard_normal((n, 3))
+
+    return sample
+
+
+def beams(start: tuple[Beam, ...]) -> Sampler:
+    """Draws (n, 3) from a sum of isotropic beams."""
+    weights, means, variances = (np.array(column) for column in zip(*start, strict=True))
+    # equal beams are drawn as integers, as they were for the MD runs in data/md
+    p = None if np.all(weights == weights[0]) else weights
+
+    def sample(rng, n):
+        term = rng.choice(len(weights), n, p=p)
+        return means[term] + np.sqrt(variances)[term, None] * rng.standard_normal((n, 3))
+
+    return sample
 
 
 def bimaxwellian(anisotropy: float) -> Sampler:
     """Normal with Tx/Tperp = anisotropy."""
-    widths = np.sqrt(3 / (anisotropy + 2) * np.array([anisotropy, 1.0, 1.0]))
-    return lambda rng, n: rng.standard_normal((n, 3)) * widths
+    return product(mixtures.bimaxwellian(anisotropy))
+
+
+maxwellian = product(mixtures.MAXWELLIAN)
+symmetric_double_well = product(mixtures.SYMMETRIC_DOUBLE_WELL)
+asymmetric_double_well = product(mixtures.ASYMMETRIC_DOUBLE_WELL)
+bump_on_tail = beams(mixtures.BUMP_ON_TAIL)
+cold_beam = beams(mixtures.COLD_BEAM)
+four_beams = beams(mixtures.FOUR_BEAMS)
 
 
 def uniform(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -46,42 +80,6 @@ def uniform_ball(rng: np.random.Generator, n: int) -> np.ndarray:
     direction = rng.standard_normal((n, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     return direction * (5**0.5 * rng.uniform(0, 1, (n, 1)) ** (1 / 3))
-
-
-def bump_on_tail(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A quarter of the particles a cold beam along x: N(1.5, 0.1) beside N(-0.5, 29/30), isotropic both."""
-    beam = rng.random((n, 1)) < 0.25
-    shift = np.where(beam, 1.5, -0.5) * np.array([1.0, 0.0, 0.0])
-    return shift + np.where(beam, 0.1, 29 / 30) ** 0.5 * rng.standard_normal((n, 3))
-
-
-def cold_beam(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Three tenths of the particles a beam as narrow as the microfield acts: N(1, 0.05) along x beside N(-3/7, 1.203).
-
-    Both isotropic.  The widths of test functions around (1, 0, 0) see how it spreads.
-    """
-    beam = rng.random((n, 1)) < 0.3
-    shift = np.where(beam, 1.0, -3 / 7) * np.array([1.0, 0.0, 0.0])
-    rest = (3 - 0.3 * (1 + 3 * 0.05) - 0.7 * (3 / 7) ** 2) / 2.1
-    return shift + np.where(beam, 0.05, rest) ** 0.5 * rng.standard_normal((n, 3))
-
-
-def four_beams(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Four equal beams of variance 0.07 on the corners of a tetrahedron: how narrow beams pass through each other."""
-    corners = 0.93**0.5 * np.array([[1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [-1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]])
-    return corners[rng.integers(0, 4, n)] + 0.07**0.5 * rng.standard_normal((n, 3))
-
-
-def _double_well(b: float, width_above: float, width_below: float) -> Sampler:
-    def sample(rng, n):
-        above = rng.random((n, 3)) < 0.5
-        return np.where(above, b, -b) + np.where(above, width_above, width_below) * rng.standard_normal((n, 3))
-
-    return sample
-
-
-symmetric_double_well = _double_well(0.8**0.5, 0.2**0.5, 0.2**0.5)
-asymmetric_double_well = _double_well(0.875**0.5, 0.05**0.5, 0.2**0.5)
 
 
 def resample(velocities: np.ndarray) -> Sampler:

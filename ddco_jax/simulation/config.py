@@ -49,9 +49,17 @@ class Start(Section):
 
 
 class Named(Start):
-    """A start of (E.2) without parameters."""
+    """A start without parameters: a function of `plasma.starts`."""
 
-    kind: Literal["maxwellian", "symmetric_double_well", "asymmetric_double_well", "bump_on_tail"]
+    kind: Literal[
+        "maxwellian",
+        "symmetric_double_well",
+        "asymmetric_double_well",
+        "bump_on_tail",
+        "cold_beam",
+        "four_beams",
+        "uniform_ball",
+    ]
 
 
 class Bimaxwellian(Start):
