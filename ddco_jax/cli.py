@@ -252,10 +252,11 @@ def recompress(
     seed: int = 0,
 ) -> None:
     """A learned kernel refitted with few separable products; prints the error and the speed-up."""
+    from ddco_jax.evaluation.report import recompression_table
     from ddco_jax.learning.recompress import recompress_learned
 
     _enable_x64()
-    print(recompress_learned(kernel, out, products, seed))
+    print(recompression_table(recompress_learned(kernel, out, products, seed)))
 
 
 @app.command(name="kernels")

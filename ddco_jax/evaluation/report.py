@@ -1,6 +1,6 @@
 """What `ddco check` finds out about a config, and the tables that the command prints."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ddco_jax.evaluation import tables
 from ddco_jax.evaluation.conservation import conservation
@@ -9,6 +9,9 @@ from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.simulation import check
 from ddco_jax.simulation.run import Summary
+
+if TYPE_CHECKING:  # it loads the optimiser, which the other tables do not need
+    from ddco_jax.learning.recompress import Recompression
 
 GIB = 2**30
 
@@ -113,3 +116,17 @@ def transport_report_table(rows: list[dict[str, Any]]) -> str:
         lines.append([row["kernel"], f"{row['gamma']:.3g}", *values, *ratios])
     note = "D* in a^2 omega_p, eta* in m n a^2 omega_p, kappa* in n k a^2 omega_p; kinetic parts"
     return f"{tables.columns(lines)}\n{note}"
+
+
+def recompression_table(found: "Recompression") -> str:
+    """Error and speed-up of a recompressed kernel as text."""
+    before, after = found.seconds
+    return tables.listing(
+        {
+            "kernel": str(found.folder),
+            "relative distance": f"{found.distance.mean():.4f} on average, {found.distance.max():.4f} at most "
+            f"(Gamma {found.gammas[0]:g} ... {found.gammas[-1]:g})",
+            "separable products": f"{found.products[0]} -> {found.products[1]}",
+            "operator at 24^3, ms": f"{1e3 * before:.1f} -> {1e3 * after:.1f}, {before / after:.1f} times faster",
+        }
+    )
