@@ -139,7 +139,8 @@ def test_conservation_with_f_nonzero_at_the_edge(name, differences, method, rng)
 def test_conservation_notices_a_broken_divergence(rng, monkeypatch):
     """The check above fails when D+ is the plain central difference with zero values outside."""
 
-    def plain(grid, p, order):
+    def plain(self, p):
+        grid = self.grid
         padded = [jnp.pad(p[a], [(1, 1) if b == a else (0, 0) for b in range(3)]) for a in range(3)]
         ends = [[jax.lax.slice_in_dim(x, k, x.shape[a] - 2 + k, axis=a) for k in (0, 2)] for a, x in enumerate(padded)]
         return sum((high - low) / (2 * dv) for (low, high), dv in zip(ends, grid.dv, strict=True))
