@@ -59,6 +59,7 @@ def test_spectral_equals_direct(name, differences, rng):
     assert np.max(np.abs(direct)) > 1e-3
 
 
+@pytest.mark.slow
 def test_products_that_share_no_factor_follow_one_another(rng):
     """Two triples in g1 make six such groups: the sum is right, and only one group is in memory at a time."""
     grid, kernel = PhaseGrid(1.0, 1, (3.0, 3.0, 3.0), (14, 14, 14)), random_low_rank(rng, (0, 2, 0))
@@ -72,7 +73,7 @@ def test_products_that_share_no_factor_follow_one_another(rng):
     assert compiled.memory_analysis().temp_size_in_bytes < 2 * held * array
 
 
-@pytest.mark.parametrize("slab, together", slow_but([(0, 1)], [(0, 1), (100, 2), (170, 4)]))
+@pytest.mark.parametrize("slab, together", slow_but([(100, 2)], [(0, 1), (100, 2), (170, 4)]))
 def test_products_slab_by_slab_are_those_of_the_whole_grid(rng, monkeypatch, slab, together):
     grid = PhaseGrid(1.0, 1, (2.0, 2.2, 2.4), (8, 6, 7))
     f = random_positive(rng, grid.shape)

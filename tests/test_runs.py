@@ -207,6 +207,7 @@ def test_every_shipped_config_is_valid_and_sized_as_promised():
             assert max(grid.dv) <= 0.11
 
 
+@pytest.mark.slow
 def test_check_says_which_start_is_under_resolved():
     reports = {name: check_report(load(name)[0]) for name in STARTS}
     assert [reports[name]["resolved"] for name in STARTS] == [True, True, True, False]

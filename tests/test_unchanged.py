@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import slow_but
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, solve, steppers
 from ddco_jax.correlations import Markov, StretchedExponential
@@ -46,7 +47,7 @@ def model_of(name):
     return load_kernel(DATA / "format_1" / name), learned.kernel, buildup
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", slow_but(["ddco", "dd-landau"], KERNELS))
 def test_operator_and_step(name, reference):
     """C[f] with and without build-up, and two steps: Ampere, upwind, explicit midpoint."""
     kernel, _, buildup = model_of(name)
@@ -74,7 +75,7 @@ def test_default_kernel_by_other_schemes(method, differences, reference):
     same(op(jnp.asarray(reference["f"]), now), reference[f"ddco/C buildup {method} {differences}"])
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", slow_but(["ddco", "dd-landau"], KERNELS))
 def test_coefficients(name, reference):
     kernel, _, _ = model_of(name)
     same(np.array(transport(kernel, jnp.asarray([0.2, 1.0, 2.5]))), reference[f"{name}/transport"])
