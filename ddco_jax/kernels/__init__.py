@@ -1,8 +1,9 @@
 """What the collision kernel omega is."""
 
 from ddco_jax.kernels.base import Kernel, Scaled, Separable, Weights
-from ddco_jax.kernels.landau import Landau, MaxwellMolecules, classical, effective_potential
+from ddco_jax.kernels.landau import Landau, classical, effective_potential
 from ddco_jax.kernels.lowrank import LowRank
+from ddco_jax.kernels.maxwell import MaxwellMolecules
 from ddco_jax.kernels.tabulated import Tabulated
 
 __all__ = [

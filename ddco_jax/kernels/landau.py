@@ -1,4 +1,4 @@
-"""Isotropic kernels with one radial power: Landau gamma P/|u| and Maxwell molecules kappa |u|^2 P."""
+"""The Landau kernel gamma P/|u| and its Coulomb logarithms; the base of kernels with one radial power."""
 
 import abc
 from collections.abc import Callable
@@ -51,16 +51,6 @@ class Landau(IsotropicPower):
     @property
     def power(self) -> int:
         return -1
-
-
-class MaxwellMolecules(IsotropicPower):
-    """omega = kappa |u|^2 P, for which the BKW solution is exact (kappa = 1/24 in REFERENCES)."""
-
-    prefactor: Prefactor = 1 / 24
-
-    @property
-    def power(self) -> int:
-        return 2
 
 
 class CoulombLogarithm(eqx.Module):

@@ -20,7 +20,8 @@ from jax.typing import ArrayLike
 from ddco_jax.kernels import numbered
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.forms import KernelForm, Learned, form_of, tabulated
-from ddco_jax.kernels.landau import Landau, MaxwellMolecules, classical, effective_potential
+from ddco_jax.kernels.landau import Landau, classical, effective_potential
+from ddco_jax.kernels.maxwell import MaxwellMolecules
 from ddco_jax.plasma.files import complete, write_text
 from ddco_jax.plasma.units import PAPER, Scales
 
