@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_conserved, slow_but
+from helpers import assert_conserved, ddco_here, slow_but
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, steppers
 from ddco_jax.collisions.operator import CollisionOperator as Operator
@@ -96,6 +96,11 @@ def arrays(change):
     return spoil
 
 
+def one_array(folder):
+    with open(folder / "parameters.npz", "wb") as file:
+        np.save(file, np.ones(2))
+
+
 SPOILT = {
     "newer": (NAMES[0], kernel_json(lambda t: t.update(format=3)), "reads formats up to 2, not 3"),
     "form": (NAMES[0], kernel_json(lambda t: t["kernel"].update(form="neural")), "kernel.form must be one of"),
@@ -108,6 +113,16 @@ SPOILT = {
     "missing": (NAMES[0], arrays(lambda a: a.pop("buildup.hole.radius")), "buildup.hole.radius is missing"),
     "foreign": (NAMES[0], arrays(lambda a: a.update(x=np.ones(2))), "x is no parameter"),
     "shape": (NAMES[0], arrays(lambda a: a.update({"buildup.hole.radius": np.ones(3)})), "has shape (3,), not (2,)"),
+    "text": (NAMES[0], lambda folder: (folder / "kernel.json").write_text("{"), "Expecting property name"),
+    "list": (NAMES[0], lambda folder: (folder / "kernel.json").write_text("[1]"), "holds no specification"),
+    "no form": (NAMES[0], kernel_json(lambda t: t.pop("kernel")), "holds no specification"),
+    "no arrays": (
+        NAMES[0],
+        lambda folder: (folder / "parameters.npz").write_bytes(b""),
+        "not a readable file of arrays",
+    ),
+    "objects": (NAMES[0], arrays(lambda a: a.update(x=np.array([None]))), "not a readable file of arrays"),
+    "one array": (NAMES[0], one_array, "not a readable file of arrays"),
     "swapped": (
         NAMES[0],
         kernel_json(lambda t: t["kernel"].update(buildup="rise")),
@@ -125,6 +140,14 @@ def test_what_does_not_fit_is_refused_in_one_line(case, tmp_path):
         store.load_learned(tmp_path / "kernel")
     assert message in str(error.value) and "\n" not in str(error.value)
     assert str(tmp_path) in str(error.value)
+
+
+def test_the_command_says_so_too(tmp_path):
+    shutil.copytree(store.pretrained()["ddco"], tmp_path / "kernel")
+    arrays(lambda a: a.pop("buildup.hole.radius"))(tmp_path / "kernel")
+    options = ("--set", "collisions.kernel=kernel", "--set", "collisions.buildup=quench")
+    _, err = ddco_here("check", "relaxation", *options, cwd=tmp_path, expect=2)
+    assert "buildup.hole.radius is missing" in err and err.count("\n") == 1
 
 
 FIRST = {

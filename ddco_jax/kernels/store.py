@@ -6,6 +6,7 @@ the place of each parameter in the model, and one `parameters_seed_N.npz` per fu
 
 import dataclasses
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -97,16 +98,25 @@ def load_ensemble(name_or_folder: str | Path) -> list[Learned]:
     file = folder / SPECIFICATION
     if not file.is_file():
         raise ValueError(f"no kernel {name!r}; there are {', '.join(names())}, or the folder of a training")
-    stored = json.loads(file.read_text())
-    found = stored.get("format", numbered.FORMAT)
-    if found not in (numbered.FORMAT, FORMAT):
-        raise ValueError(f"{file}: this version reads formats up to {FORMAT}, not {found}; update ddco-jax")
     try:
-        form = form_of(stored["kernel"] if found == FORMAT else numbered.specification(stored["kernel"]))
+        form, numbers = _form(json.loads(file.read_text()))
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
     like, members = form.build(0), (folder / PARAMETERS, *sorted(folder.glob(MEMBERS)))
-    return [_filled(like, path, numbered.names(form) if found == numbered.FORMAT else {}) for path in members]
+    return [_filled(like, path, numbers) for path in members]
+
+
+def _form(stored: Any) -> tuple[KernelForm, numbered.Names]:
+    """The form of a stored kernel, and what its arrays are called where they are numbered; else nothing."""
+    if not isinstance(stored, dict) or not isinstance(stored.get("kernel"), dict):
+        raise ValueError("holds no specification of a kernel")
+    found = stored.get("format", numbered.FORMAT)
+    if found == FORMAT:
+        return form_of(stored["kernel"]), {}
+    if found != numbered.FORMAT:
+        raise ValueError(f"this version reads formats up to {FORMAT}, not {found}; update ddco-jax")
+    form = form_of(numbered.specification(stored["kernel"]))
+    return form, numbered.names(form)
 
 
 def arrays_of(model) -> dict[str, jax.Array]:
@@ -133,8 +143,11 @@ def filled(like, arrays: Mapping[str, ArrayLike], source: str):
 
 def _filled(like: Learned, path: Path, numbers: numbered.Names) -> Learned:
     """The model with the arrays of a file, which are named or, in the first format, numbered."""
-    with np.load(path, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile):
+        raise ValueError(f"{path}: not a readable file of arrays (.npz without objects)") from None
     return filled(like, numbered.renamed(arrays, numbers, path) if numbers else arrays, str(path))
 
 

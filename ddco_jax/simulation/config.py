@@ -12,6 +12,7 @@ from ddco_jax import kernels, settings
 from ddco_jax.correlations import MARKOV, Markov, StretchedExponential
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels import store
+from ddco_jax.kernels.forms import Learned, tabulated
 from ddco_jax.plasma import starts
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import Scales
@@ -185,7 +186,7 @@ class Config(Section):
             return None
         if c.kernel in store.NAMED:
             return store.analytic(c.kernel, self.scales, c.prefactor)
-        return store.load_kernel(c.kernel)
+        return tabulated(_learned(c.kernel).kernel)
 
     def build_buildup(self) -> Model:
         """The law of the correlations that build up after a quench; none where it is off."""
@@ -195,7 +196,7 @@ class Config(Section):
         given = {"time": c.buildup_time, "exponent": c.buildup_exponent}
         chosen = {k: v for k, v in given.items() if v is not None}
         if not chosen and c.kernel not in store.NAMED:
-            learned = store.load_learned(c.kernel).buildup
+            learned = _learned(c.kernel).buildup
             if not isinstance(learned, Markov):
                 return learned
         return StretchedExponential(**chosen)
@@ -221,6 +222,13 @@ class Config(Section):
         except ValueError as error:
             raise ConfigError(f"initial: {error}") from None
         return starts.perturb(grid, f, start.density_perturbation, start.perturbation_mode)
+
+
+def _learned(kernel: str) -> Learned:
+    try:
+        return store.load_learned(kernel)
+    except ValueError as error:
+        raise ConfigError(f"collisions.kernel: {error}") from None
 
 
 def _load_array(file: str, grid: PhaseGrid) -> np.ndarray:
