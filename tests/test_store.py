@@ -122,6 +122,12 @@ SPOILT = {
         "not a readable file of arrays",
     ),
     "objects": (NAMES[0], arrays(lambda a: a.update(x=np.array([None]))), "not a readable file of arrays"),
+    "nan": (NAMES[0], arrays(lambda a: a["buildup.hole.radius"].fill(np.nan)), "must hold finite real numbers"),
+    "words": (
+        NAMES[0],
+        arrays(lambda a: a.update({"buildup.hole.radius": np.array(["1", "2"])})),
+        "finite real numbers",
+    ),
     "one array": (NAMES[0], one_array, "not a readable file of arrays"),
     "swapped": (
         NAMES[0],
@@ -153,6 +159,7 @@ def test_the_command_says_so_too(tmp_path):
 FIRST = {
     "flags": (kernel_json(lambda t: t["kernel"].update(hole=False)), "learn it again"),
     "factors": (kernel_json(lambda t: t["kernel"].update(factors=False)), "learn it again"),
+    "short": (arrays(lambda a: a.update({"20": np.ones((1, 2))})), "too few entries"),
     "count": (arrays(lambda a: a.pop("25")), "holds 25 arrays, its kernel.json asks for 26"),
     "build-up": (kernel_json(lambda t: t["kernel"].update(buildup=False)), "holds 26 arrays"),
 }

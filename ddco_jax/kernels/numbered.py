@@ -75,7 +75,10 @@ def renamed(arrays: dict[str, np.ndarray], numbers: Names, path: Path) -> dict[s
     """Named arrays from numbered ones.  Raises ValueError where their number is another one."""
     if set(arrays) != set(numbers):
         raise ValueError(f"{path} holds {len(arrays)} arrays, its kernel.json asks for {len(numbers)}")
-    return {name: arrays[number][part] for number, parts in numbers.items() for name, part in parts}
+    try:
+        return {name: arrays[number][part] for number, parts in numbers.items() for name, part in parts}
+    except IndexError:
+        raise ValueError(f"{path}: an array has too few entries for its kernel.json") from None
 
 
 def _kernel(form: KernelForm) -> Iterator[str]:

@@ -148,6 +148,9 @@ def _filled(like: Learned, path: Path, numbers: numbered.Names) -> Learned:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile):
         raise ValueError(f"{path}: not a readable file of arrays (.npz without objects)") from None
+    for name, array in arrays.items():
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ValueError(f"{path}: {name} must hold finite real numbers")
     return filled(like, numbered.renamed(arrays, numbers, path) if numbers else arrays, str(path))
 
 
