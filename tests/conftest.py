@@ -15,6 +15,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     FOLDER = tempfile.TemporaryDirectory(prefix="ddco-jax-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = FOLDER.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # jaxlib 0.10.1 logs an error for each program that it finds there
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 

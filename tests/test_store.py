@@ -201,10 +201,12 @@ def test_nothing_is_optional_in_correlations_and_collisions(name):
 def test_a_recompressed_kernel_loads_and_runs(name, tmp_path, monkeypatch):
     """Two products of every learned kernel: read again with its build-up, one step conserves and relaxes."""
     monkeypatch.setattr(recompress, "STEPS", 3)
+    monkeypatch.setattr(recompress, "_cost", lambda kernel: (1, 1.0))  # timed in test_learning
     with jax.numpy_dtype_promotion("standard"):
         found = recompress.recompress_learned(name, tmp_path / "small", 2)
-    assert found.products[1] == 2 and np.all(found.distance > 0)
+    assert np.all(found.distance > 0)
     learned = store.load_learned(tmp_path / "small")
+    assert len(learned.kernel.terms) == 2
     equal(learned.buildup, store.load_learned(name).buildup)
     op = CollisionOperator(GRID, store.load_kernel(tmp_path / "small"))
     f = jnp.asarray(initial.bimaxwellian(GRID, 1.0, 0.4, 0.5))
