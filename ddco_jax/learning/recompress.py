@@ -109,8 +109,11 @@ def recompress_learned(name: str, folder: Path, products: int, seed: int = 0) ->
         raise ConfigError(str(missing)) from None
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"--out {folder}: the folder is not empty; choose another")
-    isotropic = bool(np.any(np.asarray(learned.kernel.radial(*(jnp.ones(1),) * 3, jnp.ones(()), jnp.ones(()))[0])))
-    form = SeparableForm(rank=products, isotropic=isotropic, buildup=buildup_name(learned.buildup))
+    weights = learned.kernel.radial(*(jnp.ones(1),) * 3, jnp.ones(()), jnp.ones(()))
+    isotropic, perpendicular, _ = (bool(np.any(np.asarray(w))) for w in weights)  # a weight that is absent stays so
+    form = SeparableForm(
+        rank=products, isotropic=isotropic, perpendicular=perpendicular, buildup=buildup_name(learned.buildup)
+    )
     fitted, error = recompress(learned.kernel, form, seed)
     about = {
         "description": f"{Path(name).name} recompressed to {products} positive separable products",
