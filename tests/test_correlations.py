@@ -202,3 +202,22 @@ def test_a_pair_rate_of_relative_speed(rng):
         np.testing.assert_allclose(op(f, even), level[:, None, None, None] * op(f), rtol=0, atol=1e-14 * size)
     scaled = kernels.Scaled(kernel, at_cell(slow).pair_rate)
     np.testing.assert_allclose(CollisionOperator(GRID, scaled)(f)[0], c[0], rtol=0, atol=1e-14 * size)
+
+
+def test_a_kernel_that_defines_omega_alone(rng):
+    """A general tensor, without separable weights, in an aged plasma by the double sum; None is an aged plasma."""
+
+    class Tensor(kernels.Kernel):
+        def __call__(self, v, v_prime, drift, density, temperature):
+            return 2 * kernels.Landau(0.3)(v, v_prime, drift, density, temperature)
+
+        def radial(self, *args):
+            raise NotImplementedError
+
+        separable = radial
+
+    f = random_positive(rng, GRID.shape)
+    c = CollisionOperator(GRID, Tensor(), "direct")(f)
+    expected = CollisionOperator(GRID, kernels.Landau(0.6), "direct")(f, None)
+    assert_conserved(GRID, c)
+    np.testing.assert_allclose(c, expected, rtol=0, atol=1e-13 * np.max(np.abs(c)))

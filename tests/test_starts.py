@@ -197,3 +197,9 @@ def test_random_streams_do_not_change(name):
     """The third of five particles drawn with seed 7: MD runs can be repeated from their config."""
     sample = particles.bimaxwellian(0.4) if name == "bimaxwellian" else getattr(particles, name)
     np.testing.assert_allclose(sample(np.random.default_rng(7), 5)[2], STREAMS[name], rtol=1e-14)
+
+
+def test_the_bkw_solution_is_homogeneous():
+    grid = PhaseGrid(1.0, 12, (3.0, 3.0, 3.0), (12, 12, 12))
+    with pytest.raises(ValueError, match="must be numbers"):
+        initial.bkw(grid, 1.0, np.linspace(0.3, 0.5, 12), 8.0)

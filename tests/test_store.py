@@ -104,6 +104,8 @@ def one_array(folder):
 SPOILT = {
     "newer": (NAMES[0], kernel_json(lambda t: t.update(format=3)), "reads formats up to 2, not 3"),
     "form": (NAMES[0], kernel_json(lambda t: t["kernel"].update(form="neural")), "kernel.form must be one of"),
+    "list of forms": (NAMES[0], kernel_json(lambda t: t["kernel"].update(form=["a"])), "kernel.form must be one of"),
+    "deep": (NAMES[0], lambda folder: (folder / "kernel.json").write_text("[" * 100_000), "recursion"),
     "key": (
         NAMES[0],
         kernel_json(lambda t: t["kernel"].update(widht=3)),
@@ -157,6 +159,8 @@ def test_the_command_says_so_too(tmp_path):
 
 
 FIRST = {
+    "switch": (kernel_json(lambda t: t["kernel"].update(hole="yes")), "kernel.hole must be true or false, got 'yes'"),
+    "key": (kernel_json(lambda t: t["kernel"].update(bogus=1)), "unknown key kernel.bogus"),
     "flags": (kernel_json(lambda t: t["kernel"].update(hole=False)), "learn it again"),
     "factors": (kernel_json(lambda t: t["kernel"].update(factors=False)), "learn it again"),
     "short": (arrays(lambda a: a.update({"20": np.ones((1, 2))})), "too few entries"),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ddco_jax.collisions import direct, spectral
-from ddco_jax.correlations import AGED, Correlations, Record, as_record, entropy, hole, jumps, microfield
+from ddco_jax.correlations import AGED, Aged, Correlations, Record, as_record, entropy, hole, jumps, microfield
 from ddco_jax.kernels import Kernel, Scaled
 from ddco_jax.plasma.arrays import Array, Distribution, Float, Profile, Scalar, VelocityDistribution
 from ddco_jax.plasma.grid import PhaseGrid
@@ -68,7 +68,7 @@ class CollisionOperator(eqx.Module):
         self.differences, self.cells_at_once = DIFFERENCES[differences](grid), cells_at_once
 
     @eqx.filter_jit
-    def __call__(self, f: Distribution, now: Record | Profile = AGED) -> Distribution:
+    def __call__(self, f: Distribution, now: Record | Profile | None = AGED) -> Distribution:
         """C[f] of a plasma whose correlations are those of `now` (fields (nx,)); aged by default."""
         return self._over_cells(self._cell, f, as_record(now))
 
@@ -82,7 +82,7 @@ class CollisionOperator(eqx.Module):
         With the forces of log f they are the collision flux; with those of another functional derivative, in an aged
         plasma, they give the dissipative bracket (7).
         """
-        cell, kernel = Cell.of(self.grid, f), Scaled(self.kernel, now.pair_rate)
+        cell, kernel = Cell.of(self.grid, f), self._kernel(now)
         if not isinstance(now, Correlations):
             return self.collide(cell, forces, kernel)
         in_field, in_pairs = jumps.smooth(cell, forces, now.microfield_jump, now.pair_jump)
@@ -128,7 +128,7 @@ class CollisionOperator(eqx.Module):
         def cell(cell):
             f_cell, now = cell
             state = compute_moments(self.grid, f_cell)
-            kernel = Scaled(self.kernel, now.pair_rate)
+            kernel = self._kernel(now)
 
             def at(w):
                 v = state.drift + w * jnp.sqrt(state.temperature)
@@ -139,6 +139,10 @@ class CollisionOperator(eqx.Module):
             return A + now.microfield_rate * state.temperature if isinstance(now, Correlations) else A
 
         return lax.map(cell, (f, as_record(now)))
+
+    def _kernel(self, now: Record) -> Kernel:
+        """The kernel at the pair rate of `now`; of an aged plasma as it is, also one that defines omega alone."""
+        return self.kernel if isinstance(now, Aged) else Scaled(self.kernel, now.pair_rate)
 
     def _cell(self, f: VelocityDistribution, now: Record) -> VelocityDistribution:
         return self.differences.divergence(self.flux(f, self.forces(jnp.log(floored(f))), now))

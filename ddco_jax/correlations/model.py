@@ -77,8 +77,10 @@ Model = Callable[[Elementwise, Elementwise], Record | Elementwise]
 """What gives the correlations at an age (1/omega_p) and Gamma; a bare array is a `Uniform` factor."""
 
 
-def as_record(value: Record | Elementwise) -> Record:
-    """A record; a bare array is the factor of a `Uniform` one."""
+def as_record(value: Record | Elementwise | None) -> Record:
+    """A record; a bare array is the factor of a `Uniform` one, None an aged plasma."""
+    if value is None:
+        return AGED
     return value if isinstance(value, Record) else Uniform(jnp.asarray(value))
 
 

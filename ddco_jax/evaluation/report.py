@@ -1,4 +1,4 @@
-"""What `ddco check` finds out about a config, and the tables that the command prints."""
+"""The tables that the command prints about configs, runs and kernels."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -147,9 +147,10 @@ FORMS: dict[str, type[KernelForm]] = {cls.form: cls for cls in (SeparableForm, L
 
 def form_of(specification: dict[str, Any]) -> KernelForm:
     """The form of a stored specification.  Raises ValueError for unknown forms, keys or values."""
-    cls = FORMS.get(specification.get("form", ""))
-    if cls is None:
-        raise ValueError(f"kernel.form must be one of {', '.join(FORMS)}, got {specification.get('form')!r}")
+    form = specification.get("form")
+    if not isinstance(form, str) or form not in FORMS:
+        raise ValueError(f"kernel.form must be one of {', '.join(FORMS)}, got {form!r}")
+    cls = FORMS[form]
     known = [field.name for field in dataclasses.fields(cls)]
     if unknown := [key for key in specification if key not in known]:
         close = difflib.get_close_matches(unknown[0], known, 1)

@@ -22,6 +22,8 @@ KEPT = {
     "convex": (),
 }
 """Keys of a form that mean what they did."""
+SWITCHES = (*FLAGS, "buildup", "isotropic", "perpendicular", "factors", "slow_exchange")
+KEYS = ("form", "rank", "state", "width", "depth", *SWITCHES)
 Parts = tuple[tuple[str, tuple[Any, ...]], ...]
 """Names of the parameters that one numbered array held, each with the index of its part."""
 Names = dict[str, Parts]
@@ -53,8 +55,13 @@ BUILDUPS: dict[str, tuple[Parts, ...]] = {
 
 def specification(stored: dict[str, Any]) -> dict[str, Any]:
     """The settings of the form in today's words.  Raises ValueError for a combination that is no longer supported."""
+    for key, value in stored.items():
+        if key not in KEYS:
+            raise ValueError(f"unknown key kernel.{key}")
+        if key in SWITCHES and not isinstance(value, bool):
+            raise ValueError(f"kernel.{key} must be true or false, got {value!r}")
     stored = DEFAULTS | stored
-    form = stored.get("form")
+    form = str(stored.get("form"))
     on = [flag for flag in FLAGS if stored.get(flag, False)]
     retired = form == "separable" and (stored["slow_exchange"] or not stored["factors"])
     if form not in KEPT or on not in ([], list(FLAGS)) or retired:

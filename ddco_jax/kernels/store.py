@@ -100,7 +100,7 @@ def load_ensemble(name_or_folder: str | Path) -> list[Learned]:
         raise ValueError(f"no kernel {name!r}; there are {', '.join(names())}, or the folder of a training")
     try:
         form, numbers = _form(json.loads(file.read_text()))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file}: {error}") from None
     like, members = form.build(0), (folder / PARAMETERS, *sorted(folder.glob(MEMBERS)))
     return [_filled(like, path, numbers) for path in members]
@@ -114,7 +114,7 @@ def _form(stored: Any) -> tuple[KernelForm, numbered.Names]:
     if found == FORMAT:
         return form_of(stored["kernel"]), {}
     if found != numbered.FORMAT:
-        raise ValueError(f"this version reads formats up to {FORMAT}, not {found}; update ddco-jax")
+        raise ValueError(f"this version reads formats up to {FORMAT}, not {found!r}; is there a newer one?")
     form = form_of(numbered.specification(stored["kernel"]))
     return form, numbered.names(form)
 
@@ -149,7 +149,7 @@ def _filled(like: Learned, path: Path, numbers: numbered.Names) -> Learned:
     except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile):
         raise ValueError(f"{path}: not a readable file of arrays (.npz without objects)") from None
     for name, array in arrays.items():
-        if array.dtype.kind != "f" or not np.isfinite(array).all():
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ValueError(f"{path}: {name} must hold finite real numbers")
     return filled(like, numbered.renamed(arrays, numbers, path) if numbers else arrays, str(path))
 

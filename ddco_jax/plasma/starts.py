@@ -245,6 +245,9 @@ def bkw(grid: PhaseGrid, density, temperature, time, prefactor=1 / 24):
     Raises ValueError before the time from which it is positive (K = 3/5).
     """
     xp, n, T, time, prefactor = arrays(density, temperature, time, prefactor)
+    if n.size != 1 or T.size != 1:
+        raise ValueError("the BKW solution is homogeneous: density and temperature must be numbers")
+    n, T = n.reshape(()), T.reshape(())
     K = 1 - xp.exp(-4 * prefactor * n * time)
     if xp is np and K < 0.6:
         start = -np.log(0.4) / (4 * prefactor * n)

@@ -20,7 +20,7 @@ class MidpointCollision(Stepper):
     """df/dt = C[f] by the explicit midpoint rule, each cell by itself.
 
     Mass, momentum and energy of every cell are exact to rounding (they are linear in f); entropy grows to the order of
-    the scheme.  Stable for dt max sum_a A_aa/dv_a^2 <= 2 with A the diffusion tensor (`stability.collision_number`).
+    the scheme.  Stable for dt max sum_a A_aa/dv_a^2 <= 2 with A the diffusion tensor (`ddco check`).
 
     `buildup` gives the correlations at an age and Gamma (`correlations.model`); it is evaluated once per step, at the
     age that the state carries, which in Strang splitting is that of the collision midpoint.
