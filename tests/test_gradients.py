@@ -54,6 +54,7 @@ def test_one_step_in_both_modes(differences):
     check_grads(jax.jit(step), (log_f, E, age, params), order=1, modes=("fwd", "rev"), rtol=1e-5, atol=1e-6, eps=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_where_the_formulas_are_singular():
     """u = 0 on the grid, c = 0 on the grid (no drift, odd counts), f below the floor, age zero."""
     grid = PhaseGrid(6.0, 2, (6.0, 6.0, 6.0), (7, 7, 7))

@@ -286,6 +286,12 @@ def test_recompression_keeps_the_kernel(tmp_path, monkeypatch):
         recompress.recompress_learned("absent", tmp_path / "other", 1)
 
 
+def test_a_pattern_without_a_file_leaves_no_folder(tmp_path):
+    with pytest.raises(ConfigError, match="nothing matches"):
+        train(load_config("ddco", ['data.files=["absent/*.nc"]']), tmp_path / "kernel", progress=False)
+    assert not (tmp_path / "kernel").exists()
+
+
 @pytest.fixture(scope="module")
 def measured():
     return open_dataset(Path(__file__).parents[1] / "data" / "md" / "training" / "gamma_0.9_uniform.nc")

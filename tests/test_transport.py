@@ -36,6 +36,7 @@ def test_landau_factors():
     np.testing.assert_allclose(eta / eta[0], [1, 1.151685, 1.158338, 1.158350], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_convergence_is_reported():
     found, order, error = converged(load_kernel("ddco"), GAMMA)
     assert 3 <= order <= 10 and error < 1e-4

@@ -116,7 +116,7 @@ class CollisionOperator(eqx.Module):
 
     @eqx.filter_jit
     def diffusion(
-        self, f: Distribution, points: Float[Array, "points 3"], now: Record | Profile = AGED
+        self, f: Distribution, points: Float[Array, "points 3"], now: Record | Profile | None = AGED
     ) -> Float[Array, "nx points 3"]:
         """Diagonal of the diffusion tensor A_aa(v) = dv^3 sum' omega_aa f' at v-bar + points * thermal speed.
 

@@ -102,11 +102,12 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
     Raises ConfigError, RunFailed where the loss is not finite.
     """
     show = sys.stderr.isatty() if progress is None else progress
+    paths, equilibrium = config.paths(), config.equilibrium_paths()  # a wrong pattern leaves no folder behind
     _claim(config, folder)
-    runs = load_runs(config.paths(), cache or folder / "pair_averages", config.data.rounds, show, config.data.gamma)
+    runs = load_runs(paths, cache or folder / "pair_averages", config.data.rounds, show, config.data.gamma)
     groups = stack(runs, jnp.float32)
     floor = config.training.coefficient_floor
-    coefficients = load_coefficients(config.equilibrium_paths(), config.data.weak_coupling, floor, jnp.float32)
+    coefficients = load_coefficients(equilibrium, config.data.weak_coupling, floor, jnp.float32)
     if isinstance(config.kernel, ConvexForm):
         model = convex.fit(runs, config.kernel, config.training.error_floor)
     else:

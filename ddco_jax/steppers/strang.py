@@ -45,7 +45,7 @@ class Strang(Stepper):
         field: str = "ampere",
         x_flux: str = "upwind",
         *,
-        buildup: Model | None = None,
+        buildup: Model | None = MARKOV,
         collision_substeps: int = 1,
         scales: Scales = PAPER,
     ):
@@ -56,7 +56,8 @@ class Strang(Stepper):
             raise ValueError("the collision operator was made for another grid")
         self.grid, self.scales = grid, scales
         self.advection = FIELDS[field](grid, x_flux, scales)
-        self.collision = None if op is None else MidpointCollision(op, buildup or MARKOV, scales, collision_substeps)
+        law = MARKOV if buildup is None else buildup
+        self.collision = None if op is None else MidpointCollision(op, law, scales, collision_substeps)
 
     def step(self, state: State, dt) -> State:
         if self.collision is None:
