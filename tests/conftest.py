@@ -1,5 +1,6 @@
 """Double precision, strict dtype promotion and one cache of compiled programs for every test; a seeded generator."""
 
+import gc
 import os
 import tempfile
 
@@ -18,6 +19,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # jaxlib 0.10.1 logs an error for each program that it finds there
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+gc.set_threshold(200_000, 20, 100)  # traces make many objects that live on: collections took a tenth of the time
 
 
 @pytest.fixture

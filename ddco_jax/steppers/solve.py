@@ -23,20 +23,18 @@ def solve(state: State, stepper: Stepper, *, dt, n_steps: int) -> tuple[State, I
     grid, scales = stepper.grid, stepper.scales
     dt = jnp.asarray(dt, state.f.dtype)
 
+    def advanced(state):
+        return stepper.step(state, dt)
+
     @jax.checkpoint
-    def one_step(state, _):
-        state = stepper.step(state, dt)
+    def one_step(state, k):
+        state = lax.cond(k < n_steps, advanced, lambda state: state, state)
         return state, compute_invariants(grid, state, scales)
 
-    def steps(state, n):
-        return lax.scan(one_step, state, None, length=n)
-
+    # whole chunks only, the last one filled up with idle steps, so that the step is compiled once
+    chunk = math.isqrt(n_steps)
+    numbers = jnp.arange(-(-n_steps // chunk) * chunk).reshape(-1, chunk)
+    end, history = lax.scan(jax.checkpoint(lambda s, ks: lax.scan(one_step, s, ks)), state, numbers)
     first = compute_invariants(grid, state, scales)
-    inner = max(1, math.isqrt(n_steps))
-    outer, rest = divmod(n_steps, inner)
-    state, history = lax.scan(jax.checkpoint(lambda s, _: steps(s, inner)), state, None, length=outer)
-    rows = [jax.tree.map(lambda a: a[None], first), jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), history)]
-    if rest:
-        state, last = steps(state, rest)
-        rows.append(last)
-    return state, jax.tree.map(lambda *a: jnp.concatenate(a), *rows)
+    rows = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b.reshape(-1, *b.shape[2:])[:n_steps]]), first, history)
+    return end, rows
