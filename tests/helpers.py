@@ -7,6 +7,7 @@ import sys
 import warnings
 from unittest import mock
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -32,6 +33,27 @@ def random_positive(rng, shape, spread=0.5):
 def decaying(width, offset=0.0):
     """A smooth radial function of (speed, density, temperature) that uses all three."""
     return lambda s, n, T: n * jnp.exp(-(s**2) / (2 * width**2 * T)) + offset
+
+
+def assert_derivatives(function, args, rtol, eps=1e-5):
+    """Both modes of a scalar function against its central difference along one direction of all arguments, and each
+    other.  Both are one program, which shares what they have in common: that is the time of these tests."""
+    rng = np.random.default_rng(1)
+    direction = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), args)
+
+    @jax.jit
+    def both(args):
+        along = jax.jvp(function, args, direction)[1]
+        return along, jax.grad(function, tuple(range(len(args))))(*args)
+
+    along, gradient = both(args)
+    parts = jax.tree.leaves(gradient)
+    assert all(np.any(part != 0) for part in parts) and all(np.all(np.isfinite(part)) for part in parts)
+    reverse = sum(float(jnp.vdot(a, b)) for a, b in zip(parts, jax.tree.leaves(direction), strict=True))
+    compiled = jax.jit(function)
+    upper, lower = (float(compiled(*jax.tree.map(lambda a, d, s=s: a + s * eps * d, args, direction))) for s in (1, -1))
+    assert float(along) == pytest.approx((upper - lower) / (2 * eps), rel=rtol)
+    assert reverse == pytest.approx(float(along), rel=1e-9)
 
 
 def random_low_rank(rng, ranks=(1, 2, 1)):

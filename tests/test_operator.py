@@ -59,6 +59,17 @@ def test_spectral_equals_direct(name, differences, rng):
     assert np.max(np.abs(direct)) > 1e-3
 
 
+@pytest.mark.parametrize("name", slow_but(["ddco"], ["ddco", "landau", "low-rank", "parallel"]))
+def test_diffusion_is_the_sum_over_partners(name, rng):
+    """By transforms as by the direct sum, at all velocities."""
+    kernel, f = make(name), with_drift(rng, SMALL)
+    fast = CollisionOperator(SMALL, kernel).diffusion(f)
+    direct = CollisionOperator(SMALL, kernel, "direct").diffusion(f)
+    assert fast.shape == (2, 3, *SMALL.nv)
+    assert np.max(np.abs(fast - direct)) < 1e-12 * np.max(np.abs(direct))
+    assert np.min(np.max(direct, (2, 3, 4))) > 1e-3
+
+
 @pytest.mark.slow
 def test_products_that_share_no_factor_follow_one_another(rng):
     """Two triples in g1 make six such groups: the sum is right, and only one group is in memory at a time."""

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ddco_jax.kernels import Kernel
+from ddco_jax.plasma.arrays import VelocityVector
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.velocity.cell import Cell
 from ddco_jax.velocity.differences import Forces
@@ -36,3 +37,14 @@ def collision_flux(cell: Cell, kernel: Kernel, forces: Forces) -> Forces:
         return jnp.concatenate([p, jnp.einsum("sii,si->i", omega, difference[:, 3:])])
 
     return lax.map(row, (points, f, q), batch_size=ROWS_AT_ONCE).T.reshape(forces.shape)
+
+
+def diffusion(cell: Cell, kernel: Kernel) -> VelocityVector:
+    """Diagonal A_aa = dv^3 sum' omega_aa f' of the diffusion tensor at all velocities of one spatial cell."""
+    points, f = velocity_points(cell.grid, cell.f.dtype), cell.f.reshape(-1)
+
+    def row(v):
+        omega = kernel(v, points, cell.drift, cell.density, cell.temperature)
+        return jnp.einsum("sii,s->i", omega, f, precision=lax.Precision.HIGHEST) * cell.grid.dv3
+
+    return lax.map(row, points, batch_size=ROWS_AT_ONCE).T.reshape(cell.velocity.shape)

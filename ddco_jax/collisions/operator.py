@@ -12,7 +12,6 @@ from ddco_jax.correlations import AGED, Aged, Correlations, Record, as_record, e
 from ddco_jax.kernels import Kernel, Scaled
 from ddco_jax.plasma.arrays import Array, Distribution, Float, Profile, Scalar, VelocityDistribution
 from ddco_jax.plasma.grid import PhaseGrid
-from ddco_jax.plasma.moments import compute_moments
 from ddco_jax.velocity.cell import Cell, floored
 from ddco_jax.velocity.differences import DIFFERENCES, Differences, Forces
 
@@ -115,28 +114,20 @@ class CollisionOperator(eqx.Module):
         return self._over_cells(cell, f)
 
     @eqx.filter_jit
-    def diffusion(
-        self, f: Distribution, points: Float[Array, "points 3"], now: Record | Profile | None = AGED
-    ) -> Float[Array, "nx points 3"]:
-        """Diagonal of the diffusion tensor A_aa(v) = dv^3 sum' omega_aa f' at v-bar + points * thermal speed.
+    def diffusion(self, f: Distribution, now: Record | Profile | None = AGED) -> Float[Array, "nx 3 nvx nvy nvz"]:
+        """Diagonal of the diffusion tensor A_aa(v) = dv^3 sum' omega_aa f' of every cell at all velocities, V0^2/t0.
 
-        With the microfield's, and `now` as in C[f].  Sets the explicit stability limit; evaluated by direct sums, since
-        few points are needed.
+        With the microfield's, and `now` as in C[f].  Sets the stability limit of explicit steps.
         """
-        from_ = direct.velocity_points(self.grid, f.dtype)
 
         def cell(cell):
             f_cell, now = cell
-            state = compute_moments(self.grid, f_cell)
-            kernel = self._kernel(now)
-
-            def at(w):
-                v = state.drift + w * jnp.sqrt(state.temperature)
-                omega = kernel(v, from_, state.drift, state.density, state.temperature)
-                return jnp.einsum("saa,s->a", omega, f_cell.reshape(-1)) * self.grid.dv3
-
-            A = lax.map(at, points)
-            return A + now.microfield_rate * state.temperature if isinstance(now, Correlations) else A
+            one, kernel = Cell.of(self.grid, f_cell), self._kernel(now)
+            if self.method == "direct":
+                A = direct.diffusion(one, kernel)
+            else:
+                A = spectral.diffusion(one, kernel.separable(one.density, one.temperature))
+            return A + now.microfield_rate * one.temperature if isinstance(now, Correlations) else A
 
         return lax.map(cell, (f, as_record(now)))
 

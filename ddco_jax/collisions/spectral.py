@@ -125,17 +125,49 @@ def collision_flux(cell: Cell, separable: Separable, forces: Forces) -> Forces:
     return cell.grid.dv3 * f * total
 
 
+def diffusion(cell: Cell, separable: Separable) -> VelocityVector:
+    """Diagonal A_aa = dv^3 sum' omega_aa f' of the diffusion tensor at all velocities of one spatial cell."""
+    f, speed = cell.f, _norm(cell.velocity)
+    chi = [jnp.ones_like(f) if factor is None else factor(speed) for factor in separable.factors]
+    kernels = _KernelSpectra(cell.grid, separable, f.dtype)
+    total = jnp.zeros_like(cell.velocity)
+    for group in _groups(_by_source(separable)):
+        halved, outputs = _is_halved(group, False), [("A", i, i) for i in range(3)]
+        sources = {}
+        for n, weights in group.items():
+            labels = [label for label in _fields(weights, halved, False) if label[0] == "moment"]
+            sources[n] = labels, _field_values(labels, f * chi[n], cell.velocity, None)
+        for m, fields in _convolutions(kernels, group, sources, outputs, halved).items():
+            total = total + chi[m] * fields
+    return cell.grid.dv3 * total
+
+
 def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c: VelocityVector, forces: Forces) -> Forces:
     """The part of the flux over dv^3 f of the products that connect some of the chi with each other, and no others."""
     compact = len(forces) > 3
     halved = _is_halved(by_source, compact)
     outputs = _outputs(by_source, halved, compact)
-    places = sorted(by_source)  # the m that occur: every product is there with m and n exchanged too
-    parts = []
+    sources = {}
     for n, weights in by_source.items():
         labels = _fields(weights, halved, compact)
+        sources[n] = labels, _field_values(labels, f * chi[n], c, forces)
+    flux = jnp.zeros_like(forces)
+    for m, fields in _convolutions(kernels, by_source, sources, outputs, halved).items():
+        found = dict(zip(outputs, fields, strict=True))
+        along = [_flux_along(i, found, forces[:3], c) for i in range(3)]
+        along += [found["A", i, i] * forces[3 + i] - found["R", i] for i in range(len(forces) - 3)]
+        flux = flux + chi[m] * jnp.stack(along)
+    return flux
+
+
+def _convolutions(kernels: "_KernelSpectra", by_source: dict, sources: dict, outputs: list, halved: bool) -> dict:
+    """The outputs (len(outputs), nvx, nvy, nvz) for each m that occurs, of the labels and fields of each source n."""
+    places = sorted(by_source)  # every product is there with m and n exchanged too
+    parts = []
+    for n, weights in by_source.items():
+        labels, fields = sources[n]
         with jax.named_scope("forward_transforms"):
-            spectra = transforms.forward(_field_values(labels, f * chi[n], c, forces))
+            spectra = transforms.forward(fields)
         terms = [
             [kernels.terms(output, labels, m, n, halved) if m in weights else [] for output in outputs] for m in places
         ]
@@ -143,14 +175,7 @@ def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c: VelocityV
             parts.append(_apply(terms, kernels.octants, spectra))
     with jax.named_scope("inverse_transforms"):
         convolutions = transforms.inverse(functools.reduce(operator.add, parts))
-    convolutions = convolutions.reshape(len(places), -1, *f.shape)
-    flux = jnp.zeros_like(forces)
-    for m, fields in zip(places, convolutions, strict=True):
-        found = dict(zip(outputs, fields, strict=True))
-        along = [_flux_along(i, found, forces[:3], c) for i in range(3)]
-        along += [found["A", i, i] * forces[3 + i] - found["R", i] for i in range(len(forces) - 3)]
-        flux = flux + chi[m] * jnp.stack(along)
-    return flux
+    return dict(zip(places, convolutions.reshape(len(places), -1, *convolutions.shape[1:]), strict=True))
 
 
 def _flux_along(i: int, found: dict, q: VelocityVector, c: VelocityVector) -> VelocityDistribution:

@@ -63,7 +63,8 @@ def transport(
     def one(g):
         return _transport(kernel, g, (order,), points, density, scales)[0]
 
-    return jax.lax.map(one, gamma) if gamma.ndim else one(gamma)
+    found = jax.lax.map(one, jnp.atleast_1d(gamma))  # one program also for a scalar
+    return found if gamma.ndim else jax.tree.map(lambda a: a[0], found)
 
 
 def _transport(kernel, gamma, orders, points, density, scales) -> list[Transport]:

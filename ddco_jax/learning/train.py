@@ -46,6 +46,7 @@ def stack(runs: Sequence[Run], dtype) -> list[Predictor]:
     return [jax.tree.map(lambda *a: jnp.stack(a), *group) for group in groups.values()]
 
 
+@eqx.filter_jit
 def chi_squared(model: Learned, groups: Sequence[Predictor], floor: float = 0.0, unbiased: bool = True):
     """Mean over runs of the chi^2 per datum."""
 

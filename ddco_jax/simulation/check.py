@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -17,6 +18,7 @@ from ddco_jax.settings import ConfigError
 from ddco_jax.simulation.config import Config
 from ddco_jax.simulation.run import build
 from ddco_jax.steppers import MidpointCollision
+from ddco_jax.velocity.cell import FLOOR
 from ddco_jax.velocity.differences import Compact
 
 RESOLVED = 0.7
@@ -41,21 +43,25 @@ def collision_number(step: MidpointCollision, f, dt: float, duration: float = 0.
     """dt/2 max_v k sum_a A_aa(v)/dv_a^2 of a substep, at most 1 for the explicit midpoint step of length dt.
 
     A is the diffusion tensor.  k sum A_aa/dv_a^2 bounds the eigenvalues of D+ A D-, k being that of the differences;
-    the maximum is taken over the drift and one and two thermal speeds along the axes and the diagonal, in every cell,
-    and where correlations build up over the ages that they have within a quench of that `duration`: rates pass their
-    kinetic values, and at first there is the microfield.
+    the maximum is taken over all velocities where f counts as different from zero, in every cell, and where
+    correlations build up over the ages that they have within a quench of that `duration`: rates pass their kinetic
+    values, and at first there is the microfield.  NaN where the operator gives one.
     """
     op, f = step.op, jnp.asarray(f)
-    directions = np.vstack([np.eye(3), np.full((1, 3), 3**-0.5)])
-    points = jnp.asarray(np.vstack([np.zeros((1, 3)), *(s * directions for s in (-2, -1, 1, 2))]), f.dtype)
     density = jnp.sum(f, (1, 2, 3)) * op.grid.dv3
     last = step.scales.plasma_frequency(density) * duration
     ages = [None] if isinstance(step.buildup, Markov) else [share * last for share in np.linspace(0, 1, AGES)]
     zero = jnp.zeros((), f.dtype)
+    counts = f > FLOOR * jnp.max(f, (1, 2, 3), keepdims=True)
+    squares = jnp.asarray(op.grid.dv, f.dtype)[:, None, None, None] ** 2
+
+    @eqx.filter_jit
+    def largest(op, now):
+        return jnp.max(jnp.where(counts, jnp.sum(op.diffusion(f, now) / squares, 1), 0))
+
     records = [step.correlations(State(f, jnp.zeros_like(density), age, zero)) for age in ages]
-    A = [np.asarray(op.diffusion(f, points, now)) for now in records]
-    k = op.differences.largest_eigenvalue
-    return float(dt / step.substeps / 2 * k * np.max(np.sum(np.array(A) / np.asarray(op.grid.dv) ** 2, -1)))
+    A = np.array([float(largest(op, now)) for now in records])
+    return float(dt / step.substeps / 2 * op.differences.largest_eigenvalue * np.max(A))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +163,9 @@ def refuse(report: dict[str, Any]) -> None:
         "collision_number": "collision stability: dt/2 max k sum A_aa/dv_a^2",
     }
     for key, what in limits.items():
-        if report[key] > 1:
+        if not report[key] <= 1:
+            if math.isnan(report[key]):
+                raise ConfigError(f"{what} is not a number; is f resolved, and the kernel made for this Gamma?")
             largest = report["time_step_t0"] / report[key]
             raise ConfigError(f"time.step_ps: {what} = {report[key]:.2f} exceeds 1; take at most {largest:.3g} t0")
 

@@ -16,7 +16,6 @@ from ddco_jax.plasma.state import State
 from ddco_jax.plasma.units import PAPER, Scales
 from ddco_jax.steppers.base import Stepper
 
-
 STAGES = np.array([0.5, 1.0])
 """Ends of the two stages of the midpoint rule, in steps."""
 
