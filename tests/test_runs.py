@@ -12,6 +12,7 @@ from ddco_jax.correlations import MARKOV, StretchedExponential
 from ddco_jax.plasma.invariants import compute_invariants
 from ddco_jax.plasma.moments import compute_moments, face_current
 from ddco_jax.plasma.units import PAPER
+from ddco_jax.settings import ConfigError
 from ddco_jax.simulation import check
 from ddco_jax.simulation.check import check_report
 from ddco_jax.simulation.config import load, shipped_configs
@@ -215,6 +216,23 @@ def test_check_says_which_start_is_under_resolved():
     for report in reports.values():
         assert max(report["streaming_number"], report["acceleration_number"], report["collision_number"]) < 1
         assert report["coupling_parameter"] == pytest.approx([0.776, 2.29], abs=0.01)
+
+
+def test_the_stability_number_sees_the_fast_and_what_is_not_a_number():
+    """Maxwell molecules: A_aa = rho (v_b^2 + v_c^2 + 2T)/24 grows with v, to beyond two thermal speeds."""
+    grid, T, dt = PhaseGrid(1.0, 1, (2.4, 2.4, 3.0), (12, 12, 14)), 0.3, 0.01
+    f = initial.maxwellian(grid, 1.0, T)
+    step = steppers.MidpointCollision(CollisionOperator(grid, kernels.MaxwellMolecules()))
+    x, y, z = (v**2 for v in np.meshgrid(*grid.velocities, indexing="ij"))
+    A = np.stack([y + z, x + z, x + y]) + 2 * T
+    largest = np.max(np.sum(A / 24 / np.square(grid.dv)[:, None, None, None], 0))
+    found = check.collision_number(step, f, dt)
+    assert found == pytest.approx(dt / 2 * largest, rel=1e-3)  # <v_a^2> of f is T up to the grid's error
+    assert np.isnan(check.collision_number(step, np.where(f == f.max(), np.nan, f), dt))
+    report = {"streaming_number": 0.1, "acceleration_number": 0.1, "collision_number": np.nan, "time_step_t0": dt}
+    with pytest.raises(ConfigError, match="is not a number"):
+        check.refuse(report)
+    check.refuse(report | {"collision_number": found})
 
 
 def test_the_stability_number_counts_the_build_up_and_the_microfield():

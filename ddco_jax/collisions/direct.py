@@ -40,7 +40,7 @@ def collision_flux(cell: Cell, kernel: Kernel, forces: Forces) -> Forces:
 
 
 def diffusion(cell: Cell, kernel: Kernel) -> VelocityVector:
-    """Diagonal A_aa = dv^3 sum' omega_aa f' of the diffusion tensor at all velocities of one spatial cell."""
+    """Diagonal A_aa = dv^3 sum' omega_aa f' of the diffusion tensor of one spatial cell at all velocities, V0^2/t0."""
     points, f = velocity_points(cell.grid, cell.f.dtype), cell.f.reshape(-1)
 
     def row(v):

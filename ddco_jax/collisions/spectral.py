@@ -24,6 +24,7 @@ symmetric in i, a and in j, b: 12 forward transforms and 6 more inverse ones ins
 import functools
 import itertools
 import operator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -126,18 +127,19 @@ def collision_flux(cell: Cell, separable: Separable, forces: Forces) -> Forces:
 
 
 def diffusion(cell: Cell, separable: Separable) -> VelocityVector:
-    """Diagonal A_aa = dv^3 sum' omega_aa f' of the diffusion tensor at all velocities of one spatial cell."""
+    """Diagonal A_aa = dv^3 sum' omega_aa f' of the diffusion tensor of one spatial cell at all velocities, V0^2/t0."""
     f, speed = cell.f, _norm(cell.velocity)
     chi = [jnp.ones_like(f) if factor is None else factor(speed) for factor in separable.factors]
     kernels = _KernelSpectra(cell.grid, separable, f.dtype)
     total = jnp.zeros_like(cell.velocity)
     for group in _groups(_by_source(separable)):
         halved, outputs = _is_halved(group, False), [("A", i, i) for i in range(3)]
-        sources = {}
-        for n, weights in group.items():
-            labels = [label for label in _fields(weights, halved, False) if label[0] == "moment"]
-            sources[n] = labels, _field_values(labels, f * chi[n], cell.velocity, None)
-        for m, fields in _convolutions(kernels, group, sources, outputs, halved).items():
+
+        def moments(n, group=group, halved=halved):
+            labels = [label for label in _fields(group[n], halved, False) if label[0] == "moment"]
+            return labels, _field_values(labels, f * chi[n], cell.velocity, None)
+
+        for m, fields in _convolutions(kernels, group, moments, outputs, halved).items():
             total = total + chi[m] * fields
     return cell.grid.dv3 * total
 
@@ -147,12 +149,13 @@ def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c: VelocityV
     compact = len(forces) > 3
     halved = _is_halved(by_source, compact)
     outputs = _outputs(by_source, halved, compact)
-    sources = {}
-    for n, weights in by_source.items():
-        labels = _fields(weights, halved, compact)
-        sources[n] = labels, _field_values(labels, f * chi[n], c, forces)
+
+    def source(n):
+        labels = _fields(by_source[n], halved, compact)
+        return labels, _field_values(labels, f * chi[n], c, forces)
+
     flux = jnp.zeros_like(forces)
-    for m, fields in _convolutions(kernels, by_source, sources, outputs, halved).items():
+    for m, fields in _convolutions(kernels, by_source, source, outputs, halved).items():
         found = dict(zip(outputs, fields, strict=True))
         along = [_flux_along(i, found, forces[:3], c) for i in range(3)]
         along += [found["A", i, i] * forces[3 + i] - found["R", i] for i in range(len(forces) - 3)]
@@ -160,12 +163,12 @@ def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c: VelocityV
     return flux
 
 
-def _convolutions(kernels: "_KernelSpectra", by_source: dict, sources: dict, outputs: list, halved: bool) -> dict:
-    """The outputs (len(outputs), nvx, nvy, nvz) for each m that occurs, of the labels and fields of each source n."""
+def _convolutions(kernels: "_KernelSpectra", by_source: dict, source: Callable, outputs: list, halved: bool) -> dict:
+    """The outputs (len(outputs), nvx, nvy, nvz) for each m that occurs; source(n) gives labels and fields of chi_n."""
     places = sorted(by_source)  # every product is there with m and n exchanged too
     parts = []
     for n, weights in by_source.items():
-        labels, fields = sources[n]
+        labels, fields = source(n)
         with jax.named_scope("forward_transforms"):
             spectra = transforms.forward(fields)
         terms = [

@@ -47,12 +47,13 @@ def collision_number(step: MidpointCollision, f, dt: float, duration: float = 0.
     correlations build up over the ages that they have within a quench of that `duration`: rates pass their kinetic
     values, and at first there is the microfield.  NaN where the operator gives one.
     """
-    op, f = step.op, jnp.asarray(f)
+    f, differences = jnp.asarray(f), step.op.differences
+    op = CollisionOperator(step.op.grid, step.op.kernel)  # by transforms, also where the run takes the double sum
     density = jnp.sum(f, (1, 2, 3)) * op.grid.dv3
     last = step.scales.plasma_frequency(density) * duration
     ages = [None] if isinstance(step.buildup, Markov) else [share * last for share in np.linspace(0, 1, AGES)]
     zero = jnp.zeros((), f.dtype)
-    counts = f > FLOOR * jnp.max(f, (1, 2, 3), keepdims=True)
+    counts = ~(f <= FLOOR * jnp.max(f, (1, 2, 3), keepdims=True))  # NaN counts
     squares = jnp.asarray(op.grid.dv, f.dtype)[:, None, None, None] ** 2
 
     @eqx.filter_jit
@@ -61,7 +62,7 @@ def collision_number(step: MidpointCollision, f, dt: float, duration: float = 0.
 
     records = [step.correlations(State(f, jnp.zeros_like(density), age, zero)) for age in ages]
     A = np.array([float(largest(op, now)) for now in records])
-    return float(dt / step.substeps / 2 * op.differences.largest_eigenvalue * np.max(A))
+    return float(dt / step.substeps / 2 * differences.largest_eigenvalue * np.max(A))
 
 
 @dataclasses.dataclass(frozen=True)
