@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import slow_but
 from jax.test_util import check_grads
 
 from ddco_jax import PhaseGrid, initial
@@ -70,7 +71,7 @@ def test_single_precision_stays_single(name):
     np.testing.assert_allclose(f, concrete, atol=2e-6 * concrete.max())
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", slow_but(["asymmetric_double_well", "bkw"], FEW))
 def test_derivatives_in_both_modes(name):
     """Against central differences of the concrete values, and JAX's own check."""
     start = partial(STARTS[name], GRID)
@@ -90,6 +91,7 @@ def parameters(p):
     return initial.perturb(GRID, anisotropic, p[3], 2), initial.two_stream(GRID, 1.0, 0.1, p[6]) + late
 
 
+@pytest.mark.slow
 def test_every_parameter_is_differentiable():
     p = np.array([0.4, 0.1, -0.2, 0.05, 9.0, 1 / 20, 0.8])
     loss = lambda p, start=parameters: sum(functional(f) for f in start(p))

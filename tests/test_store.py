@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_conserved, ddco_here, slow_but
+from helpers import assert_conserved, ddco_here
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, steppers
 from ddco_jax.collisions.operator import CollisionOperator as Operator
@@ -201,7 +201,8 @@ def test_nothing_is_optional_in_correlations_and_collisions(name):
             assert getattr(module, field.name) is not None, (type(module), field.name)
 
 
-@pytest.mark.parametrize("name", slow_but(["ddco"], NAMES))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_a_recompressed_kernel_loads_and_runs(name, tmp_path, monkeypatch):
     """Two products of every learned kernel: read again with its build-up, one step conserves and relaxes."""
     monkeypatch.setattr(recompress, "STEPS", 3)

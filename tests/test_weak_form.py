@@ -73,7 +73,7 @@ def test_averages_between_the_snapshots():
     assert error(omega * stored["t_kept"].to_numpy()[::2]) > 0.005  # and 0.05 with a free slope at t = 0
 
 
-@pytest.mark.parametrize("jump", slow_but([0.0], [0.0, 0.4]))
+@pytest.mark.parametrize("jump", slow_but([0.4], [0.0, 0.4]))
 def test_pair_averages_are_the_operator_s_rates(rng, jump):
     """(C[f], psi) of the operator on a grid against pair averages over samples of the same f; C[F] as well."""
     grid = PhaseGrid(1.0, 1, (5.0, 7.0, 7.0), (30, 32, 32))
