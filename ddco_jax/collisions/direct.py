@@ -20,23 +20,25 @@ def velocity_points(grid: PhaseGrid, dtype):
     return jnp.stack(jnp.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
 
 
-def collision_flux(cell: Cell, kernel: Kernel, forces: Forces) -> Forces:
-    """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') for one spatial cell, and its curvature part (see `Forces`)."""
+def collision_flux(cell: Cell, kernel: Kernel, forces: Forces) -> tuple[Forces, VelocityVector]:
+    """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') and A_aa = dv^3 sum_j' omega_aa f_j' of one spatial cell.
+
+    Where the forces have a roughness, the fluxes have A_aa f times it.
+    """
     grid = cell.grid
     points = velocity_points(grid, cell.f.dtype)
-    f, q = cell.f.reshape(-1), forces.reshape(len(forces), -1).T
+    f, q = cell.f.reshape(-1), forces[:3].reshape(3, -1).T
 
     @jax.checkpoint
     def row(values):
         v, f_v, q_v = values
-        omega = kernel(v, points, cell.drift, cell.density, cell.temperature) * (f_v * grid.dv3 * f)[:, None, None]
-        difference = q_v - q
-        p = jnp.einsum("sij,sj->i", omega, difference[:, :3], precision=lax.Precision.HIGHEST)
-        if len(forces) == 3:
-            return p
-        return jnp.concatenate([p, jnp.einsum("sii,si->i", omega, difference[:, 3:])])
+        omega = kernel(v, points, cell.drift, cell.density, cell.temperature) * (grid.dv3 * f)[:, None, None]
+        p = f_v * jnp.einsum("sij,sj->i", omega, q_v - q, precision=lax.Precision.HIGHEST)
+        return jnp.concatenate([p, jnp.einsum("sii->i", omega)])
 
-    return lax.map(row, (points, f, q), batch_size=ROWS_AT_ONCE).T.reshape(forces.shape)
+    rows = lax.map(row, (points, f, q), batch_size=ROWS_AT_ONCE).T.reshape(6, *cell.f.shape)
+    p, A = rows[:3], rows[3:]
+    return jnp.concatenate([p, cell.f * A * forces[3:]]), A
 
 
 def diffusion(cell: Cell, kernel: Kernel) -> VelocityVector:

@@ -1,6 +1,6 @@
 """The collision operator C[f] of Eq. (32): one pure function of f, the same cell by cell."""
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,10 +10,44 @@ from jax import lax
 from ddco_jax.collisions import direct, spectral
 from ddco_jax.correlations import AGED, Aged, Correlations, Record, as_record, entropy, hole, jumps, microfield
 from ddco_jax.kernels import Kernel, Scaled
-from ddco_jax.plasma.arrays import Array, Distribution, Float, Profile, Scalar, VelocityDistribution
+from ddco_jax.plasma.arrays import (
+    Array,
+    Distribution,
+    Float,
+    Profile,
+    Scalar,
+    VelocityDistribution,
+    VelocityVector,
+)
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.velocity.cell import Cell, floored
 from ddco_jax.velocity.differences import DIFFERENCES, Differences, Forces
+from ddco_jax.velocity.force import FORCES
+
+
+class Fluxes(NamedTuple):
+    """What drives one cell."""
+
+    forces: Forces
+    """D- log f, which the entropy production pairs with the fluxes."""
+    fluxes: Forces
+    """p of Eq. (32)."""
+    diffusion: VelocityVector
+    """Diagonal A_aa of the diffusion tensor, V0^2/t0."""
+    limited: Scalar
+    """Share of the flux that the entropy limiter has replaced, 0 ... 1."""
+
+
+class Rate(NamedTuple):
+    """C[f] of one cell with what a time step has to know."""
+
+    rate: VelocityDistribution
+    """C[f], n0 V0^-3/t0."""
+    stiffness: Scalar
+    """Bound on the magnitude of the eigenvalues of dC/df, 1/t0: k max_v sum_a A_aa/dv_a^2, k the largest eigenvalue of
+    -D+ D- dv^2 along an axis."""
+    limited: Scalar
+    """Share of the flux that the entropy limiter has replaced, 0 ... 1."""
 
 
 class CollisionOperator(eqx.Module):
@@ -47,6 +81,7 @@ class CollisionOperator(eqx.Module):
     grid: PhaseGrid = eqx.field(static=True)
     kernel: Kernel
     method: str = eqx.field(static=True)
+    force: str = eqx.field(static=True)
     differences: Differences = eqx.field(static=True)
     cells_at_once: int = eqx.field(static=True)
 
@@ -56,44 +91,55 @@ class CollisionOperator(eqx.Module):
         kernel: Kernel,
         method: str = "spectral",
         *,
-        differences: str = "central",
+        force: str = "ratio",
+        differences: str = "eighth",
         cells_at_once: int = 1,
     ):
-        if method not in self.METHODS:
-            raise ValueError(f"method must be one of {self.METHODS}, got {method!r}")
-        if differences not in DIFFERENCES:
-            raise ValueError(f"differences must be one of {tuple(DIFFERENCES)}, got {differences!r}")
-        self.grid, self.kernel, self.method = grid, kernel, method
-        self.differences, self.cells_at_once = DIFFERENCES[differences](grid), cells_at_once
+        for name, value, known in (
+            ("method", method, self.METHODS),
+            ("force", force, tuple(FORCES)),
+            ("differences", differences, tuple(DIFFERENCES)),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {known}, got {value!r}")
+        self.grid, self.kernel, self.method, self.force = grid, kernel, method, force
+        self.differences = Differences(grid, DIFFERENCES[differences], FORCES[force].damped)
+        self.cells_at_once = cells_at_once
 
     @eqx.filter_jit
     def __call__(self, f: Distribution, now: Record | Profile | None = AGED) -> Distribution:
         """C[f] of a plasma whose correlations are those of `now` (fields (nx,)); aged by default."""
-        return self._over_cells(self._cell, f, as_record(now))
+        return self._over_cells(lambda f, now: self.rate(f, now).rate, f, as_record(now))
 
-    def forces(self, h: VelocityDistribution) -> Forces:
-        """The thermodynamic forces of a functional derivative h of one cell."""
-        return self.differences.forces(h)
+    def rate(self, f: VelocityDistribution, now: Record) -> Rate:
+        """C[f] of one cell with what a time step has to know."""
+        flux = self._fluxes(f, now)
+        squares = jnp.asarray(self.grid.dv, f.dtype)[:, None, None, None] ** 2
+        stiffness = self.differences.largest_eigenvalue * jnp.max(jnp.sum(flux.diffusion / squares, 0))
+        return Rate(self.differences.divergence(flux.fluxes), stiffness, flux.limited)
 
-    def flux(self, f: VelocityDistribution, forces: Forces, now: Record) -> Forces:
-        """The fluxes of one cell, Eq. (32): collisions of pairs, and in a young plasma diffusion in the microfield.
-
-        With the forces of log f they are the collision flux; with those of another functional derivative, in an aged
-        plasma, they give the dissipative bracket (7).
-        """
-        cell, kernel = Cell.of(self.grid, f), self._kernel(now)
+    def _fluxes(self, f: VelocityDistribution, now: Record) -> Fluxes:
+        """Eq. (32): collisions of pairs, and in a young plasma diffusion in the microfield."""
+        cell, kernel, force = Cell.of(self.grid, f), self._kernel(now), FORCES[self.force]
+        log = self.differences.forces(jnp.log(cell.f))
+        equilibrium = force.equilibrium(cell, log)
         if not isinstance(now, Correlations):
-            return self.collide(cell, forces, kernel)
-        in_field, in_pairs = jumps.smooth(cell, forces, now.microfield_jump, now.pair_jump)
-        pairs = self.collide(in_pairs, self.forces(jnp.log(in_pairs.f)), kernel)
+            p, A = self.collide(cell, force.of(self.differences, cell, equilibrium), kernel)
+            if force.dissipative:
+                return Fluxes(log, p, A, jnp.zeros((), f.dtype))
+            p, limited = entropy.limit(log, p, microfield.flux(cell, log, jnp.ones_like(cell.f)))
+            return Fluxes(log, p, A, limited)
+        in_field, in_pairs = jumps.smooth(cell, equilibrium, now.microfield_jump, now.pair_jump)
+        p, A = self.collide(in_pairs, force.of(self.differences, in_pairs, equilibrium), kernel)
         with jax.named_scope("microfield"):
             partners = hole.present(cell, now.partners)
-            field = microfield.flux(in_field, self.forces(jnp.log(in_field.f)), partners)
-            fallback = microfield.flux(cell, forces, partners)
-        return entropy.limit(forces, pairs + now.microfield_rate * field, fallback)
+            field = microfield.flux(in_field, force.of(self.differences, in_field, equilibrium), partners)
+            fallback = microfield.flux(cell, log, partners)
+        p, limited = entropy.limit(log, p + now.microfield_rate * field, fallback)
+        return Fluxes(log, p, A + now.microfield_rate * cell.temperature * partners, limited)
 
-    def collide(self, cell: Cell, forces: Forces, kernel: Kernel) -> Forces:
-        """The flux p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') of one cell by collisions of pairs."""
+    def collide(self, cell: Cell, forces: Forces, kernel: Kernel) -> tuple[Forces, VelocityVector]:
+        """The flux p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') of one cell by collisions of pairs, and A_aa."""
         with jax.named_scope("collision_flux"):
             if self.method == "direct":
                 return direct.collision_flux(cell, kernel, forces)
@@ -101,17 +147,19 @@ class CollisionOperator(eqx.Module):
 
     def dissipation(self, f: VelocityDistribution, a: VelocityDistribution, b: VelocityDistribution) -> Scalar:
         """The bracket (7) of one cell, per unit length, from the functional derivatives dA/df and dB/df."""
-        return jnp.sum(self.forces(a) * self.flux(f, self.forces(b), AGED)) * self.grid.dv3
+        of = self.differences.forces
+        p, _ = self.collide(Cell.of(self.grid, f), of(b), self.kernel)
+        return jnp.sum(of(a) * p) * self.grid.dv3
 
     @eqx.filter_jit
-    def entropy_production(self, f: Distribution) -> Profile:
-        """dS/dt = (S, S)+ = dv^3 sum_j q_j . p_j >= 0 of every cell, per unit length."""
+    def entropy_production(self, f: Distribution, now: Record | Profile | None = AGED) -> Profile:
+        """dS/dt = dv^3 sum_j (D- log f)_j . p_j >= 0 of every cell, per unit length, with `now` as in C[f]."""
 
-        def cell(f_cell):
-            log = jnp.log(floored(f_cell))
-            return self.dissipation(f_cell, log, log)
+        def cell(f_cell, now):
+            flux = self._fluxes(f_cell, now)
+            return jnp.sum(flux.forces * flux.fluxes) * self.grid.dv3
 
-        return self._over_cells(cell, f)
+        return self._over_cells(cell, f, as_record(now))
 
     @eqx.filter_jit
     def diffusion(self, f: Distribution, now: Record | Profile | None = AGED) -> Float[Array, "nx 3 nvx nvy nvz"]:
@@ -135,9 +183,6 @@ class CollisionOperator(eqx.Module):
         """The kernel at the pair rate of `now`; of an aged plasma as it is, also one that defines omega alone."""
         return self.kernel if isinstance(now, Aged) else Scaled(self.kernel, now.pair_rate)
 
-    def _cell(self, f: VelocityDistribution, now: Record) -> VelocityDistribution:
-        return self.differences.divergence(self.flux(f, self.forces(jnp.log(floored(f))), now))
-
     def _over_cells(self, function, *cells):
         """`function` of every cell; `cells` are pytrees with a leading axis x."""
         # checkpoint: the backward pass recomputes a cell instead of storing its transforms (the lambda: a bound
@@ -146,3 +191,11 @@ class CollisionOperator(eqx.Module):
         if cells[0].shape[0] <= self.cells_at_once:
             return jax.vmap(cell)(cells)
         return lax.map(cell, cells, batch_size=self.cells_at_once if self.cells_at_once > 1 else None)
+
+    def over_groups(self, function, *cells):
+        """`function` of `cells_at_once` cells at a time, or of as many fewer as divide them; axis x stays in place."""
+        nx = len(jax.tree.leaves(cells)[0])
+        size = max(n for n in range(1, min(self.cells_at_once, nx) + 1) if nx % n == 0)
+        groups = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), cells)
+        results = lax.map(lambda group: function(*group), groups)
+        return jax.tree.map(lambda a: a.reshape(nx, *a.shape[2:]), results)

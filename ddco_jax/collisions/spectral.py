@@ -45,57 +45,55 @@ PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 """Components of a symmetric tensor."""
 
 
-def transform_count(separable: Separable, compact: bool = False) -> tuple[int, int]:
+def transform_count(separable: Separable) -> tuple[int, int]:
     """Numbers of (forward, inverse) three-dimensional transforms in one evaluation."""
-    counts = [_count(group, compact) for group in _groups(_by_source(separable))]
+    counts = [_count(group) for group in _groups(_by_source(separable))]
     return sum(forward for forward, _ in counts), sum(inverse for _, inverse in counts)
 
 
-def arrays_at_once(separable: Separable, compact: bool = False) -> int:
+def arrays_at_once(separable: Separable) -> int:
     """About how many arrays of the velocity grid's size one evaluation holds: those of the largest group of products.
 
     A field and its spectrum, axis by axis, take 1 + 2 + 4 + 8; a sum of products 8; octants, fields before and after.
     """
     held = []
     for group in _groups(_by_source(separable)):
-        forward, inverse = _count(group, compact)
+        forward, inverse = _count(group)
         held.append(15 * forward + 8 * len(group) * inverse + 15 * inverse + 45 * len(group))
     return max(held)
 
 
-def _count(group: dict, compact: bool) -> tuple[int, int]:
+def _count(group: dict) -> tuple[int, int]:
     """Forward and inverse transforms of one group."""
-    halved = _is_halved(group, compact)
-    forward = sum(len(_fields(weights, halved, compact)) for weights in group.values())
-    return forward, len(group) * len(_outputs(group, halved, compact))
+    halved = _is_halved(group)
+    forward = sum(len(_fields(weights, halved)) for weights in group.values())
+    return forward, len(group) * len(_outputs(group, halved))
 
 
-def _is_halved(group: dict, compact: bool) -> bool:
+def _is_halved(group: dict) -> bool:
     """Whether B of the anisotropic part is taken as c_a U_ia."""
-    return not compact and not any(w.perpendicular is not None for row in group.values() for w in row.values())
+    return not any(w.perpendicular is not None for row in group.values() for w in row.values())
 
 
-def _fields(weights: dict[int, Weights], halved: bool, compact: bool) -> list[tuple]:
+def _fields(weights: dict[int, Weights], halved: bool) -> list[tuple]:
     """What is transformed of one source chi_n f': ("moment", ab), chi_n c'_a c'_b f', where ab is () or a pair;
-    ("driven", ab, j), that times q'_j (or R'_j-3); ("mixed", jb), chi_n c'_j q'_b f' made symmetric."""
+    ("driven", ab, j), that times q'_j; ("mixed", jb), chi_n c'_j q'_b f' made symmetric."""
     moments: list[tuple] = [()] if any(w.isotropic is not None for w in weights.values()) else []
     anisotropic = any(_is_anisotropic(w) for w in weights.values())
     fields: list[tuple] = []
     for ab in [*moments, *(PAIRS if anisotropic else ())]:
         fields.append(("moment", ab))
         if not (ab and halved):
-            fields += [("driven", ab, j) for j in range(6 if compact else 3)]
+            fields += [("driven", ab, j) for j in range(3)]
     return fields + [("mixed", jb) for jb in PAIRS if anisotropic and halved]
 
 
-def _outputs(group: dict, halved: bool, compact: bool) -> list[tuple]:
-    """What is transformed back for each m: ("A", i, j), ("B", i), the curvature part ("R", i) of B, ("U", i, a)."""
+def _outputs(group: dict, halved: bool) -> list[tuple]:
+    """What is transformed back for each m: ("A", i, j), ("B", i), ("U", i, a)."""
     every = [w for row in group.values() for w in row.values()]
     outputs: list[tuple] = [("A", *ij) for ij in PAIRS]
     if not halved or any(w.isotropic is not None for w in every):
         outputs += [("B", i) for i in range(3)]
-    if compact:
-        outputs += [("R", i) for i in range(3)]
     return outputs + [("U", *ia) for ia in PAIRS if halved and any(map(_is_anisotropic, every))]
 
 
@@ -104,26 +102,28 @@ def _component(output: tuple, field: tuple) -> tuple | None:
     match output, field:
         case ("A", i, j), ("moment", ab):
             return i, j, *ab
-        case ("B", i), ("driven", ab, j) if j < 3:
+        case ("B", i), ("driven", ab, j):
             return min(i, j), max(i, j), *ab
-        case ("R", i), ("driven", ab, j) if j == i + 3:
-            return i, i, *ab
         case ("U", i, a), ("mixed", (j, b)):
             return i, a, j, b
     return None
 
 
-def collision_flux(cell: Cell, separable: Separable, forces: Forces) -> Forces:
-    """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') for one spatial cell, and its curvature part (see `Forces`)."""
+def collision_flux(cell: Cell, separable: Separable, forces: Forces) -> tuple[Forces, VelocityVector]:
+    """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') and A_aa = dv^3 sum_j' omega_aa f_j' of one spatial cell.
+
+    Where the forces have a roughness, the fluxes have A_aa f times it.
+    """
     f, speed = cell.f, _norm(cell.velocity)
     chi = [jnp.ones_like(f) if factor is None else factor(speed) for factor in separable.factors]
     kernels = _KernelSpectra(cell.grid, separable, f.dtype)
-    total = jnp.zeros_like(forces)
+    total = jnp.zeros((6, *f.shape), f.dtype)
     for done, group in enumerate(_groups(_by_source(separable))):
         # no group begins before the last has ended, which no scheduler can undo, so that only one holds its spectra
         source = jnp.where(jnp.isnan(total[0, 0, 0, 0]), jnp.nan, f) if done else f
-        total = total + _group_flux(kernels, group, source, chi, cell.velocity, forces)
-    return cell.grid.dv3 * f * total
+        total = total + _group_flux(kernels, group, source, chi, cell.velocity, forces[:3])
+    q, A = total[:3], cell.grid.dv3 * total[3:]
+    return jnp.concatenate([cell.grid.dv3 * f * q, f * A * forces[3:]]) if len(forces) > 3 else cell.grid.dv3 * f * q, A
 
 
 def diffusion(cell: Cell, separable: Separable) -> VelocityVector:
@@ -133,10 +133,10 @@ def diffusion(cell: Cell, separable: Separable) -> VelocityVector:
     kernels = _KernelSpectra(cell.grid, separable, f.dtype)
     total = jnp.zeros_like(cell.velocity)
     for group in _groups(_by_source(separable)):
-        halved, outputs = _is_halved(group, False), [("A", i, i) for i in range(3)]
+        halved, outputs = _is_halved(group), [("A", i, i) for i in range(3)]
 
         def moments(n, group=group, halved=halved):
-            labels = [label for label in _fields(group[n], halved, False) if label[0] == "moment"]
+            labels = [label for label in _fields(group[n], halved) if label[0] == "moment"]
             return labels, _field_values(labels, f * chi[n], cell.velocity, None)
 
         for m, fields in _convolutions(kernels, group, moments, outputs, halved).items():
@@ -144,23 +144,22 @@ def diffusion(cell: Cell, separable: Separable) -> VelocityVector:
     return cell.grid.dv3 * total
 
 
-def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c: VelocityVector, forces: Forces) -> Forces:
-    """The part of the flux over dv^3 f of the products that connect some of the chi with each other, and no others."""
-    compact = len(forces) > 3
-    halved = _is_halved(by_source, compact)
-    outputs = _outputs(by_source, halved, compact)
+def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c: VelocityVector, q: VelocityVector) -> Array:
+    """(6, nvx, nvy, nvz): the flux over dv^3 f and A_aa over dv^3 of the products that connect some of the chi with each
+    other, and no others."""
+    halved = _is_halved(by_source)
+    outputs = _outputs(by_source, halved)
 
     def source(n):
-        labels = _fields(by_source[n], halved, compact)
-        return labels, _field_values(labels, f * chi[n], c, forces)
+        labels = _fields(by_source[n], halved)
+        return labels, _field_values(labels, f * chi[n], c, q)
 
-    flux = jnp.zeros_like(forces)
+    total = jnp.zeros((6, *f.shape), f.dtype)
     for m, fields in _convolutions(kernels, by_source, source, outputs, halved).items():
         found = dict(zip(outputs, fields, strict=True))
-        along = [_flux_along(i, found, forces[:3], c) for i in range(3)]
-        along += [found["A", i, i] * forces[3 + i] - found["R", i] for i in range(len(forces) - 3)]
-        flux = flux + chi[m] * jnp.stack(along)
-    return flux
+        rows = [_flux_along(i, found, q, c) for i in range(3)] + [found["A", i, i] for i in range(3)]
+        total = total + chi[m] * jnp.stack(rows)
+    return total
 
 
 def _convolutions(kernels: "_KernelSpectra", by_source: dict, source: Callable, outputs: list, halved: bool) -> dict:

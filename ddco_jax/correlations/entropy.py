@@ -2,11 +2,12 @@
 
 import jax.numpy as jnp
 
+from ddco_jax.plasma.arrays import Scalar
 from ddco_jax.velocity.differences import Forces
 
 
-def limit(forces: Forces, fluxes: Forces, fallback: Forces) -> Forces:
-    """Blend in the smallest share of a dissipative flux that keeps the entropy production non-negative.
+def limit(forces: Forces, fluxes: Forces, fallback: Forces) -> tuple[Forces, Scalar]:
+    """Blend in the smallest share of a dissipative flux that keeps the entropy production non-negative: (fluxes, share).
 
     `fallback` is a flux with a non-negative production; it is scaled to the size of `fluxes` first.
     """
@@ -16,4 +17,4 @@ def limit(forces: Forces, fluxes: Forces, fallback: Forces) -> Forces:
     scale = jnp.sqrt(size / jnp.maximum(jnp.sum(fallback**2), smallest))
     produced = scale * jnp.maximum(jnp.sum(forces * fallback), 0)  # at a Maxwellian rounding may make it negative
     share = lost / jnp.maximum(lost + produced, smallest)
-    return fluxes + share * (scale * fallback - fluxes)
+    return fluxes + share * (scale * fallback - fluxes), share

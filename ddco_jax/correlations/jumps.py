@@ -25,8 +25,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ddco_jax.plasma.arrays import Array, Float, Scalar
-from ddco_jax.velocity.cell import Cell, linear_part
-from ddco_jax.velocity.differences import Forces
+from ddco_jax.velocity.cell import Cell, Maxwellian
 
 COLLISION_JUMP = 0.07
 """ell^2 of collisions, v_th^2: tracked particles of MD, Gamma = 0.4 ... 1.8, have J(4) - J(1) = -0.17 ... -0.19 J(1)
@@ -39,8 +38,6 @@ NODES = 8
 RATIO = 4
 EARLIER = 40
 """Times before the first, at which exp(uA) changes nothing that the grid resolves."""
-LARGEST_SLOPE = 8.0
-"""Largest ratio, either way, of kT/m to the temperature by which log f slopes, that the smoothing follows."""
 
 
 def viscosity_factor(jump: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -48,21 +45,15 @@ def viscosity_factor(jump: Float[Array, "..."]) -> Float[Array, "..."]:
     return (1 + 2 * jump) ** 0.25
 
 
-def smooth(cell: Cell, forces: Forces, *jumps: Scalar) -> tuple[Cell, ...]:
+def smooth(cell: Cell, equilibrium: Maxwellian, *jumps: Scalar) -> tuple[Cell, ...]:
     """The cell with F = (1 - ell^2 A)^(-1/4) f in place of f, for each ell^2 (v_th^2) of `jumps`.
 
-    `forces` are those of log f.  Along each axis exp(uA) is a Markov matrix of jumps between neighbours whose
-    stationary state is the discrete Maxwellian with f's own mean slope of log f.  Errors O(dv^2); the gamma
+    Along each axis exp(uA) is a Markov matrix of jumps between neighbours whose stationary state is the `equilibrium`.  Errors O(dv^2); the gamma
     distribution is represented at times a factor RATIO apart.
     """
-    c, mean, slope = linear_part(cell.f, cell.velocity, forces[:3])
-    steepness = jnp.clip(-slope * cell.temperature, 1 / LARGEST_SLOPE, LARGEST_SLOPE)  # 1 up to the grid's errors
     thermal = jnp.sqrt(cell.temperature)
-    axes = []
-    for axis in range(3):
-        index: list = [0, 0, 0]
-        index[axis] = slice(None)
-        axes.append((c[axis][tuple(index)] - mean[axis, 0, 0, 0] * cell.temperature / steepness) / thermal)
+    steepness = cell.temperature / equilibrium.temperature
+    axes = [equilibrium.axis(cell, axis) / thermal for axis in range(3)]
     first = jnp.min(jnp.stack([x[1] - x[0] for x in axes])) ** 2 / 8
     steps = tuple(jnp.eye(len(x), dtype=x.dtype) + first * generator(x, steepness) for x in axes)
     weights = times(jnp.stack(jumps), first).T[..., None, None, None]

@@ -88,7 +88,7 @@ class Microfield(eqx.Module):
 
 
 def flux(cell: Cell, forces: Forces, partners: VelocityDistribution) -> Forces:
-    """p = kT/m partners f (q - Q q) for a force q of one cell, (components, nvx, nvy, nvz).
+    """p = kT/m partners f (q - Q q) for a force q of one cell, (components, nvx, nvy, nvz); of its roughness, if any, as it is.
 
     Q is the projection on {1, v} in the (partners f)-weighted product; `partners` is a field > 0 (`hole.present`).
     For q = D- log f at infinite resolution and partners = 1, Q q = -c m/kT.  The projection conserves momentum and
@@ -96,9 +96,6 @@ def flux(cell: Cell, forces: Forces, partners: VelocityDistribution) -> Forces:
     product.
     """
     weight = partners * cell.f
-
-    def diffused(q):
-        c, mean, slope = linear_part(weight, cell.velocity, q)
-        return cell.temperature * weight * (q - mean - slope * c)
-
-    return jnp.concatenate([diffused(forces[k : k + 3]) for k in range(0, len(forces), 3)])
+    c, mean, slope = linear_part(weight, cell.velocity, forces[:3])
+    q = forces[:3] - mean - slope * c
+    return cell.temperature * weight * jnp.concatenate([q, forces[3:]])

@@ -34,6 +34,16 @@ class Invariants(eqx.Module):
     """Mass of the cells with f < 0, n0 L0, as a positive number."""
     velocity_nyquist: Float[Array, "*t 3"]
     """Largest relative amplitude over x of the mode (-1)^j along each velocity axis (`velocity_nyquist`)."""
+    evaluations: Float[Array, "*t"]
+    """Evaluations of C[f] in a cell, since the start (`State.tally`)."""
+    entropy_limited: Float[Array, "*t"]
+    """How many of them the entropy limiter has changed."""
+    repaired: Float[Array, "*t"]
+    """Parts of collision steps after which negative f was removed, since the start."""
+    refused: Float[Array, "*t"]
+    """Parts of collision steps that were taken again, halved, since the start."""
+    unfinished: Float[Array, "*t"]
+    """Collision steps of a cell that did not end, since the start."""
 
     def __getitem__(self, name: str):
         return getattr(self, name)
@@ -58,6 +68,11 @@ def compute_invariants(grid: PhaseGrid, state: State, scales: Scales = PAPER) ->
         gauss_residual=gauss_residual(grid, state.electric_field, density, scales),
         negative_mass=jnp.sum(jnp.maximum(-state.f, 0)) * volume,
         velocity_nyquist=velocity_nyquist(state.f),
+        evaluations=state.tally.evaluations,
+        entropy_limited=state.tally.limited,
+        repaired=state.tally.repaired,
+        refused=state.tally.refused,
+        unfinished=state.tally.unfinished,
     )
 
 

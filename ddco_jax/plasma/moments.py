@@ -43,22 +43,19 @@ def compute_moments(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> M
     return Moments(density, drift, (mean_square - jnp.sum(drift**2, -1)) / 3)
 
 
-def face_density(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> Float[Array, "*batch"]:
-    """Density from the face values (f_j + f_{j+1})/2 of the velocity flux, n0.
+def face_density(grid: PhaseGrid, faces: Float[Array, "*batch inner nvy nvz"]) -> Float[Array, "*batch"]:
+    """Density of the face values V of f along vx (`vlasov.v_flux`), n0.
 
     The force on the plasma is E times this sum, so a field made from it conserves momentum exactly even
     where f is cut at the edge of the velocity box.
     """
-    fx = jnp.sum(f, (-2, -1))
-    return (jnp.sum(fx, -1) - (fx[..., 0] + fx[..., -1]) / 2) * grid.dv3
+    return jnp.sum(faces, (-3, -2, -1)) * grid.dv3
 
 
-def face_current(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> Float[Array, "*batch"]:
-    """Current J = sum of v_{j+1/2} (f_j + f_{j+1})/2 over the inner faces, n0 V0.
+def face_current(grid: PhaseGrid, faces: Float[Array, "*batch inner nvy nvz"]) -> Float[Array, "*batch"]:
+    """Current J = sum of v_{j+1/2} V_{j+1/2} over the inner faces, n0 V0.
 
-    The work of the central velocity flux (27) is E times this sum, so Ampere's law with it conserves
-    energy exactly, also with f nonzero at the velocity edge.
+    The work of the velocity flux (27) is E times this sum, so Ampere's law with it conserves energy exactly, also with f
+    nonzero at the velocity edge.
     """
-    fx = jnp.sum(f, (-2, -1))
-    faces = jnp.asarray(grid.vx_faces, f.dtype)
-    return jnp.sum((fx[..., 1:] + fx[..., :-1]) / 2 * faces, -1) * grid.dv3
+    return jnp.sum(jnp.sum(faces, (-2, -1)) * jnp.asarray(grid.vx_faces, faces.dtype), -1) * grid.dv3

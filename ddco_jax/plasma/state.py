@@ -10,6 +10,26 @@ from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import PAPER, Scales
 
 
+class Tally(eqx.Module):
+    """What the collision step has done since the start, summed over cells: numbers, of the dtype of f."""
+
+    evaluations: Scalar
+    """Evaluations of C[f] in a cell."""
+    limited: Scalar
+    """Evaluations whose flux the entropy limiter has changed."""
+    repaired: Scalar
+    """Parts of a step after which negative f was removed."""
+    refused: Scalar
+    """Parts of a step that would have lowered the entropy, and were halved."""
+    unfinished: Scalar
+    """Steps that did not end within the largest number of parts; their f is NaN."""
+
+    @classmethod
+    def zero(cls, dtype) -> "Tally":
+        """Nothing done yet."""
+        return cls(*[jnp.zeros((), dtype)] * 5)
+
+
 class State(eqx.Module):
     """State of the plasma, code units.  Its dtype decides the precision of everything computed from it."""
 
@@ -21,6 +41,8 @@ class State(eqx.Module):
     """Age s(x) of the correlations since a quench, 1/omega_p of the local plasma; None where it does not evolve."""
     time: Scalar
     """t, t0."""
+    tally: Tally
+    """What the collision steps have done."""
 
     @classmethod
     def from_distribution(
@@ -41,4 +63,4 @@ class State(eqx.Module):
             raise ValueError(f"f has shape {f.shape}, the grid has {grid.shape} (nx, nvx, nvy, nvz)")
         field = poisson_field(grid, jnp.sum(f, (1, 2, 3)) * grid.dv3, scales)
         age = None if correlation_age is None else jnp.asarray(correlation_age, f.dtype)
-        return cls(f, field, age, jnp.zeros((), f.dtype))
+        return cls(f, field, age, jnp.zeros((), f.dtype), Tally.zero(f.dtype))

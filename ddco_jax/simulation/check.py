@@ -19,7 +19,6 @@ from ddco_jax.simulation.config import Config
 from ddco_jax.simulation.run import build
 from ddco_jax.steppers import MidpointCollision
 from ddco_jax.velocity.cell import FLOOR
-from ddco_jax.velocity.differences import Compact
 
 RESOLVED = 0.7
 """Largest dv over thermal width for which the starts count as resolved."""
@@ -85,7 +84,7 @@ def memory(grid: PhaseGrid, op: CollisionOperator | None, itemsize: int, n_steps
     transforms = 0
     if op is not None:
         cell = math.prod(grid.nv) * itemsize
-        arrays = arrays_at_once(op.kernel.separable(1.0, 1.0), isinstance(op.differences, Compact))
+        arrays = arrays_at_once(op.kernel.separable(1.0, 1.0))
         transforms = min(op.cells_at_once, grid.nx) * cell * arrays
     run = 5 * f + transforms
     inner = max(1, math.isqrt(n_steps))

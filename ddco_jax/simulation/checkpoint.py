@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ddco_jax.plasma.grid import PhaseGrid
-from ddco_jax.plasma.state import State
+from ddco_jax.plasma.state import State, Tally
 
 
 class Checkpoints:
@@ -45,12 +45,13 @@ class Checkpoints:
 
 def arrays_of(state: State) -> dict[str, jax.Array]:
     """The fields of a state by name, without the correlation age where it does not evolve."""
-    return {name: field for name, field in vars(state).items() if field is not None}
+    fields = vars(state) | {"tally": jnp.stack(jax.tree.leaves(state.tally))}
+    return {name: field for name, field in fields.items() if field is not None}
 
 
 def shapes_of(grid: PhaseGrid, dtype, aging: bool) -> dict[str, jax.ShapeDtypeStruct]:
     """Shape and dtype of what `arrays_of` returns; `aging` is whether the correlation age evolves."""
-    shapes = {"f": grid.shape, "electric_field": (grid.nx,), "time": ()}
+    shapes = {"f": grid.shape, "electric_field": (grid.nx,), "time": (), "tally": (len(vars(Tally.zero(dtype))),)}
     if aging:
         shapes["correlation_age"] = (grid.nx,)
     return {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape in shapes.items()}
@@ -58,4 +59,6 @@ def shapes_of(grid: PhaseGrid, dtype, aging: bool) -> dict[str, jax.ShapeDtypeSt
 
 def state_of(arrays: Mapping[str, jax.Array]) -> State:
     """The state that `arrays_of` took apart."""
-    return State(arrays["f"], arrays["electric_field"], arrays.get("correlation_age"), arrays["time"])
+    return State(
+        arrays["f"], arrays["electric_field"], arrays.get("correlation_age"), arrays["time"], Tally(*arrays["tally"])
+    )

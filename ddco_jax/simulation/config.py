@@ -101,13 +101,19 @@ class CollisionsSection(Section):
     prefactor: PositiveFloat | None = None
     """Replaces the kernel's own prefactor: gamma of P/|u|, kappa of |u|^2 P, code units."""
     method: Literal["spectral", "direct"] = "spectral"
-    differences: Literal["central", "fourth", "compact"] = "central"
-    """Velocity differences: the paper's, those of fourth order, or the mean of forward and backward ones, which damps
-    the Nyquist mode."""
+    force: Literal["ratio", "log"] = "ratio"
+    """What drives the flux: the difference of f over a Maxwellian, or the paper's, of log f."""
+    differences: Literal["central", "fourth", "sixth", "eighth"] = "eighth"
+    """Order of the velocity differences; the paper's are central ones."""
+    step: Literal["chebyshev", "midpoint"] = "chebyshev"
+    """The stabilised step, which keeps f positive and entropy rising, or the paper's explicit midpoint rule."""
+    stages: Annotated[int, Field(ge=2, le=50)] | None = None
+    """Evaluations of C[f] per step of the stabilised rule; by default what the start asks for."""
     substeps: PositiveInt = 1
-    """Collision steps per time step; under-resolved starts need more than the linear limit says."""
+    """Midpoint rule: collision steps per time step."""
     cells_at_once: PositiveInt = 1
-    buildup: Literal["off", "quench"] = "off"
+    buildup: Literal["auto", "off", "quench"] = "auto"
+    """Whether correlations begin at t = 0; auto: they do unless the start is a Maxwellian, BKW's or an array."""
     buildup_time: PositiveFloat | None = None
     """1/omega_p, of the amplitude 1 - exp(-(s/time)^exponent); what the kernel has learned, or 0.45, by default."""
     buildup_exponent: PositiveFloat | None = None
@@ -122,6 +128,15 @@ class CollisionsSection(Section):
             raise ValueError(f"collisions.kernel: no kernel {self.kernel!r}; {hint}")
         if self.prefactor is not None and self.kernel not in store.NAMED:
             raise ValueError("collisions.prefactor: only analytic kernels have one")
+        if self.step == "chebyshev" and self.substeps != 1:
+            raise ValueError('collisions.substeps: only step = "midpoint" has them; the other divides itself as needed')
+        if self.step == "midpoint" and self.stages is not None:
+            raise ValueError('collisions.stages: step = "midpoint" has two')
+        if self.force == "log" and self.differences != "central":
+            raise ValueError(
+                'collisions.differences: beside steep flanks force = "log" is stable with central ones only; '
+                'take force = "ratio", which is as exact at equilibrium'
+            )
         return self
 
 
@@ -136,13 +151,20 @@ class OutputSection(Section):
     """Store the whole f in the snapshots."""
 
 
+PAPER_SCHEME = {"x_flux": "upwind", "collisions": {"force": "log", "differences": "central", "step": "midpoint"}}
+"""What `scheme = "paper"` sets, where a key is not given itself; the defaults are those of `scheme = "accurate"`."""
+
+
 class Config(Section):
     """A whole run."""
 
     description: str = ""
+    scheme: Literal["accurate", "paper"] = "accurate"
+    """The defaults of x_flux and of collisions.force, differences and step."""
     precision: Literal["float64", "float32"] = "float64"
     field: Literal["ampere", "poisson", "none"] = "ampere"
-    x_flux: Literal["upwind", "weno5"] = "upwind"
+    x_flux: Literal["weno5", "upwind"] = "weno5"
+    """Transport: fifth order in x and sixth in vx, positive, or the paper's first-order upwind and central fluxes."""
     units: UnitsSection = UnitsSection()
     plasma: PlasmaSection
     grid: GridSection
@@ -150,6 +172,21 @@ class Config(Section):
     initial: Initial
     collisions: CollisionsSection = CollisionsSection()
     output: OutputSection = OutputSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scheme(cls, data):
+        if isinstance(data, dict) and data.get("scheme") == "paper" and isinstance(data.get("collisions", {}), dict):
+            data = {"x_flux": PAPER_SCHEME["x_flux"]} | data
+            data["collisions"] = PAPER_SCHEME["collisions"] | data.get("collisions", {})
+        return data
+
+    @property
+    def quench(self) -> bool:
+        """Whether the correlations begin at t = 0."""
+        if self.collisions.kernel == "none" or self.collisions.buildup != "auto":
+            return self.collisions.kernel != "none" and self.collisions.buildup == "quench"
+        return self.initial.kind not in ("maxwellian", "bkw", "array")
 
     @property
     def scales(self) -> Scales:
@@ -191,7 +228,7 @@ class Config(Section):
     def build_buildup(self) -> Model:
         """The law of the correlations that build up after a quench; none where it is off."""
         c = self.collisions
-        if c.buildup == "off" or c.kernel == "none":
+        if not self.quench:
             return MARKOV
         given = {"time": c.buildup_time, "exponent": c.buildup_exponent}
         chosen = {k: v for k, v in given.items() if v is not None}

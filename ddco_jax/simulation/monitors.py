@@ -11,6 +11,12 @@ NEGATIVE_MASS_LIMIT = 1e-3
 
 def check(state: State, history: dict[str, np.ndarray], first_step: int) -> None:
     """Raise RunFailed where the state is not finite or too negative.  `history` holds the rows since `first_step`."""
+    lost = np.flatnonzero(history["unfinished"] > 0)
+    if lost.size:
+        raise RunFailed(
+            f"step {first_step + int(lost[0])}: the collision step of a cell did not end within the largest number of "
+            "parts; lower time.step_ps, or raise grid.nv where f is under-resolved (`ddco check`)"
+        )
     totals = history["total_energy"] + history["mass"]
     bad = np.flatnonzero(~np.isfinite(totals))
     if bad.size or not np.all(np.isfinite(totals)):

@@ -71,7 +71,9 @@ def build(config: Config) -> Model:
     try:
         op = None
         if kernel is not None:
-            op = CollisionOperator(grid, kernel, c.method, differences=c.differences, cells_at_once=c.cells_at_once)
+            op = CollisionOperator(
+                grid, kernel, c.method, force=c.force, differences=c.differences, cells_at_once=c.cells_at_once
+            )
     except ValueError as error:
         raise ConfigError(f"grid.nv: {error}") from None
     buildup = config.build_buildup()
@@ -81,10 +83,12 @@ def build(config: Config) -> Model:
         config.field,
         config.x_flux,
         buildup=buildup,
+        collision=c.step,
+        collision_stages=c.stages or 5,
         collision_substeps=c.substeps,
         scales=config.scales,
     )
-    return Model(grid, stepper, config.dt, np.dtype(config.precision), c.buildup == "quench")
+    return Model(grid, stepper, config.dt, np.dtype(config.precision), config.quench)
 
 
 def initial_state(config: Config, model: Model) -> State:

@@ -2,9 +2,9 @@
 
 from ddco_jax.steppers.ampere import Ampere
 from ddco_jax.steppers.base import Stepper
-from ddco_jax.steppers.collision import MidpointCollision
+from ddco_jax.steppers.collision import ChebyshevCollision, MidpointCollision
 from ddco_jax.steppers.poisson import Poisson
 from ddco_jax.steppers.strang import Strang
 from ddco_jax.steppers.streaming import Streaming
 
-__all__ = ["Ampere", "MidpointCollision", "Poisson", "Stepper", "Strang", "Streaming"]
+__all__ = ["Ampere", "ChebyshevCollision", "MidpointCollision", "Poisson", "Stepper", "Strang", "Streaming"]

@@ -1,7 +1,8 @@
 """Strang splitting of advection and collisions (24)."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -13,10 +14,11 @@ from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.state import State
 from ddco_jax.plasma.units import PAPER, Scales
 from ddco_jax.steppers.ampere import Ampere
-from ddco_jax.steppers.base import Stepper, named_x_flux
-from ddco_jax.steppers.collision import MidpointCollision
+from ddco_jax.steppers.base import Stepper
+from ddco_jax.steppers.collision import ChebyshevCollision, CollisionStep, MidpointCollision
 from ddco_jax.steppers.poisson import Poisson
 from ddco_jax.steppers.streaming import Streaming
+from ddco_jax.vlasov import transport
 
 FIELDS: dict[str, Callable[..., Stepper]] = {"ampere": Ampere, "poisson": Poisson, "none": Streaming}
 """Advection steps by the law of their electric field."""
@@ -35,7 +37,7 @@ class Strang(Stepper):
     order: ClassVar[int] = 2
     grid: PhaseGrid = eqx.field(static=True)
     advection: Stepper
-    collision: MidpointCollision | None
+    collision: CollisionStep | None
     scales: Scales = eqx.field(static=True)
 
     def __init__(
@@ -43,21 +45,27 @@ class Strang(Stepper):
         grid: PhaseGrid,
         op: CollisionOperator | None,
         field: str = "ampere",
-        x_flux: str = "upwind",
+        x_flux: str = "weno5",
         *,
         buildup: Model | None = MARKOV,
+        collision: Literal["chebyshev", "midpoint"] = "chebyshev",
+        collision_stages: int = 5,
         collision_substeps: int = 1,
         scales: Scales = PAPER,
     ):
         if field not in FIELDS:
             raise ValueError(f"field must be one of {tuple(FIELDS)}, got {field!r}")
-        named_x_flux(x_flux)
+        transport.named(x_flux)
         if op is not None and op.grid != grid:
             raise ValueError("the collision operator was made for another grid")
         self.grid, self.scales = grid, scales
         self.advection = FIELDS[field](grid, x_flux, scales)
         law = MARKOV if buildup is None else buildup
-        self.collision = None if op is None else MidpointCollision(op, law, scales, collision_substeps)
+        self.collision = None
+        if op is not None and collision == "midpoint":
+            self.collision = MidpointCollision(op, law, scales, collision_substeps)
+        elif op is not None:
+            self.collision = ChebyshevCollision(op, law, scales, collision_stages)
 
     def step(self, state: State, dt) -> State:
         if self.collision is None:
@@ -69,4 +77,4 @@ class Strang(Stepper):
             state = self.collision.step(state, dt)
         with jax.named_scope("advection"):
             state = self.advection.step(state, dt / 2)
-        return State(state.f, state.electric_field, state.correlation_age, time)
+        return dataclasses.replace(state, time=time)

@@ -1,53 +1,100 @@
-"""The discrete velocity gradient D- of Eq. (32), in three forms, and the divergence D+ dual to each.
+"""The discrete velocity gradient D- of Eq. (32), of order 2, 4, 6 or 8, and the divergence D+ dual to it.
 
-D- is the central difference, closed at the edges of the box by the second-order one-sided formula
-(-3, 4, -1)/2dv.  It is exact on quadratics up to the edge, so D-(|v|^2/2) = v.  With D+ its negative transpose the
+D- of order 2 is the central difference (the paper's).  Order 2m adds the corrections of the longer central stencils,
+
+    D = mu delta [1 - delta^2/6 (1 - delta^2/5 (1 - 3 delta^2/14))]/dv,   h_{j+1} - h_{j-1} = 2 mu delta h,
+
+each where its stencil fits: points beside the edge have those of lower order, and the edge itself the one-sided
+(-3, 4, -1)/2dv.  All are exact on quadratics, so D-(|v|^2/2) = v up to the edge.  With D+ its negative transpose the
 collision operator conserves mass, momentum and energy to rounding whatever f does at the edge.
 
-The fourth-order D- is the five-point difference, closed by the central one beside the edge and at the edge as above.
-It is exact on quadratics everywhere, so it conserves as exactly.
-
-The forward and the backward difference, closed by quadratic extrapolation, are D- + R and D- - R with the curvature
-R h = (h_{j+1} - 2 h_j + h_{j-1})/2dv.  Either conserves as exactly as D-, since R(|v|^2/2) is a constant, and
-unlike D- sees the grid's Nyquist mode.  The mean over both of the flux omega (q - q') leaves, besides the central
-flux p of q = D- h, only the diagonal part omega_aa (R_a h - R_a h') along each axis a.
+No central difference sees the grid's Nyquist mode.  The roughness delta^q h/(2^q dv), q = 4 or 6, does: it is +-1/dv on
+that mode, where its stencil fits, and zero on quadratics.  The flux that it drives conserves as exactly, and damps.
 """
 
-import abc
 import dataclasses
-from typing import ClassVar
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
 
-from ddco_jax.plasma.arrays import Array, Float, VelocityDistribution, VelocityVector
+from ddco_jax.plasma.arrays import Array, Float, VelocityDistribution
 from ddco_jax.plasma.grid import PhaseGrid
 
 Forces = Float[Array, "components nvx nvy nvz"]
 """Thermodynamic forces of a functional derivative h, or the fluxes that they drive: the gradient q = D- h along x, y,
-z, followed by the curvature R h along x, y, z where a scheme has one."""
+z, followed by the roughness of h along x, y, z where a scheme damps the Nyquist mode."""
+DIFFERENCES = {"central": 2, "fourth": 4, "sixth": 6, "eighth": 8}
+"""Orders by name."""
+CORRECTIONS = (1.0, -1 / 6, 1 / 30, -1 / 140)
+"""Weights of mu delta, mu delta^3, mu delta^5, mu delta^7 in D dv."""
+EDGE = (-1.5, 2.0, -0.5)
+"""D dv at the edge, of h_0, h_1, h_2."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Differences(abc.ABC):
-    """A velocity-difference scheme on one grid: forces of h, and the divergence of the fluxes they drive."""
+class Changes:
+    """How a function of one velocity axis (the first) changes from each point to its neighbours.
+
+    right[k-1][j] is the change from j to j + k, and left[k-1][j] that from j + k to j.
+    """
+
+    right: list[Array]
+    left: list[Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Differences:
+    """D- of one order on one grid, with the roughness or without, and D+."""
 
     grid: PhaseGrid
-
-    least_points: ClassVar[int]
-    """Fewest points of a velocity axis."""
-    largest_eigenvalue: ClassVar[float]
-    """Of -D+ D- dv^2 along one axis: sets the stability limit of explicit steps."""
+    order: int
+    damped: bool = False
+    """Whether the forces include the roughness."""
 
     def __post_init__(self) -> None:
-        if min(self.grid.nv) < self.least_points:
-            needed = f"at least {self.least_points} points per velocity axis"
+        if self.order not in DIFFERENCES.values():
+            raise ValueError(f"order must be one of {tuple(DIFFERENCES.values())}, got {self.order}")
+        if min(self.grid.nv) < len(EDGE):
+            needed = f"at least {len(EDGE)} points per velocity axis"
             raise ValueError(f"the collision operator needs {needed}, got nv={self.grid.nv}")
 
-    @abc.abstractmethod
+    @property
+    def roughness_order(self) -> int:
+        """q: the damping, delta^2q, is of higher order than D."""
+        return 6 if self.order == 8 else 4
+
+    @property
+    def reach(self) -> int:
+        """Neighbours on either side that the forces of a point depend on."""
+        return max(self.order // 2, self.roughness_order // 2 if self.damped else 0, len(EDGE) - 1)
+
+    @property
+    def largest_eigenvalue(self) -> float:
+        """Of -D+ D- dv^2 along one axis: sets the stability limit of explicit steps."""
+        k = np.linspace(0, np.pi, 2001)
+        symbol = sum(2 * w * np.sin(n * k) for m in range(1, self.order // 2 + 1) for n, w in enumerate(weights(m), 1))
+        damping = np.sin(k / 2) ** (2 * self.roughness_order) if self.damped else 0.0
+        return float(np.max(symbol**2 + damping))
+
     def forces(self, h: VelocityDistribution) -> Forces:
         """The thermodynamic forces of a functional derivative h of one cell."""
+
+        def changes(axis):
+            values = jnp.moveaxis(h, axis, 0)
+            right = [values[k:] - values[:-k] for k in range(1, self.reach + 1)]
+            return Changes(right, [-change for change in right])
+
+        return self.of_changes(changes)
+
+    def of_changes(self, changes: Callable[[int], Changes]) -> Forces:
+        """The forces of what changes along an axis as `changes(axis)` says."""
+        along = [changes(axis) for axis in range(3)]
+        parts = [self.gradient(along[axis], axis) for axis in range(3)]
+        if self.damped:
+            parts += [self.roughness(along[axis], axis) for axis in range(3)]
+        return jnp.stack(parts)
 
     def divergence(self, fluxes: Forces) -> VelocityDistribution:
         """Negative transpose of `forces`, applied to fluxes: no flux leaves the box."""
@@ -55,76 +102,50 @@ class Differences(abc.ABC):
         (transposed,) = jax.linear_transpose(self.forces, like)(fluxes)
         return -transposed
 
+    def gradient(self, change: Changes, axis: int, order: int | None = None) -> VelocityDistribution:
+        """D- along one axis."""
+        first = sum(w * change.right[k][:1] for k, w in enumerate(EDGE[1:]))
+        last = sum(-w * change.left[k][-1:] for k, w in enumerate(EDGE[1:]))
+        total = jnp.concatenate([first, _pairs(change, weights(1), odd=True), last])
+        for m in range(2, (order or self.order) // 2 + 1):
+            if self.grid.nv[axis] > 2 * m:  # or it fits nowhere
+                total = total + _pad(_pairs(change, weights(m), odd=True), m)
+        return jnp.moveaxis(total, 0, axis) / self.grid.dv[axis]
 
-class Central(Differences):
-    """The paper's central difference, second order."""
-
-    least_points: ClassVar[int] = 3
-    largest_eigenvalue: ClassVar[float] = 1.0  # max of sin^2 k
-
-    def forces(self, h: VelocityDistribution) -> Forces:
-        return gradient(self.grid, h)
-
-
-class Fourth(Differences):
-    """The five-point difference, fourth order."""
-
-    least_points: ClassVar[int] = 5
-    largest_eigenvalue: ClassVar[float] = 1.3722**2  # max of [(8 sin k - sin 2k)/6]^2
-
-    def forces(self, h: VelocityDistribution) -> Forces:
-        return gradient(self.grid, h, 4)
+    def roughness(self, change: Changes, axis: int) -> VelocityDistribution:
+        """delta^q/(2^q dv) along one axis, zero where its stencil does not fit."""
+        q, n = self.roughness_order, self.grid.nv[axis]
+        if n <= q:
+            return jnp.moveaxis(jnp.zeros((n, *change.right[0].shape[1:]), change.right[0].dtype), 0, axis)
+        inner = _pairs(change, stencil(q)[q // 2 + 1 :] / 2**q, odd=False)
+        return jnp.moveaxis(_pad(inner, q // 2), 0, axis) / self.grid.dv[axis]
 
 
-class Compact(Differences):
-    """The mean over forward and backward differences, second order; damps the Nyquist mode."""
-
-    least_points: ClassVar[int] = 3
-    largest_eigenvalue: ClassVar[float] = 4.0  # max of (2 sin k/2)^2
-
-    def forces(self, h: VelocityDistribution) -> Forces:
-        return jnp.concatenate([gradient(self.grid, h), curvature(self.grid, h)])
+def weights(m: int) -> np.ndarray:
+    """Of h_{j+k} - h_{j-k}, k = 1 ... m, in what order 2m adds to D dv."""
+    return CORRECTIONS[m - 1] * stencil(2 * m - 1)[m + 1 :]
 
 
-DIFFERENCES: dict[str, type[Differences]] = {"central": Central, "fourth": Fourth, "compact": Compact}
-"""The schemes by name."""
+def stencil(power: int) -> np.ndarray:
+    """Coefficients of delta^power (even) or mu delta^power (odd), centred."""
+    if power % 2:
+        return np.convolve(stencil(power - 1), [-0.5, 0, 0.5])
+    out = np.ones(1)
+    for _ in range(power // 2):
+        out = np.convolve(out, [1, -2, 1])
+    return out
 
 
-def gradient(grid: PhaseGrid, h: VelocityDistribution, order: int = 2) -> VelocityVector:
-    """D- h of order 2 or 4, (3, nvx, nvy, nvz)."""
-    return jnp.stack([_difference(h, axis, dv, order) for axis, dv in enumerate(grid.dv)])
+def _pairs(change: Changes, weights: np.ndarray, odd: bool) -> Array:
+    """Sum of weights[k-1] times the changes to j + k and, with the opposite sign if odd, to j - k, where all fit."""
+    m, n = len(weights), len(change.right[0]) + 1
+    total = 0
+    for k, w in enumerate(weights, 1):
+        right, left = change.right[k - 1][m : n - m], change.left[k - 1][m - k : n - m - k]
+        total = total + float(w) * (right - left if odd else right + left)
+    return total
 
 
-def curvature(grid: PhaseGrid, h: VelocityDistribution) -> VelocityVector:
-    """R h, half the difference of the forward and the backward gradient, (3, nvx, nvy, nvz)."""
-    return jnp.stack([_second_difference(h, axis, dv) for axis, dv in enumerate(grid.dv)])
-
-
-def _difference(h, axis: int, dv: float, order: int):
-    """Central difference of h along one axis, one-sided and second order at both ends."""
-
-    def at(start, stop):
-        return lax.slice_in_dim(h, start, stop, axis=axis)
-
-    n = h.shape[axis]
-    first = -3 * at(0, 1) + 4 * at(1, 2) - at(2, 3)
-    last = 3 * at(n - 1, n) - 4 * at(n - 2, n - 1) + at(n - 3, n - 2)
-    inner = at(2, n) - at(0, n - 2)
-    if order == 4:
-        far = at(4, n) - at(0, n - 4)  # (8 inner - far)/6 at all points but those beside the edge
-        inner = inner + jnp.pad(2 * at(3, n - 1) - 2 * at(1, n - 3) - far, _beside(h.ndim, axis)) / 6
-    return jnp.concatenate([first, inner, last], axis) / (2 * dv)
-
-
-def _beside(ndim: int, axis: int) -> list[tuple[int, int]]:
-    """One point more at both ends of an axis."""
-    return [(int(k == axis),) * 2 for k in range(ndim)]
-
-
-def _second_difference(h, axis: int, dv: float):
-    """(h_{j+1} - 2 h_j + h_{j-1})/2dv along one axis, the end values those of their neighbours."""
-    n = h.shape[axis]
-    low, mid, high = (lax.slice_in_dim(h, k, n - 2 + k, axis=axis) for k in range(3))
-    inner = (high - 2 * mid + low) / (2 * dv)
-    first, last = (lax.slice_in_dim(inner, k, k + 1, axis=axis) for k in (0, n - 3))
-    return jnp.concatenate([first, inner, last], axis)
+def _pad(a: Array, points: int) -> Array:
+    """Zeros at both ends of the first axis."""
+    return jnp.pad(a, [(points, points)] + [(0, 0)] * (a.ndim - 1))

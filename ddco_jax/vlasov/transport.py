@@ -1,5 +1,15 @@
-"""The right-hand side of the Vlasov equation (23) and the transport of the correlation age."""
+"""Transport of f in phase space, Eq. (23): explicit Runge-Kutta steps whose sums of face values the field law shares.
 
+A step takes the face values of f at its stages, in x and in vx, and sums them with the weights of the rule:
+
+    f_end = f - dt [div X + E_mid dV/dvx],   X = sum_i b_i X_i,   V = sum_i b_i V_i.
+
+The field law makes E_mid from the same V (`FieldLaw`), so that energy (Ampere) or momentum (Poisson) is exact whatever
+the face values are: a limiter may change them.
+"""
+
+import abc
+import dataclasses
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -7,26 +17,124 @@ import jax.numpy as jnp
 from ddco_jax.plasma.arrays import Distribution, Profile
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import Scales
-
-XFlux = Callable[[PhaseGrid, Distribution], Distribution]
-
-
-def acceleration(grid: PhaseGrid, electric_field: Profile, f: Distribution) -> Distribution:
-    """E df/dvx by the conservative central flux G_{j+1/2} = E (f_j + f_{j+1})/2 of Eq. (27), with none at the edges."""
-    inner = (f[:, 1:] + f[:, :-1]) / 2
-    faces = jnp.pad(inner, ((0, 0), (1, 1), (0, 0), (0, 0)))
-    return electric_field[:, None, None, None] / grid.dv[0] * (faces[:, 1:] - faces[:, :-1])
+from ddco_jax.vlasov import v_flux, x_flux
+from ddco_jax.vlasov.v_flux import Faces
 
 
-def vlasov_rate(
-    grid: PhaseGrid, x_flux: XFlux, f: Distribution, electric_field: Profile | None
-) -> tuple[Distribution, Profile]:
-    """(-vx df/dx - E df/dvx, mass flux at the faces i + 1/2).  `electric_field=None` leaves the force out."""
-    faces = x_flux(grid, f)
-    rate = (jnp.roll(faces, 1, 0) - faces) / grid.dx
-    if electric_field is not None:
-        rate = rate - acceleration(grid, electric_field, f)
-    return rate, jnp.sum(faces, (1, 2, 3)) * grid.dv3
+class FieldLaw(abc.ABC):
+    """How the electric field follows from the face values V of f along vx."""
+
+    @abc.abstractmethod
+    def at_stage(self, field: Profile, before: Faces | None, now: Faces) -> Profile | None:
+        """The field at a stage with face values `now`, for what has passed since `field`: dt sum_j a_ij V_j or None."""
+
+    @abc.abstractmethod
+    def midway(self, field: Profile, faces: Faces, dt) -> Profile | None:
+        """The field that accelerates the whole step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Transport:
+    """Fluxes in x and vx, the Runge-Kutta rule, and whether the sums of fluxes are limited so that f stays positive."""
+
+    x_flux: Callable[[PhaseGrid, Distribution], Distribution]
+    v_faces: Callable[[Distribution], Faces]
+    rule: tuple[tuple[float, ...], ...]
+    """Rows a_ij of the stages after the first."""
+    weights: tuple[float, ...]
+    """b_i."""
+    positive: bool
+
+    def step(
+        self, grid: PhaseGrid, law: FieldLaw, f: Distribution, field: Profile, dt
+    ) -> tuple[Distribution, Faces, Distribution, Distribution]:
+        """f after dt, the face values V that moved it, and the x-fluxes of the first stage and of the whole step."""
+        fluxes, faces, rates = [], [], []
+        for row in ((), *self.rule):
+            at = f + dt * _sum(row, rates) if row else f
+            fluxes.append(self.x_flux(grid, at))
+            faces.append(self.v_faces(at))
+            if len(faces) < len(self.weights):
+                before = dt * _sum(row, faces[:-1]) if row else None
+                rates.append(rate(grid, fluxes[-1], faces[-1], law.at_stage(field, before, faces[-1])))
+        X, V = _sum(self.weights, fluxes), _sum(self.weights, faces)
+        if self.positive:
+            X, V = limited(grid, f, X, V, law.midway(field, V, dt), dt)
+        return f + dt * rate(grid, X, V, law.midway(field, V, dt)), V, fluxes[0], X
+
+
+PAPER = Transport(x_flux.upwind, v_flux.central, ((0.5,),), (0.0, 1.0), False)
+"""Upwind (26) and central (27) fluxes by the explicit midpoint rule."""
+ACCURATE = Transport(x_flux.weno5, v_flux.sixth, ((1.0,), (0.25, 0.25)), (1 / 6, 1 / 6, 2 / 3), True)
+"""Fifth-order WENO in x, sixth order in vx, by the third-order rule of Shu and Osher (1988), kept positive."""
+TRANSPORTS = {"upwind": PAPER, "weno5": ACCURATE}
+"""By the name of the x-flux."""
+
+
+def named(name: str) -> Transport:
+    """The transport with that x-flux; ValueError names the choices."""
+    if name not in TRANSPORTS:
+        raise ValueError(f"x_flux must be one of {tuple(TRANSPORTS)}, got {name!r}")
+    return TRANSPORTS[name]
+
+
+def rate(grid: PhaseGrid, X: Distribution, V: Faces, field: Profile | None) -> Distribution:
+    """-dX/dx - E dV/dvx; no flux leaves the vx axis, and `field=None` leaves the force out."""
+    out = (jnp.roll(X, 1, 0) - X) / grid.dx
+    if field is not None:
+        faces = _with_edges(V)
+        out = out - field[:, None, None, None] / grid.dv[0] * (faces[:, 1:] - faces[:, :-1])
+    return out
+
+
+def limited(grid: PhaseGrid, f: Distribution, X: Distribution, V: Faces, field: Profile | None, dt):
+    """X and V blended towards first-order upwind values of f where the step would make f negative (Zalesak 1979).
+
+    Each correction of the upwind fluxes is scaled by what its donor can give: f stays non-negative for the given field
+    if max|vx| dt/dx + max|E| dt/dvx <= 1.
+    """
+    low_X = x_flux.upwind(grid, f)
+    change_X = dt / grid.dx * (X - low_X)
+    left = rate(grid, low_X, jnp.zeros_like(V), None)
+    low_V, change_V = V, jnp.zeros_like(_with_edges(V))
+    if field is not None:
+        E = field[:, None, None, None]
+        low_V = jnp.where(E > 0, f[:, :-1], f[:, 1:])
+        change_V = _with_edges(dt / grid.dv[0] * E * (V - low_V))
+        left = rate(grid, low_X, low_V, field)
+    left = jnp.maximum(f + dt * left, 0)
+    given = _out(change_X, jnp.roll(change_X, 1, 0)) + _out(change_V[:, 1:], change_V[:, :-1])
+    beyond = given > left
+    share = jnp.where(beyond, left / jnp.where(beyond, given, 1), 1)
+    X = low_X + jnp.where(change_X > 0, share, jnp.roll(share, -1, 0)) * (X - low_X)
+    if field is not None:
+        V = low_V + jnp.where(change_V[:, 1:-1] > 0, share[:, :-1], share[:, 1:]) * (V - low_V)
+    return X, V
+
+
+def transport_age(
+    grid: PhaseGrid, scales: Scales, f: Distribution, age: Profile, first: Distribution, whole: Distribution, dt
+) -> Profile:
+    """The correlation age after dt: d(rho s)/dt = rho omega_p - d(rho v-bar s)/dx, s upwind of the mass flux.
+
+    By the explicit midpoint rule, with the x-fluxes of f of the first stage and of the whole step, which move rho.
+    """
+    first, whole = cell_density(grid, first), cell_density(grid, whole)
+
+    def divergence(flux, carried=1.0):
+        flux = flux * carried
+        return (flux - jnp.roll(flux, 1)) / grid.dx
+
+    def upwind(flux, age):
+        return jnp.where(flux > 0, age, jnp.roll(age, -1))
+
+    rho = cell_density(grid, f)
+    growth = rho * scales.plasma_frequency(rho)
+    rho_half = rho - dt / 2 * divergence(first)
+    age_half = (rho * age + dt / 2 * (growth - divergence(first, upwind(first, age)))) / rho_half
+    growth = rho_half * scales.plasma_frequency(rho_half)
+    amount = rho * age + dt * (growth - divergence(whole, upwind(whole, age_half)))
+    return amount / (rho - dt * divergence(whole))
 
 
 def cell_density(grid: PhaseGrid, f: Distribution) -> Profile:
@@ -34,7 +142,16 @@ def cell_density(grid: PhaseGrid, f: Distribution) -> Profile:
     return jnp.sum(f, (1, 2, 3)) * grid.dv3
 
 
-def age_amount_rate(grid: PhaseGrid, scales: Scales, density: Profile, mass_flux: Profile, age: Profile) -> Profile:
-    """d(rho s)/dt = rho omega_p - d(rho v-bar s)/dx, s taken upwind of the mass flux that moves rho itself."""
-    carried = mass_flux * jnp.where(mass_flux > 0, age, jnp.roll(age, -1))
-    return density * scales.plasma_frequency(density) - (carried - jnp.roll(carried, 1)) / grid.dx
+def _sum(weights, values):
+    """Weighted sum without the terms of weight zero."""
+    return sum(w * value for w, value in zip(weights, values, strict=True) if w)
+
+
+def _with_edges(faces: Faces) -> Distribution:
+    """The faces with those at the ends of the axis, where nothing passes."""
+    return jnp.pad(faces, ((0, 0), (1, 1), (0, 0), (0, 0)))
+
+
+def _out(right, left):
+    """What leaves a cell through its faces, right and left."""
+    return jnp.maximum(right, 0) + jnp.maximum(-left, 0)

@@ -3,8 +3,6 @@
 A flux function takes (grid, f) and returns F with F[i] the flux v_x f at the face i + 1/2, periodic.
 """
 
-from collections.abc import Callable
-
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -45,7 +43,3 @@ def _reconstruct(a, b, c, d, e):
     tau = jnp.abs(roughness[0] - roughness[2])
     weights = [w * (1 + (tau / (beta + tiny)) ** 2) for w, beta in zip((0.1, 0.6, 0.3), roughness, strict=True)]
     return sum(w * q for w, q in zip(weights, candidates, strict=True)) / sum(weights)
-
-
-X_FLUXES: dict[str, Callable[[PhaseGrid, Distribution], Distribution]] = {"upwind": upwind, "weno5": weno5}
-"""The x-fluxes by name."""

@@ -1,0 +1,42 @@
+"""What the advection steps share: they move f by one transport and differ in their field law."""
+
+import abc
+import dataclasses
+from typing import ClassVar
+
+import equinox as eqx
+
+from ddco_jax.plasma.arrays import Distribution, Profile
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.state import State
+from ddco_jax.plasma.units import PAPER, Scales
+from ddco_jax.steppers.base import Stepper
+from ddco_jax.vlasov import transport
+from ddco_jax.vlasov.transport import FieldLaw
+from ddco_jax.vlasov.v_flux import Faces
+
+
+class Advection(Stepper, FieldLaw):
+    """df/dt = -vx df/dx - E df/dvx, and the transport of the correlation age.
+
+    `x_flux` names the transport (`vlasov.transport.TRANSPORTS`): "weno5" is of high order and keeps f positive, "upwind"
+    is the paper's.  Second order in dt.
+    """
+
+    order: ClassVar[int] = 2
+    grid: PhaseGrid = eqx.field(static=True)
+    x_flux: str = eqx.field(static=True, default="weno5")
+    scales: Scales = eqx.field(static=True, default=PAPER)
+
+    @abc.abstractmethod
+    def at_end(self, field: Profile, faces: Faces, f: Distribution, dt) -> Profile:
+        """The field after a step that took `field` and f to f with the face values V."""
+
+    def step(self, state: State, dt) -> State:
+        scheme, grid, field = transport.named(self.x_flux), self.grid, state.electric_field
+        f, faces, first, whole = scheme.step(grid, self, state.f, field, dt)
+        age = state.correlation_age
+        if age is not None:
+            age = transport.transport_age(grid, self.scales, state.f, age, first, whole, dt)
+        field = self.at_end(field, faces, f, dt)
+        return dataclasses.replace(state, f=f, electric_field=field, correlation_age=age, time=state.time + dt)
