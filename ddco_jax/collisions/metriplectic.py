@@ -14,7 +14,7 @@ from ddco_jax.plasma.arrays import Array, Distribution, Profile, Scalar
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.invariants import entropy_density
 from ddco_jax.plasma.units import PAPER, Scales
-from ddco_jax.velocity.differences import gradient
+from ddco_jax.velocity.differences import Differences
 
 Functional = Callable[[Array, Array], Array]
 
@@ -61,7 +61,7 @@ def poisson_bracket(grid: PhaseGrid, f: Distribution, F: Derivatives, G: Derivat
         return (jnp.roll(a, -1, 0) - jnp.roll(a, 1, 0)) / (2 * grid.dx)
 
     def along_vx(a):
-        return jax.vmap(lambda cell: gradient(grid, cell)[0])(a)
+        return jax.vmap(lambda cell: Differences(grid, 2).forces(cell)[0])(a)
 
     F_v, G_v = along_vx(F.f), along_vx(G.f)
     transport = along_x(F.f) * G_v - F_v * along_x(G.f)
@@ -72,8 +72,8 @@ def poisson_bracket(grid: PhaseGrid, f: Distribution, F: Derivatives, G: Derivat
 def dissipative_bracket(op: CollisionOperator, f: Distribution, A: Distribution, B: Distribution) -> Scalar:
     """(A, B)+ of Eq. (7) from dA/df and dB/df.
 
-    Symmetric, non-negative for A = B, and zero with mass, momentum and energy, all to rounding; (A, S)+ is
-    int dA/df C[f].
+    Symmetric, non-negative for A = B, and zero with mass, momentum and energy, all to rounding.  In the log form
+    (A, S)+ is int dA/df C[f]; the ratio form leaves the bracket for accuracy.
     """
     cells = jax.lax.map(lambda values: op.dissipation(*values), (f, A, B))
     return jnp.sum(cells) * op.grid.dx

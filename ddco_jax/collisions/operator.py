@@ -20,7 +20,7 @@ from ddco_jax.plasma.arrays import (
     VelocityVector,
 )
 from ddco_jax.plasma.grid import PhaseGrid
-from ddco_jax.velocity.cell import Cell, floored
+from ddco_jax.velocity.cell import Cell
 from ddco_jax.velocity.differences import DIFFERENCES, Differences, Forces
 from ddco_jax.velocity.force import FORCES
 
@@ -51,29 +51,23 @@ class Rate(NamedTuple):
 
 
 class CollisionOperator(eqx.Module):
-    """C[f] = D+ p,  p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j'),  q = D- log f, with each cell's rho, v-bar, T.
+    """C[f] = D+ p,  p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j'), with each cell's rho, v-bar, T.
 
     `op(f)` returns C[f], (nx, nvx, nvy, nvz), n0 V0^-3/t0.  `op(f, now)` takes the correlations of a young plasma into
     account: a record of `correlations`, or factor(x) >= 0, by which C is multiplied.
 
-    Exact to rounding: mass, momentum and energy of every cell, whatever f does at the edge of the velocity box.
-    Entropy production is non-negative (to rounding) for any positive f.  The scheme is second order in dv.
+    Exact to rounding: mass, momentum and energy of every cell, whatever f does at the edge of the velocity box, and
+    C[M] = 0 for a Maxwellian, also where the box cuts it.  The entropy production is non-negative: in the log form of
+    an aged plasma by the sign of omega, else by the limiter (`correlations.entropy`).
 
-    log f needs f > 0: below the floor of `velocity.cell`, f counts as the floor in p.  That leaves p antisymmetric, so
-    all conservation laws hold as before, and keeps the far corners of the box, where f is negligible and the gradients
-    of its logarithm are large, from limiting the step of an explicit scheme.
-
-    `differences="central"` is the paper's scheme.  Its D- does not see the grid's Nyquist mode, which then neither
-    decays nor stays harmless where f is under-resolved.  `differences="compact"` is the mean over forward and backward
-    differences along every axis: central plus a term in the curvature of log f.  It conserves as exactly, keeps the
-    entropy production non-negative, damps the Nyquist mode and errs a quarter as much in the divergence, for
-    19 transforms instead of 13 with an isotropic kernel and a stability limit four times as tight (tighter still
-    beside steep flanks, where the log makes the relative rates large).  `differences="fourth"` is the central scheme
-    with a five-point D-, of fourth order where f is resolved, at the same cost, for a stability limit half as long.
+    `force` is what drives the flux (`velocity.force`): "ratio" is accurate also beside steep flanks of f, damps the
+    grid's Nyquist mode and is linear where it matters for explicit steps; "log" is the paper's q = D- log f.
+    `differences` is the order of D-: "central" (2, the paper's), "fourth", "sixth" or "eighth".  Below the floor of
+    `velocity.cell` f counts as the floor in p, which leaves all conservation laws as they are.
 
     `method="direct"` is the O(N^2) double sum, an oracle for tests.  `cells_at_once` bounds the memory: the operator
     runs over x in groups of that many cells.
-    Raises ValueError for an unknown method or a velocity axis with too few points.
+    Raises ValueError for an unknown method, force or order, or a velocity axis with too few points.
     """
 
     METHODS: ClassVar[tuple[str, ...]] = ("spectral", "direct")

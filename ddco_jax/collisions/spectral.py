@@ -145,8 +145,8 @@ def diffusion(cell: Cell, separable: Separable) -> VelocityVector:
 
 
 def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c: VelocityVector, q: VelocityVector) -> Array:
-    """(6, nvx, nvy, nvz): the flux over dv^3 f and A_aa over dv^3 of the products that connect some of the chi with each
-    other, and no others."""
+    """The flux over dv^3 f and A_aa over dv^3, (6, nvx, nvy, nvz), of the products that connect some of the chi with
+    each other, and no others."""
     halved = _is_halved(by_source)
     outputs = _outputs(by_source, halved)
 

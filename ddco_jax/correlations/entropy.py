@@ -7,8 +7,9 @@ from ddco_jax.velocity.differences import Forces
 
 
 def limit(forces: Forces, fluxes: Forces, fallback: Forces) -> tuple[Forces, Scalar]:
-    """Blend in the smallest share of a dissipative flux that keeps the entropy production non-negative: (fluxes, share).
+    """Blend in the smallest share of a dissipative flux that keeps the entropy production non-negative.
 
+    Returns the fluxes and the share.
     `fallback` is a flux with a non-negative production; it is scaled to the size of `fluxes` first.
     """
     gained = jnp.sum(forces * fluxes)

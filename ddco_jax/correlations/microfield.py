@@ -88,7 +88,7 @@ class Microfield(eqx.Module):
 
 
 def flux(cell: Cell, forces: Forces, partners: VelocityDistribution) -> Forces:
-    """p = kT/m partners f (q - Q q) for a force q of one cell, (components, nvx, nvy, nvz); of its roughness, if any, as it is.
+    """p = kT/m partners f (q - Q q) for a force q of one cell, (components, nvx, nvy, nvz).  A roughness has no Q.
 
     Q is the projection on {1, v} in the (partners f)-weighted product; `partners` is a field > 0 (`hole.present`).
     For q = D- log f at infinite resolution and partners = 1, Q q = -c m/kT.  The projection conserves momentum and

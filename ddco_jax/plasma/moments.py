@@ -55,7 +55,7 @@ def face_density(grid: PhaseGrid, faces: Float[Array, "*batch inner nvy nvz"]) -
 def face_current(grid: PhaseGrid, faces: Float[Array, "*batch inner nvy nvz"]) -> Float[Array, "*batch"]:
     """Current J = sum of v_{j+1/2} V_{j+1/2} over the inner faces, n0 V0.
 
-    The work of the velocity flux (27) is E times this sum, so Ampere's law with it conserves energy exactly, also with f
-    nonzero at the velocity edge.
+    The work of the velocity flux (27) is E times this sum, so Ampere's law with it conserves
+    energy exactly, also with f nonzero at the velocity edge.
     """
     return jnp.sum(jnp.sum(faces, (-2, -1)) * jnp.asarray(grid.vx_faces, faces.dtype), -1) * grid.dv3

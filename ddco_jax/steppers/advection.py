@@ -19,8 +19,8 @@ from ddco_jax.vlasov.v_flux import Faces
 class Advection(Stepper, FieldLaw):
     """df/dt = -vx df/dx - E df/dvx, and the transport of the correlation age.
 
-    `x_flux` names the transport (`vlasov.transport.TRANSPORTS`): "weno5" is of high order and keeps f positive, "upwind"
-    is the paper's.  Second order in dt.
+    `x_flux` names the transport (`vlasov.transport.TRANSPORTS`): "weno5" is of high order and keeps f positive,
+    "upwind" is the paper's.  Second order in dt.
     """
 
     order: ClassVar[int] = 2

@@ -7,8 +7,8 @@ from ddco_jax.steppers.advection import Advection
 class Ampere(Advection):
     """dE/dt = -J/lambda^2, with J of the face values that the velocity flux has.
 
-    Mass and total energy are exact to rounding, also with f nonzero at the velocity edge.  Momentum and Gauss's law hold
-    to the order of the scheme.
+    Mass and total energy are exact to rounding, also with f nonzero at the velocity edge.  Momentum and Gauss's law
+    hold to the order of the scheme.
     """
 
     def at_stage(self, field, before, now):

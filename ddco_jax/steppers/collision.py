@@ -1,4 +1,4 @@
-"""The collision steps: the explicit midpoint rule (30), and a stabilised one that keeps f positive and entropy rising."""
+"""Collision steps: the explicit midpoint rule (30), and a stabilised one that keeps f positive and entropy rising."""
 
 import dataclasses
 from typing import ClassVar
@@ -56,8 +56,8 @@ class CollisionStep(Stepper):
 class MidpointCollision(CollisionStep):
     """The explicit midpoint rule (30), the paper's.
 
-    Entropy grows to the order of the scheme.  Stable for dt max k sum_a A_aa/dv_a^2 <= 2 with A the diffusion tensor and
-    k of the differences, in the log form where f is resolved: beside steep flanks its relative rates are larger.
+    Entropy grows to the order of the scheme.  Stable for dt times the stiffness (`CollisionOperator.rate`) up to 2; in
+    the log form only where f is resolved, for beside steep flanks its relative rates are larger.
     `substeps` divides the step.
     """
 
@@ -79,10 +79,10 @@ class ChebyshevCollision(CollisionStep):
     """The damped second-order Runge-Kutta-Chebyshev rule of `stages` stages (Sommeijer, Shampine and Verwer 1998).
 
     Stable for dt times the stiffness up to `stability_interval(stages)`, about 0.65 (stages^2 - 1), where the midpoint
-    rule has 2.  Where the stiffness of a cell (`CollisionOperator.rate`) asks for it, the step is divided.  A part after
-    which f < -tolerance max f is repaired (`positivity`).  A part is accepted if f is then that positive and the entropy
-    has not fallen, beyond rounding; else it is halved.  After PARTS parts, refused ones included, the cell counts as
-    unfinished, and its f is NaN.  `State.tally` counts all of it.
+    rule has 2.  Where the stiffness of a cell (`CollisionOperator.rate`) asks for it, the step is divided.  A part
+    after which f < -tolerance max f is repaired (`positivity`).  A part is accepted if f is then that positive and the
+    entropy has not fallen, beyond rounding; else it is halved.  After PARTS parts, refused ones included, the cell
+    counts as unfinished, and its f is NaN.  `State.tally` counts all of it.
 
     The lengths of the parts are locally constant in f, so the derivative of the step is exact.
     """

@@ -13,6 +13,8 @@ that mode, where its stencil fits, and zero on quadratics.  The flux that it dri
 """
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Callable
 
 import jax
@@ -139,11 +141,11 @@ def stencil(power: int) -> np.ndarray:
 def _pairs(change: Changes, weights: np.ndarray, odd: bool) -> Array:
     """Sum of weights[k-1] times the changes to j + k and, with the opposite sign if odd, to j - k, where all fit."""
     m, n = len(weights), len(change.right[0]) + 1
-    total = 0
+    terms = []
     for k, w in enumerate(weights, 1):
         right, left = change.right[k - 1][m : n - m], change.left[k - 1][m - k : n - m - k]
-        total = total + float(w) * (right - left if odd else right + left)
-    return total
+        terms.append(float(w) * (right - left if odd else right + left))
+    return functools.reduce(operator.add, terms)
 
 
 def _pad(a: Array, points: int) -> Array:

@@ -1,6 +1,6 @@
-"""The force q of Eq. (32) that drives the flux omega f f' (q - q'): two forms of D- log(f/M), M the cell's equilibrium.
+"""The force q of Eq. (32) that drives the flux omega f f' (q - q'), in two forms; M is the cell's equilibrium.
 
-Any q conserves mass, momentum and energy, and what is linear in v drops out of q - q', D- log M of a Maxwellian as well.
+Any q conserves mass, momentum and energy.  What is linear in v, as D- log M is, drops out of omega (q - q').
 
 `Log` is the paper's q = D- log f: its entropy production is that of a bracket, non-negative to rounding.
 

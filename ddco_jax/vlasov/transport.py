@@ -49,7 +49,9 @@ class Transport:
         self, grid: PhaseGrid, law: FieldLaw, f: Distribution, field: Profile, dt
     ) -> tuple[Distribution, Faces, Distribution, Distribution]:
         """f after dt, the face values V that moved it, and the x-fluxes of the first stage and of the whole step."""
-        fluxes, faces, rates = [], [], []
+        fluxes: list[Distribution] = []
+        faces: list[Faces] = []
+        rates: list[Distribution] = []
         for row in ((), *self.rule):
             at = f + dt * _sum(row, rates) if row else f
             fluxes.append(self.x_flux(grid, at))
