@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddco_jax import PhaseGrid
-from ddco_jax.velocity.differences import Central, gradient
+from ddco_jax.velocity.differences import Differences
 
 PAIRS = list(itertools.combinations_with_replacement(range(3), 2))
 
@@ -117,14 +117,14 @@ class Terms:
 
 def make_operator(grid: PhaseGrid, l1, l2):
     """C[f] of one cell for omega = l1(|u|) |Pr|^2 P + (l2 - l1)(|u|) Pr r^T P, and the count of inverse transforms."""
-    conv = Convolver(grid)
+    conv, differences = Convolver(grid), Differences(grid, 2)
     speed = np.sqrt(conv.safe)
     v = np.stack(np.meshgrid(*grid.velocities, indexing="ij"))
     v2 = jnp.asarray(np.sum(v**2, 0))
     first, second = (Spectra(conv, np.asarray(l(speed))) for l in (l1, l2))
 
     def collide(f):
-        q = gradient(grid, jnp.log(f))
+        q = differences.forces(jnp.log(f))
         terms, one = Terms(conv, jnp.asarray(v), f, q), jnp.ones_like(f)
         tensor, P = terms.tensor, first.projection
         p = tensor(2 * v2, P[0], ("1",), one) + tensor(2, P[0], ("v2",), v2) - tensor(1, P[1], ("1",), one)
@@ -139,6 +139,6 @@ def make_operator(grid: PhaseGrid, l1, l2):
                 for a in ("v", "v'"):
                     part += factor * (vectors(name, gamma, a, "u") + vectors(name, gamma, "u", a))
             p += sign * part
-        return Central(grid).divergence(grid.dv3 * f * p)
+        return differences.divergence(grid.dv3 * f * p)
 
     return collide, conv

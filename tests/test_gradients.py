@@ -9,6 +9,7 @@ from helpers import assert_derivatives, slow_but
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solve, steppers
 from ddco_jax.correlations import StretchedExponential
+from ddco_jax.plasma.state import Tally
 
 GRID = PhaseGrid(6.0, 3, (2.5, 2.0, 2.0), (7, 6, 6))
 
@@ -34,8 +35,13 @@ def pieces():
     return jnp.log(jnp.asarray(f)), E
 
 
-@pytest.mark.parametrize("differences", slow_but(["central"], ["central", "compact", "fourth"]))
-def test_one_step_in_both_modes(differences):
+PAPER = ("log", "central", "upwind", "midpoint")
+DEFAULT = ("ratio", "eighth", "weno5", "chebyshev")
+SCHEMES = [DEFAULT, PAPER, ("log", "fourth", "upwind", "chebyshev"), ("ratio", "fourth", "weno5", "midpoint")]
+
+
+@pytest.mark.parametrize(("force", "differences", "x_flux", "collision"), slow_but([DEFAULT], SCHEMES))
+def test_one_step_in_both_modes(force, differences, x_flux, collision):
     """With respect to log f, E, the correlation age and all kernel parameters."""
     params, static = eqx.partition(kernel(), eqx.is_inexact_array)
     log_f, E = pieces()
@@ -43,9 +49,9 @@ def test_one_step_in_both_modes(differences):
     probe = jnp.asarray(rng.normal(size=GRID.shape))
 
     def step(log_f, E, age, params):
-        op = CollisionOperator(GRID, eqx.combine(params, static), differences=differences)
-        stepper = steppers.Strang(GRID, op, buildup=StretchedExponential())
-        state = State(jnp.exp(log_f), E, age, jnp.zeros(()))
+        op = CollisionOperator(GRID, eqx.combine(params, static), force=force, differences=differences)
+        stepper = steppers.Strang(GRID, op, x_flux=x_flux, buildup=StretchedExponential(), collision=collision)
+        state = State(jnp.exp(log_f), E, age, jnp.zeros(()), Tally.zero(log_f.dtype))
         end = stepper.step(state, jnp.asarray(0.02))
         return jnp.sum(probe * end.f) + jnp.sum(end.electric_field**2) + jnp.sum(end.correlation_age)
 

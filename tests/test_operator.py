@@ -12,17 +12,18 @@ from helpers import CUBIC, SMALL, assert_conserved, random_low_rank, random_posi
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
 from ddco_jax.collisions import spectral
 from ddco_jax.collisions.spectral import arrays_at_once, transform_count
+from ddco_jax.correlations import AGED
 from ddco_jax.kernels.store import load_kernel
 from ddco_jax.plasma.moments import power_moments
 from ddco_jax.velocity import transforms
-from ddco_jax.velocity.differences import Central
+from ddco_jax.velocity.differences import Differences
 
 KERNELS = ("landau", "maxwell", "low-rank", "shared", "isotropic", "parallel", "mixed", "ddco")
-CASES = [(k, "central") for k in KERNELS] + [(k, d) for k in ("landau", "shared") for d in ("compact", "fourth")]
-FAST = [(k, "central") for k in ("landau", "low-rank", "shared", "ddco")] + [
-    ("landau", d) for d in ("compact", "fourth")
-]
-each_case = pytest.mark.parametrize("name, differences", slow_but(FAST, CASES))
+PAPER, DEFAULT = ("log", "central"), ("ratio", "eighth")
+FORMS = [PAPER, ("log", "fourth"), ("ratio", "central"), ("ratio", "fourth"), ("ratio", "sixth"), DEFAULT]
+CASES = [("landau", *form) for form in FORMS] + [(k, *form) for k in KERNELS[1:] for form in (PAPER, DEFAULT)]
+FAST = [("landau", *PAPER), ("low-rank", *PAPER)] + [(k, *DEFAULT) for k in ("landau", "shared", "ddco")]
+each_case = pytest.mark.parametrize(("name", "force", "differences"), slow_but(FAST, CASES))
 
 
 @functools.cache
@@ -50,11 +51,11 @@ def with_drift(rng, grid):
 
 
 @each_case
-def test_spectral_equals_direct(name, differences, rng):
+def test_spectral_equals_direct(name, force, differences, rng):
     """To 1e-12 of the largest value: random kernels, with drift, on a grid with three different axes."""
     kernel, f = make(name), with_drift(rng, SMALL)
-    fast = CollisionOperator(SMALL, kernel, differences=differences)(f)
-    direct = CollisionOperator(SMALL, kernel, "direct", differences=differences)(f)
+    scheme = {"force": force, "differences": differences}
+    fast, direct = (CollisionOperator(SMALL, kernel, method, **scheme)(f) for method in ("spectral", "direct"))
     assert np.max(np.abs(fast - direct)) < 1e-12 * np.max(np.abs(direct))
     assert np.max(np.abs(direct)) > 1e-3
 
@@ -134,17 +135,18 @@ def test_direct_is_the_printed_sum(rng):
         omega = np.asarray(kernel(*(jnp.asarray(a) for a in (v[j], v[j_], drift, rho, T))))
         p[j] += grid.dv3 * omega @ (q[j] - q[j_]) * f[j] * f[j_]
     expected = sum(np.moveaxis(np.tensordot(-D(a).T, p[..., a], (1, a)), 0, a) for a in range(3))
-    actual = CollisionOperator(grid, kernel, "direct")(jnp.asarray(f)[None])[0]
+    op = CollisionOperator(grid, kernel, "direct", force="log", differences="central")
+    actual = op(jnp.asarray(f)[None])[0]
     assert np.allclose(actual, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("method", ["spectral", "direct"])
 @each_case
-def test_conservation_with_f_nonzero_at_the_edge(name, differences, method, rng):
+def test_conservation_with_f_nonzero_at_the_edge(name, force, differences, method, rng):
     """Mass, momentum and energy moments of C at 1e-14 of their absolute sums, cell by cell."""
     f = with_drift(rng, SMALL)
     assert float(jnp.max(f[:, 0])) > 0.1 * float(jnp.max(f))  # as large at the edge as inside
-    c = CollisionOperator(SMALL, make(name), method, differences=differences)(f)
+    c = CollisionOperator(SMALL, make(name), method, force=force, differences=differences)(f)
     assert_conserved(SMALL, c)
     assert np.all(np.sum(np.abs(c), (1, 2, 3)) * SMALL.dv3 > 1e-2)  # something happened
 
@@ -158,8 +160,8 @@ def test_conservation_notices_a_broken_divergence(rng, monkeypatch):
         ends = [[jax.lax.slice_in_dim(x, k, x.shape[a] - 2 + k, axis=a) for k in (0, 2)] for a, x in enumerate(padded)]
         return sum((high - low) / (2 * dv) for (low, high), dv in zip(ends, grid.dv, strict=True))
 
-    monkeypatch.setattr(Central, "divergence", plain)
-    c = CollisionOperator(SMALL, kernels.Landau(0.5))(with_drift(rng, SMALL))
+    monkeypatch.setattr(Differences, "divergence", plain)
+    c = CollisionOperator(SMALL, kernels.Landau(0.5), force="log", differences="central")(with_drift(rng, SMALL))
     mass, absolute = (np.sum(x, (1, 2, 3)) for x in (c, np.abs(c)))
     assert np.all(np.abs(mass) > 1e-6 * absolute)
     with pytest.raises(AssertionError, match="ordered"):
@@ -167,8 +169,8 @@ def test_conservation_notices_a_broken_divergence(rng, monkeypatch):
 
 
 @each_case
-def test_entropy_production_is_positive(name, differences, rng):
-    op = CollisionOperator(SMALL, make(name), differences=differences)
+def test_entropy_production_is_positive(name, force, differences, rng):
+    op = CollisionOperator(SMALL, make(name), force=force, differences=differences)
     f = with_drift(rng, SMALL)
     production = np.asarray(op.entropy_production(f))
     assert np.all(production > 0)
@@ -178,28 +180,63 @@ def test_entropy_production_is_positive(name, differences, rng):
 
 
 @each_case
-def test_maxwellian_is_an_equilibrium(name, differences, rng):
+def test_maxwellian_is_an_equilibrium(name, force, differences, rng):
     """log M is quadratic, D- exact on it, and omega u = 0: C vanishes to rounding, with drift, on a coarse grid."""
     v = np.stack(np.meshgrid(*SMALL.velocities, indexing="ij"))
     f = jnp.asarray(np.exp(-np.sum((v - 0.3) ** 2, 0) / 2)[None].repeat(2, 0))
-    op = CollisionOperator(SMALL, make(name), differences=differences)
+    op = CollisionOperator(SMALL, make(name), force=force, differences=differences)
     reference = np.max(np.abs(op(with_drift(rng, SMALL))))
     assert np.max(np.abs(op(f))) < 1e-13 * reference
 
 
-def test_only_compact_differences_see_the_nyquist_mode():
-    """M (1 + eps (-1)^j) is an equilibrium of the central scheme away from the edge; the compact one damps it."""
+CUT = [(form, reach) for form in FORMS for reach in (2.0, 3.0, 5.5)]
+
+
+@pytest.mark.parametrize(("form", "reach"), slow_but([(DEFAULT, 2.0), (PAPER, 5.5), (DEFAULT, 5.5)], CUT))
+def test_maxwellian_that_the_box_cuts_is_an_equilibrium(form, reach):
+    """At 2, 3 or 5.5 thermal speeds, with a drift: C vanishes to the rounding of C of a bi-Maxwellian."""
+    grid = PhaseGrid(1.0, 1, (reach, reach + 0.2, reach), (10, 9, 10))
+    c = np.stack(np.meshgrid(*grid.velocities, indexing="ij")) - np.array([0.3, -0.2, 0.1])[:, None, None, None]
+    still, away = (np.exp(-np.einsum("axyz,a->xyz", c**2, w) / 2) for w in (np.ones(3), np.array([0.7, 1.3, 1.0])))
+    op = CollisionOperator(grid, kernels.Landau(), force=form[0], differences=form[1])
+    scale = np.max(np.abs(op(jnp.asarray(away)[None])))
+    assert np.max(np.abs(op(jnp.asarray(still)[None]))) < 1e-13 * scale and scale > 1e-2
+
+
+@pytest.mark.parametrize(("force", "differences"), slow_but([PAPER, DEFAULT], FORMS))
+def test_only_the_ratio_form_sees_the_nyquist_mode(force, differences):
+    """M (1 + eps (-1)^j) is an equilibrium of the log form away from the edge; the other damps it, by its diffusion."""
     grid = PhaseGrid(1.0, 1, (6.0, 6.0, 6.0), (16, 16, 16))
-    maxwellian = initial.maxwellian(grid, 1.0, 1.0)
-    ripple = 1 + 1e-3 * (-1.0) ** np.arange(16)[None, :, None, None]
-    f = jnp.asarray(maxwellian * ripple)
-    sign = (-1.0) ** np.arange(16)[:, None, None]
-    rates = {}
-    for differences in ("central", "compact"):
-        op = CollisionOperator(grid, kernels.Landau(0.1), differences=differences)
-        rates[differences] = float(np.sum(op(f)[0] * sign) / np.sum(f[0] * sign))
-    assert rates["compact"] < -0.1
-    assert abs(rates["central"]) < 1e-3 * abs(rates["compact"])
+    sign = (-1.0) ** np.indices(grid.nv).sum(0)
+    f = jnp.asarray(initial.maxwellian(grid, 1.0, 1.0) * (1 + 1e-3 * sign))
+    op = CollisionOperator(grid, kernels.Landau(0.1), force=force, differences=differences)
+    rate = float(np.sum(op(f)[0] * sign) / np.sum(f[0] * sign))
+    squares = np.square(grid.dv)[:, None, None, None]
+    expected = -float(np.sum(f[0] * np.sum(op.diffusion(f)[0] / squares, 0)) / np.sum(f[0]))
+    assert expected < -0.1
+    if force == "ratio":
+        assert rate == pytest.approx(expected, rel=0.05)
+    else:
+        assert abs(rate) < 1e-3 * abs(expected)
+
+
+def eigenvalues(op, f):
+    """Of dC/df at f, one cell."""
+    J = jax.jit(jax.jacfwd(lambda f: op.rate(f, AGED).rate))(f)
+    return np.linalg.eigvals(np.asarray(J).reshape(f.size, f.size))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("force", "differences"), [PAPER, ("ratio", "central"), DEFAULT])
+@pytest.mark.parametrize(("reach", "n"), [(2.0, 9), (3.5, 10), (5.5, 10)])
+def test_the_stiffness_bounds_the_eigenvalues(force, differences, reach, n):
+    """All of dC/df at a Maxwellian are real and negative, and none exceeds what `rate` says."""
+    grid = PhaseGrid(1.0, 1, (reach,) * 3, (n,) * 3)
+    f = jnp.asarray(np.exp(-sum((w - 0.1) ** 2 for w in np.meshgrid(*grid.velocities, indexing="ij")) / 2))
+    op = CollisionOperator(grid, kernels.Landau(0.3), force=force, differences=differences)
+    stiffness, found = float(op.rate(f, AGED).stiffness), eigenvalues(op, f)
+    assert np.max(found.real) < 1e-12 * stiffness and np.max(np.abs(found.imag)) < 1e-3 * stiffness
+    assert np.max(-found.real) <= stiffness
 
 
 def cube_symmetries():
@@ -215,9 +252,9 @@ def act(symmetry, f):
 
 
 @each_case
-def test_48_symmetries_of_the_cube(name, differences, rng):
+def test_48_symmetries_of_the_cube(name, force, differences, rng):
     """C commutes with all rotations and reflections of a cubic grid, to rounding."""
-    op = lambda f: CollisionOperator(CUBIC, kernel, differences=differences)(f)
+    op = lambda f: CollisionOperator(CUBIC, kernel, force=force, differences=differences)(f)
     kernel, f = make(name), with_drift(rng, CUBIC)
     c = op(f)
     scale = np.max(np.abs(c))
@@ -241,14 +278,15 @@ def test_amplitude_and_cells_at_once(rng):
     assert np.allclose(CollisionOperator(grid, kernel)(f, a), a[:, None, None, None] * one_by_one)
 
 
-def test_floor_keeps_everything_finite_and_conserved():
+@pytest.mark.parametrize(("force", "differences"), [PAPER, DEFAULT])
+def test_floor_keeps_everything_finite_and_conserved(force, differences):
     """Cells with f = 0 or slightly negative, and tails far below the smallest double."""
     grid = PhaseGrid(1.0, 1, (8.0, 8.0, 8.0), (20, 20, 20))
     v2 = sum(v**2 for v in np.meshgrid(*grid.velocities, indexing="ij"))
     f = np.exp(-v2 / 2 / 0.09) + 0.1 * np.exp(-v2 / 2)
     f[f < 1e-12] = 0.0
     f[3, 10, 10] = -1e-18
-    op = CollisionOperator(grid, kernels.Landau(0.3))
+    op = CollisionOperator(grid, kernels.Landau(0.3), force=force, differences=differences)
     c = op(jnp.asarray(f)[None])
     assert np.all(np.isfinite(c))
     assert_conserved(grid, c)
@@ -258,6 +296,10 @@ def test_floor_keeps_everything_finite_and_conserved():
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="method must be one of"):
         CollisionOperator(SMALL, kernels.Landau(), "magic")
+    with pytest.raises(ValueError, match="force must be one of"):
+        CollisionOperator(SMALL, kernels.Landau(), force="logarithm")
+    with pytest.raises(ValueError, match="differences must be one of"):
+        CollisionOperator(SMALL, kernels.Landau(), differences="compact")
     with pytest.raises(ValueError, match="3 points"):
         CollisionOperator(PhaseGrid(1.0, 1, (1, 1, 1), (8, 2, 8)), kernels.Landau())
 

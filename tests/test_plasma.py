@@ -11,6 +11,7 @@ from plasmapy.formulary import Debye_length, coupling_parameter, plasma_frequenc
 from ddco_jax import PhaseGrid, State, initial
 from ddco_jax.plasma.moments import compute_moments, face_current, face_density, power_moments
 from ddco_jax.plasma.units import PAPER, Scales
+from ddco_jax.vlasov.v_flux import central
 
 EPS = np.finfo(float).eps
 
@@ -81,8 +82,8 @@ def test_moments_against_plain_sums(rng):
     assert np.allclose(power_moments(SMALL, f)[:, 1, 2, 0], np.sum(f * v[0] * v[1] ** 2, (1, 2, 3)) * SMALL.dv3)
     faces = (f[:, 1:] + f[:, :-1]) / 2
     v_faces = (SMALL.vx[1:] + SMALL.vx[:-1]) / 2
-    assert np.allclose(face_density(SMALL, f), np.sum(faces, (1, 2, 3)) * SMALL.dv3)
-    assert np.allclose(face_current(SMALL, f), np.einsum("xabc,a->x", faces, v_faces) * SMALL.dv3)
+    assert np.allclose(face_density(SMALL, central(f)), np.sum(faces, (1, 2, 3)) * SMALL.dv3)
+    assert np.allclose(face_current(SMALL, central(f)), np.einsum("xabc,a->x", faces, v_faces) * SMALL.dv3)
 
 
 STARTS = {

@@ -7,6 +7,7 @@ from jax import lax
 from ddco_jax.plasma.arrays import Scalar, VelocityDistribution
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.moments import compute_moments
+from ddco_jax.velocity.cell import FLOOR
 
 ROUNDINGS = 16
 """Roundings of the sum of |f log f| by which the entropy may fall."""
@@ -18,13 +19,14 @@ def tolerance(dtype) -> float:
 
 
 def repair(grid: PhaseGrid, f: VelocityDistribution) -> tuple[VelocityDistribution, Scalar]:
-    """f without negative values where it has f < -tolerance max f, and 1 there, else f and 0.
+    """f without its negative values, and 1 where one of them was below -tolerance max f, else 0.
 
     max(f, 0) is multiplied by 1 + a + b.v + c |v|^2 with the a, b, c that give mass, momentum and energy of f back, to
     rounding.
     """
-    needed = jnp.min(f) < -tolerance(f.dtype) * jnp.max(f)
-    return lax.cond(needed, lambda: _clipped(grid, f), lambda: f), needed.astype(f.dtype)
+    least = jnp.min(f)
+    positive = lax.cond(least < 0, lambda: _clipped(grid, f), lambda: f)
+    return positive, (least < -tolerance(f.dtype) * jnp.max(f)).astype(f.dtype)
 
 
 def _clipped(grid: PhaseGrid, f: VelocityDistribution) -> VelocityDistribution:
@@ -41,18 +43,12 @@ def _clipped(grid: PhaseGrid, f: VelocityDistribution) -> VelocityDistribution:
 
 
 def acceptable(before: VelocityDistribution, after: VelocityDistribution) -> jax.Array:
-    """Whether f after a step is positive within `tolerance` and has no less entropy, within the rounding of its sum."""
-    (earlier, size), (later, _) = _entropy(before), _entropy(after)
+    """Whether f after a step is positive within `tolerance` and has no less entropy, within the rounding of its sum.
+
+    Below the floor of `velocity.cell`, and below zero, log f counts as that of the floor, as in the collision flux.
+    """
+    floor = jnp.maximum(FLOOR * jnp.max(before), jnp.finfo(before.dtype).tiny)
+    earlier, later = (f * jnp.log(jnp.maximum(f, floor)) for f in (before, after))
     positive = jnp.min(after) >= -tolerance(after.dtype) * jnp.max(after)
-    return positive & (later >= earlier - ROUNDINGS * jnp.finfo(after.dtype).eps * size)
-
-
-def _entropy(f: VelocityDistribution) -> tuple[Scalar, Scalar]:
-    """-sum over f > 0 of f log f, and the sum of its magnitudes; over one axis after the other, for less rounding."""
-    positive = f > 0
-    terms = jnp.where(positive, f * jnp.log(jnp.where(positive, f, 1)), 0)
-
-    def total(x):
-        return jnp.sum(jnp.sum(jnp.sum(x, -1), -1))
-
-    return -total(terms), total(jnp.abs(terms))
+    # the sum of the differences, which rounds less than the difference of the sums
+    return positive & (jnp.sum(earlier - later) >= -ROUNDINGS * jnp.finfo(after.dtype).eps * jnp.sum(jnp.abs(earlier)))
