@@ -7,7 +7,7 @@ from ddco_jax.evaluation.conservation import conservation
 from ddco_jax.kernels import chapman_enskog, store
 from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
-from ddco_jax.simulation import check
+from ddco_jax.simulation import notes
 from ddco_jax.simulation.run import Summary
 
 if TYPE_CHECKING:  # it loads the optimiser, which the other tables do not need
@@ -33,21 +33,26 @@ def check_table(report: dict[str, Any]) -> str:
             "coupling Gamma": f"{low:.3g} ... {high:.3g}",
             "max|vx| dt/dx": f"{report['streaming_number']:.3f}   (at most 1)",
             "max|E| dt/dvx": f"{report['acceleration_number']:.3f}   (at most 1)",
-            "collision number": f"{report['collision_number']:.3f}   (at most 1)",
+            "collision number": f"{report['collision_number']:.3f}   (at most 1{_division(report)})",
             "extent/thermal speed": f"{triple(report['extent_over_thermal_speed'])}   "
-            f"(vx, vy, vz; at least {check.WIDE_ENOUGH})",
-            "spacing/thermal width": f"{triple(report['spacing_over_thermal_width'])}   (at most {check.RESOLVED})",
+            f"(vx, vy, vz; at least {notes.WIDE_ENOUGH})",
+            "spacing/thermal width": f"{triple(report['spacing_over_thermal_width'])}   (at most {notes.RESOLVED})",
             "memory for f": gib("memory_distribution_bytes"),
             "memory for transforms": gib("memory_transforms_bytes"),
             "memory for the run": gib("memory_run_bytes"),
             "memory for a gradient": gib("memory_gradient_bytes"),
         }
     )
-    if not report["resolved"]:
-        table += "\nnote: under-resolved, the narrowest feature of the start is thinner than 1.4 dv; raise grid.nv"
-    if min(report["extent_over_thermal_speed"]) < check.WIDE_ENOUGH * 0.98:
-        table += "\nnote: the velocity box cuts the hottest cells; raise grid.velocity_extent_m_s"
+    for note in report["notes"]:
+        table += f"\nnote: {note}"
     return table
+
+
+def _division(report: dict[str, Any]) -> str:
+    """Into what the collision step divides itself."""
+    if report["stages"] is None:
+        return f"; substeps: {report['parts']}" if report["parts"] > 1 else ""
+    return f"; {report['stages']} stages in {report['parts']} part{'s' * (report['parts'] > 1)}"
 
 
 def summary_table(summary: Summary) -> str:

@@ -1,0 +1,137 @@
+"""How stiff collisions are in a run: what its collision step must be stable for, estimated from the start."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ddco_jax.collisions import CollisionOperator, spectral
+from ddco_jax.correlations import Markov, as_record
+from ddco_jax.correlations.model import Model
+from ddco_jax.kernels import Kernel, Scaled, Separable
+from ddco_jax.kernels.base import Weights
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.units import Scales
+from ddco_jax.simulation.survey import CellSurvey, Patch, Survey
+from ddco_jax.steppers.collision import CollisionStep, stability_interval
+from ddco_jax.velocity.cell import Cell
+
+CANDIDATES = 64
+"""Ages of the correlations among which those with the largest rates are looked for."""
+SPEEDS = (0.5, 6**0.5, 6.0)
+"""|u| (v_th) of pairs that are slow, thermal and fast."""
+MARGIN = 1.2
+"""By how much the stability interval of the chosen stages exceeds the estimate."""
+MOST_STAGES = 20
+"""Beyond these the step is divided."""
+
+
+class Stretched(Kernel):
+    """A kernel of velocities in units of `unit` (V0), its value in V0^2 L0^3/t0 as ever."""
+
+    kernel: Kernel
+    unit: jax.Array
+
+    def separable(self, density, temperature) -> Separable:
+        def of(function, power):
+            return None if function is None else lambda speed: self.unit**power * function(self.unit * speed)
+
+        products = self.kernel.separable(density, temperature)
+        weights = {
+            mn: Weights(of(w.isotropic, 0), of(w.perpendicular, 2), of(w.parallel, 2))
+            for mn, w in products.weights.items()
+        }
+        return Separable(tuple(of(factor, 0) for factor in products.factors), weights)
+
+    def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
+        speeds = (self.unit * s for s in (relative_speed, peculiar_speed, peculiar_speed_prime))
+        g0, g1, g2 = self.kernel.radial(*speeds, density, temperature)
+        return g0, self.unit**2 * g1, self.unit**2 * g2
+
+
+def stiffness(start: Survey, step: CollisionStep, duration: float) -> float:
+    """Largest `CollisionOperator.rate(...).stiffness` of the start, 1/t0, with the correlations of a whole run.
+
+    k max_v sum_a A_aa(v)/dv_a^2 over all velocities of the box and the extreme cells, at those ages between 0 and
+    `duration` at which the rate of slow, thermal or fast pairs or of the microfield is largest.  NaN where f has NaN.
+
+    Exact (to single precision) up to MOST points per axis.  Beyond, f is merged, and the estimate is good to about
+    TODO %.
+    """
+    op, cells = step.op, start.extreme()
+    density, temperature = (np.array([getattr(c, key) for c in cells]) for key in ("density", "temperature"))
+    ages = largest_rates(step.buildup, density, temperature, duration, step.scales)
+    density, temperature = (np.repeat(x, ages.shape[1]) for x in (density, temperature))
+    gamma = step.scales.coupling_parameter(density, temperature)
+    now = as_record(step.buildup(jnp.asarray(ages.ravel(), jnp.float32), jnp.asarray(gamma, jnp.float32)))
+    now = now.in_units(jnp.asarray(step.scales.plasma_frequency(density), jnp.float32))
+    largest = _largest_diffusion(op, cells, ages.shape[1], density, temperature, now)
+    return op.differences.largest_eigenvalue * largest
+
+
+def largest_rates(buildup: Model, density, temperature, duration: float, scales: Scales) -> np.ndarray:
+    """Ages (1/omega_p) of each cell, (cells, ages), at which some rate is largest within `duration` (t0) of a quench."""
+    if isinstance(buildup, Markov):
+        return np.zeros((len(density), 1))
+    shares = np.linspace(0, 1, CANDIDATES)
+    ages = scales.plasma_frequency(density)[:, None] * duration * shares
+    gamma = jnp.asarray(scales.coupling_parameter(density, temperature), jnp.float32)[:, None]
+
+    @jax.jit
+    def rates(ages):
+        now = as_record(buildup(ages, gamma))
+        pairs = [now.pair_rate(jnp.asarray(speed, jnp.float32)) + 0 * ages for speed in SPEEDS]
+        return jnp.stack([*pairs, getattr(now, "microfield_rate", 0 * ages) + 0 * ages])
+
+    found = np.asarray(rates(jnp.asarray(ages, jnp.float32)))
+    largest = np.maximum(np.max(found, 2, keepdims=True), 1e-30)
+    together = found / largest
+    kinds = np.concatenate([found, [together[1] + together[3], together[0] + together[3]]])
+    return np.take_along_axis(ages, np.argmax(kinds, 2).T, 1)
+
+
+def _largest_diffusion(op: CollisionOperator, cells: list[CellSurvey], ages: int, density, temperature, now) -> float:
+    """max_v sum_a A_aa(v)/dv_a^2 over the cells, each at so many ages (1/t0); the other arguments cell by age."""
+    patches = [patch for cell in cells for patch in cell.patches]
+    each = len(cells[0].patches)
+    points = PhaseGrid(
+        1.0,
+        1,
+        tuple(n * dv / 2 for n, dv in zip(patches[0].masses.shape, op.grid.dv, strict=True)),
+        patches[0].masses.shape,
+    )
+    squares = np.asarray(op.grid.dv)[:, None, None, None] ** 2
+
+    def largest(kernel, item):
+        masses, counts, unit, density, temperature, now = item
+        cell = Cell.of(points, masses / points.dv3)
+        amplified = Scaled(kernel, now.pair_rate)
+        A = spectral.diffusion(cell, Stretched(amplified, unit).separable(density, temperature))
+        field = getattr(now, "microfield_rate", 0.0) * temperature
+        return jnp.max(jnp.where(counts, jnp.sum((A + field) / jnp.asarray(squares, A.dtype), 0), 0))
+
+    @eqx.filter_jit
+    def over_all(kernel, masses, counts, units, which, arguments):
+        def one(item):
+            place, unit, arguments = item
+            return largest(kernel, (masses[place], counts[place], unit, *arguments))
+
+        return jnp.max(lax.map(one, (which, units, arguments)))
+
+    # patch p of cell c at age a: item (c, a, p)
+    which = np.arange(len(patches)).reshape(len(cells), 1, each)
+    which = np.broadcast_to(which, (len(cells), ages, each)).ravel()
+    arguments = (jnp.asarray(density, jnp.float32), jnp.asarray(temperature, jnp.float32), now)
+    arguments = jax.tree.map(lambda x: jnp.repeat(x, each, axis=0), arguments)
+    masses, counts = (np.stack([getattr(p, key) for p in patches]) for key in ("masses", "counts"))
+    units = jnp.asarray([patches[p].stretch for p in which], jnp.float32)
+    return float(over_all(op.kernel, jnp.asarray(masses, jnp.float32), counts, units, jnp.asarray(which), arguments))
+
+
+def choose_stages(step_times_stiffness: float) -> int:
+    """Fewest stages of a Chebyshev step that is stable with a margin; MOST_STAGES where none are enough."""
+    for stages in range(2, MOST_STAGES):
+        if step_times_stiffness * MARGIN <= stability_interval(stages):
+            return stages
+    return MOST_STAGES
