@@ -9,11 +9,11 @@ from jax import lax
 from ddco_jax.collisions import CollisionOperator, spectral
 from ddco_jax.correlations import Markov, as_record
 from ddco_jax.correlations.model import Model
-from ddco_jax.kernels import Kernel, Scaled, Separable
+from ddco_jax.kernels import Kernel, Scaled, Separable, Tabulated
 from ddco_jax.kernels.base import Weights
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import Scales
-from ddco_jax.simulation.survey import CellSurvey, Patch, Survey
+from ddco_jax.simulation.survey import CellSurvey, Survey
 from ddco_jax.steppers.collision import CollisionStep, stability_interval
 from ddco_jax.velocity.cell import Cell
 
@@ -71,7 +71,7 @@ def stiffness(start: Survey, step: CollisionStep, duration: float) -> float:
 
 
 def largest_rates(buildup: Model, density, temperature, duration: float, scales: Scales) -> np.ndarray:
-    """Ages (1/omega_p) of each cell, (cells, ages), at which some rate is largest within `duration` (t0) of a quench."""
+    """Ages (1/omega_p) within `duration` (t0) at which some rate of some cell is largest, (cells, ages)."""
     if isinstance(buildup, Markov):
         return np.zeros((len(density), 1))
     shares = np.linspace(0, 1, CANDIDATES)
@@ -88,7 +88,7 @@ def largest_rates(buildup: Model, density, temperature, duration: float, scales:
     largest = np.maximum(np.max(found, 2, keepdims=True), 1e-30)
     together = found / largest
     kinds = np.concatenate([found, [together[1] + together[3], together[0] + together[3]]])
-    return np.take_along_axis(ages, np.argmax(kinds, 2).T, 1)
+    return ages[:, np.unique(np.argmax(kinds, 2))]
 
 
 def _largest_diffusion(op: CollisionOperator, cells: list[CellSurvey], ages: int, density, temperature, now) -> float:
@@ -126,7 +126,16 @@ def _largest_diffusion(op: CollisionOperator, cells: list[CellSurvey], ages: int
     arguments = jax.tree.map(lambda x: jnp.repeat(x, each, axis=0), arguments)
     masses, counts = (np.stack([getattr(p, key) for p in patches]) for key in ("masses", "counts"))
     units = jnp.asarray([patches[p].stretch for p in which], jnp.float32)
-    return float(over_all(op.kernel, jnp.asarray(masses, jnp.float32), counts, units, jnp.asarray(which), arguments))
+    return float(over_all(_plain(op.kernel), jnp.asarray(masses, jnp.float32), counts, units, jnp.asarray(which), arguments))
+
+
+def _plain(kernel: Kernel) -> Kernel:
+    """The kernel without tables: on so few points they save nothing, and they take seconds to compile."""
+
+    def is_table(node) -> bool:
+        return isinstance(node, Tabulated)
+
+    return jax.tree.map(lambda node: node.function if is_table(node) else node, kernel, is_leaf=is_table)
 
 
 def choose_stages(step_times_stiffness: float) -> int:

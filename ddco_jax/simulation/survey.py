@@ -8,7 +8,7 @@ import numpy as np
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.simulation.config import ArrayStart, Config, ConfigError
 
-MOST = 40
+MOST = 36
 """Points per axis on which the stiffness is looked at, at most."""
 NEGLIGIBLE = 1e-10
 """f over the largest f of the cell below which a velocity counts as empty."""
