@@ -152,7 +152,10 @@ def refuse(report: dict[str, Any]) -> None:
             if math.isnan(report[key]):
                 raise ConfigError(f"{what} is not a number; is f resolved, and the kernel made for this Gamma?")
             largest = report["time_step_t0"] / report[key]
-            raise ConfigError(f"time.step_ps: {what} = {report[key]:.2f} exceeds 1; take at most {largest:.3g} t0")
+            more = ", or more collisions.substeps" if key == "collision_number" else ""
+            raise ConfigError(
+                f"time.step_ps: {what} = {report[key]:.2f} exceeds 1; take at most {largest:.3g} t0{more}"
+            )
     if report["stages"] is not None and report["parts"] > MOST_PARTS:
         largest = report["time_step_t0"] * MOST_PARTS / report["parts"]
         raise ConfigError(

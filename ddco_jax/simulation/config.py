@@ -253,7 +253,7 @@ class Config(Section):
         return starts.perturb(grid, f, start.density_perturbation, start.perturbation_mode)
 
     def build_cell(self, grid: PhaseGrid, cell: int) -> np.ndarray:
-        """f(t = 0) of one cell, (nvx, nvy, nvz): that of `build_distribution` to rounding, in the memory of one cell."""
+        """f(t = 0) of one cell, (nvx, nvy, nvz): as in `build_distribution` to rounding, in the memory of one."""
         if isinstance(self.initial, ArrayStart):
             f = _load_cell(self.initial.file, grid, cell)
         else:
