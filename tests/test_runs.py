@@ -16,10 +16,11 @@ from ddco_jax.plasma.moments import compute_moments, face_current
 from ddco_jax.plasma.units import PAPER
 from ddco_jax.settings import ConfigError
 from ddco_jax.simulation import check
+from ddco_jax.simulation import run as runner
 from ddco_jax.simulation.check import check_report
 from ddco_jax.simulation.config import ArrayStart, load, parse, shipped_configs
 from ddco_jax.simulation.model import build, initial_state
-from ddco_jax.simulation.run import make_advance, run
+from ddco_jax.simulation.run import make_advance
 from ddco_jax.simulation.stiffness import stiffness
 from ddco_jax.simulation.survey import MOST, Survey, survey_cell
 
@@ -328,7 +329,7 @@ def test_what_blew_up_is_refused_or_stable(case, scheme, tmp_path):
         }
     )
     try:
-        history = run(settings, tmp_path / "run", progress=False).history
+        history = runner.run(settings, tmp_path / "run", progress=False).history
     except ConfigError as error:
         assert scheme == "paper" and "take at most" in str(error)
         return
@@ -337,3 +338,16 @@ def test_what_blew_up_is_refused_or_stable(case, scheme, tmp_path):
     assert np.min(np.diff(history["entropy"])) > -1e-13
     stages = json.loads((tmp_path / "run" / "config.json").read_text())["config"]["collisions"]["stages"]
     assert stages == check_report(settings)["stages"] >= 2
+
+
+def test_a_run_of_version_0_1_is_resumed_with_the_papers_scheme(tmp_path, monkeypatch):
+    """Its config names no scheme; with the default one the rest of the run would silently be another."""
+    config = load("relaxation", ('scheme="paper"',))[0].model_dump(mode="json")
+    del config["scheme"], config["collisions"]["force"], config["collisions"]["step"], config["x_flux"]
+    (tmp_path / "config.json").write_text(json.dumps({"name": "old", "version": "0.1.0", "config": config}))
+    found = []
+    monkeypatch.setattr(runner, "build", lambda config: found.append(config) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        runner.resume(tmp_path)
+    assert found[0].scheme == "paper" and found[0].x_flux == "upwind"
+    assert (found[0].collisions.force, found[0].collisions.step) == ("log", "midpoint")

@@ -56,7 +56,7 @@ def stiffness(start: Survey, step: CollisionStep, duration: float) -> float:
     k max_v sum_a A_aa(v)/dv_a^2 over all velocities of the box and the extreme cells, at those ages between 0 and
     `duration` at which the rate of slow, thermal or fast pairs or of the microfield is largest.  NaN where f has NaN.
 
-    Exact (to single precision) up to MOST points per axis.  Beyond, f may be merged: within 3 % (64 x 50 x 50 ... 80^3).
+    Exact (to single precision) up to MOST points per axis.  Beyond, f may be merged: within 3 % (46^3 ... 80^3).
     With build-up it is an upper bound, as A_aa has the microfield's whole rate, from all partners (1.7 times at 20^3).
 
     For the midpoint rule with the log form A_aa counts `steepness` times wherever f > NEGLIGIBLE max f.  There the rule
@@ -97,9 +97,9 @@ def largest_rates(buildup: Model, density, temperature, duration: float, scales:
 
 
 def _largest_diffusion(op: CollisionOperator, cells: list[CellSurvey], ages: int, states: tuple, flanks: bool) -> float:
-    """max_v sum_a A_aa(v)/dv_a^2 over the cells, each at so many ages (1/t0), with the `steepness` of flanks or without.
+    """max_v sum_a A_aa(v)/dv_a^2 over the cells, each at so many ages (1/t0).
 
-    `states` holds density, temperature and correlations, cell by age.
+    `flanks`: with their `steepness`.  `states` holds density, temperature and correlations, cell by age.
     """
     patches = [patch for cell in cells for patch in cell.patches]
     each = len(cells[0].patches)
