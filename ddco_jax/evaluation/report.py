@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Any
 from ddco_jax.evaluation import tables
 from ddco_jax.evaluation.conservation import conservation
 from ddco_jax.kernels import chapman_enskog, store
-from ddco_jax.md import green_kubo
-from ddco_jax.md.dataset import open_dataset
 from ddco_jax.simulation import notes
-from ddco_jax.simulation.run import Summary
 
-if TYPE_CHECKING:  # it loads the optimiser, which the other tables do not need
+if TYPE_CHECKING:  # they load xarray and the optimiser, for seconds that most tables need not wait
     from ddco_jax.learning.recompress import Recompression
+    from ddco_jax.md import green_kubo
+    from ddco_jax.simulation.run import Summary
 
 GIB = 2**30
 
@@ -55,7 +54,7 @@ def _division(report: dict[str, Any]) -> str:
     return f"; {report['stages']} stages in {report['parts']} part{'s' * (report['parts'] > 1)}"
 
 
-def summary_table(summary: Summary) -> str:
+def summary_table(summary: "Summary") -> str:
     """Conservation over a run as text."""
     found, entropy = conservation(summary.history), summary.history["entropy"]
     return tables.listing(
@@ -78,8 +77,11 @@ GAMMAS = (0.2, 0.5, 0.773, 1.0, 1.5, 2.0, 2.32, 3.0)
 """Coupling parameters of the transport table by default."""
 
 
-def measured_coefficients(files) -> list[green_kubo.Transport]:
+def measured_coefficients(files) -> "list[green_kubo.Transport]":
     """Green-Kubo coefficients of equilibrium runs, by Gamma."""
+    from ddco_jax.md import green_kubo
+    from ddco_jax.md.dataset import open_dataset
+
     return [green_kubo.transport(group) for group in green_kubo.group([open_dataset(f) for f in files])]
 
 

@@ -159,6 +159,6 @@ def refuse(report: dict[str, Any]) -> None:
     if report["stages"] is not None and report["parts"] > MOST_PARTS:
         largest = report["time_step_t0"] * MOST_PARTS / report["parts"]
         raise ConfigError(
-            f"time.step_ps: with {report['stages']} stages collisions would divide each step into {report['parts']} "
-            f"parts, more than {MOST_PARTS}; take at most {largest:.3g} t0, or more collisions.stages"
+            f"time.step_ps: collision stability: {report['stages']} stages would divide each step into "
+            f"{report['parts']} parts, more than {MOST_PARTS}; take at most {largest:.3g} t0, or more collisions.stages"
         )

@@ -7,7 +7,7 @@ import numpy as np
 from jax import lax
 
 from ddco_jax.collisions import CollisionOperator, spectral
-from ddco_jax.correlations import Markov, as_record
+from ddco_jax.correlations import Markov, Record, as_record
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels import Kernel, Scaled, Separable, Tabulated
 from ddco_jax.kernels.base import Weights
@@ -68,7 +68,7 @@ def stiffness(start: Survey, step: CollisionStep, duration: float) -> float:
     ages = largest_rates(step.buildup, density, temperature, duration, step.scales)
     density, temperature = (np.repeat(x, ages.shape[1]) for x in (density, temperature))
     gamma = step.scales.coupling_parameter(density, temperature)
-    now = as_record(step.buildup(jnp.asarray(ages.ravel(), jnp.float32), jnp.asarray(gamma, jnp.float32)))
+    now = _correlations(step.buildup, jnp.asarray(ages.ravel(), jnp.float32), jnp.asarray(gamma, jnp.float32))
     now = now.in_units(jnp.asarray(step.scales.plasma_frequency(density), jnp.float32))
     flanks = isinstance(step, MidpointCollision) and op.force == "log"
     largest = _largest_diffusion(op, cells, ages.shape[1], (density, temperature, now), flanks)
@@ -85,7 +85,7 @@ def largest_rates(buildup: Model, density, temperature, duration: float, scales:
 
     @jax.jit
     def rates(ages):
-        now = as_record(buildup(ages, gamma))
+        now = _correlations(buildup, ages, gamma)
         pairs = [now.pair_rate(jnp.asarray(speed, jnp.float32)) + 0 * ages for speed in SPEEDS]
         return jnp.stack([*pairs, getattr(now, "microfield_rate", 0 * ages) + 0 * ages])
 
@@ -94,6 +94,11 @@ def largest_rates(buildup: Model, density, temperature, duration: float, scales:
     together = found / largest
     kinds = np.concatenate([found, [together[1] + together[3], together[0] + together[3]]])
     return ages[:, np.unique(np.argmax(kinds, 2))]
+
+
+def _correlations(buildup: Model, ages, gamma) -> Record:
+    """The record at ages and Gamma, in single precision."""
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), as_record(buildup(ages, gamma)))
 
 
 def _largest_diffusion(op: CollisionOperator, cells: list[CellSurvey], ages: int, states: tuple, flanks: bool) -> float:
