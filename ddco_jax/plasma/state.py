@@ -13,15 +13,15 @@ from ddco_jax.plasma.units import PAPER, Scales
 class Tally(eqx.Module):
     """What the collision step has done since the start, summed over cells, or cell by cell: numbers, of the dtype of f."""
 
-    evaluations: Float[Array, "*cells"]
+    evaluations: Float[Array, " *cells"]
     """Evaluations of C[f] in a cell."""
-    limited: Float[Array, "*cells"]
+    limited: Float[Array, " *cells"]
     """Evaluations whose flux the entropy limiter has changed."""
-    repaired: Float[Array, "*cells"]
+    repaired: Float[Array, " *cells"]
     """Parts of a step after which negative f was removed."""
-    refused: Float[Array, "*cells"]
+    refused: Float[Array, " *cells"]
     """Parts of a step that would have lowered the entropy, and were halved."""
-    unfinished: Float[Array, "*cells"]
+    unfinished: Float[Array, " *cells"]
     """Steps that did not end within the largest number of parts; their f is NaN."""
 
     @classmethod
