@@ -11,7 +11,7 @@ from ddco_jax.plasma.units import PAPER, Scales
 
 
 class Tally(eqx.Module):
-    """What the collision step has done since the start, summed over cells, or cell by cell: numbers, of the dtype of f."""
+    """What the collision step has done since the start, over all cells or cell by cell: numbers, of the dtype of f."""
 
     evaluations: Float[Array, " *cells"]
     """Evaluations of C[f] in a cell."""
