@@ -19,12 +19,9 @@ def run(config: str, *, out: Path | None = None, set_: Overrides = None) -> None
     """Run a config file, or a shipped one by name, and print a summary."""
     from ddco_jax.evaluation.report import summary_table
     from ddco_jax.simulation import run as runner
-    from ddco_jax.simulation.check import check_report, refuse
 
     settings, name = _load(config, set_)
     folder = out or Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    runner.require_empty(folder)
-    refuse(check_report(settings))
     summary = runner.run(settings, folder, name)
     print(summary_table(summary))
 

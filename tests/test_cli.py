@@ -113,7 +113,7 @@ MISTAKES = {
     "no kernel": (("--set", "collisions.kernel=landou"), "did you mean 'landau'"),
     "kind": (("--set", "initial.kind=maxwel"), "initial"),
     "cfl": (("--set", "time.step_ps=2.0"), "time.step_ps: CFL"),
-    "collisions": (("--set", "collisions.prefactor=30.0"), "collision stability"),
+    "collisions": (("--set", "collisions.prefactor=1e5"), "collision stability"),
     "too narrow": (("--set", "grid.nv=[4, 4, 4]"), "too narrow for the velocity grid"),
     "classical": (("--set", "collisions.kernel=landau-classical"), "not positive at Gamma"),
     "start": (("--set", "initial.density_perturbation=2.0"), "initial.density_perturbation"),
@@ -168,7 +168,7 @@ def test_a_failed_run_ends_with_status_3_and_keeps_its_checkpoint(finished):
     _, err = ddco("run", "tiny.toml", "--out", "failed", *extra, cwd=folder, expect=3)
     assert "f lost positivity" in err or "not finite at cell" in err
     assert "step " in err
-    assert err.count("\n") == 1
+    assert len([line for line in err.splitlines() if not line.startswith("note: ")]) == 1
     assert (folder / "failed" / "checkpoints" / "0").is_dir()
 
 

@@ -38,7 +38,7 @@ def collision_flux(cell: Cell, kernel: Kernel, forces: Forces) -> tuple[Forces, 
 
     rows = lax.map(row, (points, f, q), batch_size=ROWS_AT_ONCE).T.reshape(6, *cell.f.shape)
     p, A = rows[:3], rows[3:]
-    return jnp.concatenate([p, cell.f * A * forces[3:]]), A
+    return jnp.concatenate([p, cell.f * A[: len(forces) - 3] * forces[3:]]), A
 
 
 def diffusion(cell: Cell, kernel: Kernel) -> VelocityVector:

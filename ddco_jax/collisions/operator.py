@@ -20,9 +20,10 @@ from ddco_jax.plasma.arrays import (
     VelocityVector,
 )
 from ddco_jax.plasma.grid import PhaseGrid
-from ddco_jax.velocity.cell import Cell
+from ddco_jax.velocity.cell import Cell, Maxwellian
 from ddco_jax.velocity.differences import DIFFERENCES, Differences, Forces
 from ddco_jax.velocity.force import FORCES
+from ddco_jax.velocity.positivity import tolerance
 
 
 class Fluxes(NamedTuple):
@@ -36,6 +37,8 @@ class Fluxes(NamedTuple):
     """Diagonal A_aa of the diffusion tensor, V0^2/t0."""
     limited: Scalar
     """Share of the flux that the entropy limiter has replaced, 0 ... 1."""
+    equilibrium: Maxwellian
+    """M."""
 
 
 class Rate(NamedTuple):
@@ -44,8 +47,8 @@ class Rate(NamedTuple):
     rate: VelocityDistribution
     """C[f], n0 V0^-3/t0."""
     stiffness: Scalar
-    """Bound on the magnitude of the eigenvalues of dC/df, 1/t0: k max_v sum_a A_aa/dv_a^2, k the largest eigenvalue of
-    -D+ D- dv^2 along an axis."""
+    """Bound on the magnitude of the eigenvalues of dC/df, 1/t0: the largest sum_a A_aa k_a/dv_a^2 of any velocity, with
+    k_a = `Differences.eigenvalue`."""
     limited: Scalar
     """Share of the flux that the entropy limiter has replaced, 0 ... 1."""
 
@@ -108,9 +111,12 @@ class CollisionOperator(eqx.Module):
     def rate(self, f: VelocityDistribution, now: Record) -> Rate:
         """C[f] of one cell with what a time step has to know."""
         flux = self._fluxes(f, now)
-        squares = jnp.asarray(self.grid.dv, f.dtype)[:, None, None, None] ** 2
-        stiffness = self.differences.largest_eigenvalue * jnp.max(jnp.sum(flux.diffusion / squares, 0))
-        return Rate(self.differences.divergence(flux.fluxes), stiffness, flux.limited)
+        counts = f > tolerance(f.dtype) * jnp.max(f)
+        total = jnp.zeros_like(f)
+        for axis, dv in enumerate(self.grid.dv):
+            fall = flux.equilibrium.axis(Cell.of(self.grid, f), axis) * dv / flux.equilibrium.temperature
+            total = total + flux.diffusion[axis] * self.differences.eigenvalue(fall, axis, counts) / dv**2
+        return Rate(self.differences.divergence(flux.fluxes), jnp.max(total), flux.limited)
 
     def _fluxes(self, f: VelocityDistribution, now: Record) -> Fluxes:
         """Eq. (32): collisions of pairs, and in a young plasma diffusion in the microfield."""
@@ -120,9 +126,9 @@ class CollisionOperator(eqx.Module):
         if not isinstance(now, Correlations):
             p, A = self.collide(cell, force.of(self.differences, cell, equilibrium), kernel)
             if force.dissipative:
-                return Fluxes(log, p, A, jnp.zeros((), f.dtype))
+                return Fluxes(log, p, A, jnp.zeros((), f.dtype), equilibrium)
             p, limited = entropy.limit(log, p, microfield.flux(cell, log, jnp.ones_like(cell.f)))
-            return Fluxes(log, p, A, limited)
+            return Fluxes(log, p, A, limited, equilibrium)
         in_field, in_pairs = jumps.smooth(cell, equilibrium, now.microfield_jump, now.pair_jump)
         p, A = self.collide(in_pairs, force.of(self.differences, in_pairs, equilibrium), kernel)
         with jax.named_scope("microfield"):
@@ -130,7 +136,7 @@ class CollisionOperator(eqx.Module):
             field = microfield.flux(in_field, force.of(self.differences, in_field, equilibrium), partners)
             fallback = microfield.flux(cell, log, partners)
         p, limited = entropy.limit(log, p + now.microfield_rate * field, fallback)
-        return Fluxes(log, p, A + now.microfield_rate * cell.temperature * partners, limited)
+        return Fluxes(log, p, A + now.microfield_rate * cell.temperature * partners, limited, equilibrium)
 
     def collide(self, cell: Cell, forces: Forces, kernel: Kernel) -> tuple[Forces, VelocityVector]:
         """The flux p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') of one cell by collisions of pairs, and A_aa."""

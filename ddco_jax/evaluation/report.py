@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Any
 from ddco_jax.evaluation import tables
 from ddco_jax.evaluation.conservation import conservation
 from ddco_jax.kernels import chapman_enskog, store
-from ddco_jax.md import green_kubo
-from ddco_jax.md.dataset import open_dataset
-from ddco_jax.simulation import check
-from ddco_jax.simulation.run import Summary
+from ddco_jax.simulation import notes
 
-if TYPE_CHECKING:  # it loads the optimiser, which the other tables do not need
+if TYPE_CHECKING:  # they load xarray and the optimiser, for seconds that most tables need not wait
     from ddco_jax.learning.recompress import Recompression
+    from ddco_jax.md import green_kubo
+    from ddco_jax.simulation.run import Summary
 
 GIB = 2**30
 
@@ -33,24 +32,29 @@ def check_table(report: dict[str, Any]) -> str:
             "coupling Gamma": f"{low:.3g} ... {high:.3g}",
             "max|vx| dt/dx": f"{report['streaming_number']:.3f}   (at most 1)",
             "max|E| dt/dvx": f"{report['acceleration_number']:.3f}   (at most 1)",
-            "collision number": f"{report['collision_number']:.3f}   (at most 1)",
+            "collision number": f"{report['collision_number']:.3f}   (at most 1{_division(report)})",
             "extent/thermal speed": f"{triple(report['extent_over_thermal_speed'])}   "
-            f"(vx, vy, vz; at least {check.WIDE_ENOUGH})",
-            "spacing/thermal width": f"{triple(report['spacing_over_thermal_width'])}   (at most {check.RESOLVED})",
+            f"(vx, vy, vz; at least {notes.WIDE_ENOUGH})",
+            "spacing/thermal width": f"{triple(report['spacing_over_thermal_width'])}   (at most {notes.RESOLVED})",
             "memory for f": gib("memory_distribution_bytes"),
             "memory for transforms": gib("memory_transforms_bytes"),
             "memory for the run": gib("memory_run_bytes"),
             "memory for a gradient": gib("memory_gradient_bytes"),
         }
     )
-    if not report["resolved"]:
-        table += "\nnote: under-resolved, the narrowest feature of the start is thinner than 1.4 dv; raise grid.nv"
-    if min(report["extent_over_thermal_speed"]) < check.WIDE_ENOUGH * 0.98:
-        table += "\nnote: the velocity box cuts the hottest cells; raise grid.velocity_extent_m_s"
+    for note in report["notes"]:
+        table += f"\nnote: {note}"
     return table
 
 
-def summary_table(summary: Summary) -> str:
+def _division(report: dict[str, Any]) -> str:
+    """Into what the collision step divides itself."""
+    if report["stages"] is None:
+        return f"; substeps: {report['parts']}" if report["parts"] > 1 else ""
+    return f"; {report['stages']} stages in {report['parts']} part{'s' * (report['parts'] > 1)}"
+
+
+def summary_table(summary: "Summary") -> str:
     """Conservation over a run as text."""
     found, entropy = conservation(summary.history), summary.history["entropy"]
     return tables.listing(
@@ -73,8 +77,11 @@ GAMMAS = (0.2, 0.5, 0.773, 1.0, 1.5, 2.0, 2.32, 3.0)
 """Coupling parameters of the transport table by default."""
 
 
-def measured_coefficients(files) -> list[green_kubo.Transport]:
+def measured_coefficients(files) -> "list[green_kubo.Transport]":
     """Green-Kubo coefficients of equilibrium runs, by Gamma."""
+    from ddco_jax.md import green_kubo
+    from ddco_jax.md.dataset import open_dataset
+
     return [green_kubo.transport(group) for group in green_kubo.group([open_dataset(f) for f in files])]
 
 

@@ -4,24 +4,24 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ddco_jax.plasma.arrays import Distribution, Profile, Scalar
+from ddco_jax.plasma.arrays import Array, Distribution, Float, Profile, Scalar
 from ddco_jax.plasma.fields import poisson_field
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import PAPER, Scales
 
 
 class Tally(eqx.Module):
-    """What the collision step has done since the start, summed over cells: numbers, of the dtype of f."""
+    """What the collision step has done since the start, over all cells or cell by cell: numbers, of the dtype of f."""
 
-    evaluations: Scalar
+    evaluations: Float[Array, " *cells"]
     """Evaluations of C[f] in a cell."""
-    limited: Scalar
+    limited: Float[Array, " *cells"]
     """Evaluations whose flux the entropy limiter has changed."""
-    repaired: Scalar
+    repaired: Float[Array, " *cells"]
     """Parts of a step after which negative f was removed."""
-    refused: Scalar
+    refused: Float[Array, " *cells"]
     """Parts of a step that would have lowered the entropy, and were halved."""
-    unfinished: Scalar
+    unfinished: Float[Array, " *cells"]
     """Steps that did not end within the largest number of parts; their f is NaN."""
 
     @classmethod

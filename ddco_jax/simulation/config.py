@@ -198,6 +198,10 @@ class Config(Section):
         """Time step, t0."""
         return self.time.step_ps * 1e-12 / self.scales.time
 
+    def with_stages(self, stages: int | None) -> "Config":
+        """The same with the stages of the collision step, where it has any."""
+        return self.model_copy(update={"collisions": self.collisions.model_copy(update={"stages": stages})})
+
     def build_grid(self) -> PhaseGrid:
         """The phase-space grid in code units."""
         scales, g = self.scales, self.grid
@@ -240,25 +244,45 @@ class Config(Section):
 
     def build_distribution(self, grid: PhaseGrid) -> np.ndarray:
         """f(t = 0), (nx, nvx, nvy, nvz), n0 V0^-3, in double precision."""
-        start, n, T = self.initial, self.density, self.temperature(grid)
+        start = self.initial
+        f = (
+            _load_array(start.file, grid)
+            if isinstance(start, ArrayStart)
+            else self._formula(grid, self.temperature(grid))
+        )
+        return starts.perturb(grid, f, start.density_perturbation, start.perturbation_mode)
+
+    def build_cell(self, grid: PhaseGrid, cell: int) -> np.ndarray:
+        """f(t = 0) of one cell, (nvx, nvy, nvz): as in `build_distribution` to rounding, in the memory of one."""
+        if isinstance(self.initial, ArrayStart):
+            f = _load_cell(self.initial.file, grid, cell)
+        else:
+            f = self._formula(grid, self.temperature(grid)[cell : cell + 1])[0]
+        f *= self.perturbation(grid)[cell]
+        return f
+
+    def perturbation(self, grid: PhaseGrid) -> np.ndarray:
+        """Density of every cell over that of the start without density perturbation, (nx,)."""
+        start, ones = self.initial, np.ones((grid.nx, 1, 1, 1))
+        return starts.perturb(grid, ones, start.density_perturbation, start.perturbation_mode).ravel()
+
+    def _formula(self, grid: PhaseGrid, T: np.ndarray) -> np.ndarray:
+        """f of cells with temperatures T (cells,), without the density perturbation; of all of them or of some."""
+        start, n, cells = self.initial, self.density, PhaseGrid(grid.length, len(T), grid.v_max, grid.nv)
         try:
-            if isinstance(start, ArrayStart):
-                f = _load_array(start.file, grid)
-            elif isinstance(start, BKW):
+            if isinstance(start, BKW):
                 kappa = 1 / 24 if self.collisions.prefactor is None else self.collisions.prefactor
                 time = start.start_time_ps * 1e-12 / self.scales.time
-                f = starts.bkw(grid, n, T[0], time, kappa)
-            elif isinstance(start, TwoStream):
-                f = starts.two_stream(grid, n, T, start.drift_m_s / self.scales.velocity)
-            elif isinstance(start, Bimaxwellian):
-                f = starts.bimaxwellian(grid, n, T, start.anisotropy)
-            else:
-                f = getattr(starts, start.kind)(grid, n, T)
-        except ConfigError:
-            raise
+                return starts.bkw(cells, n, self.temperature(grid)[0], time, kappa)
+            if isinstance(start, TwoStream):
+                drift = start.drift_m_s / self.scales.velocity
+                hottest = np.max(self.temperature(grid))
+                return starts.two_stream(cells, n, T, drift * np.sqrt(np.max(T) / hottest))
+            if isinstance(start, Bimaxwellian):
+                return starts.bimaxwellian(cells, n, T, start.anisotropy)
+            return getattr(starts, start.kind)(cells, n, T)
         except ValueError as error:
             raise ConfigError(f"initial: {error}") from None
-        return starts.perturb(grid, f, start.density_perturbation, start.perturbation_mode)
 
 
 def _learned(kernel: str) -> Learned:
@@ -268,18 +292,39 @@ def _learned(kernel: str) -> Learned:
         raise ConfigError(f"collisions.kernel: {error}") from None
 
 
-def _load_array(file: str, grid: PhaseGrid) -> np.ndarray:
+def _open_array(file: str, grid: PhaseGrid) -> np.ndarray:
+    """The array of a file, mapped into memory, not read."""
     try:
-        f = np.load(file, allow_pickle=False)
+        f = np.load(file, mmap_mode="r", allow_pickle=False)
     except OSError:
         raise ConfigError(f"initial.file: cannot read {file}") from None
-    except ValueError:
+    except (ValueError, EOFError):
         raise ConfigError(f"initial.file: {file} is not a plain NumPy array file (.npy without objects)") from None
+    if not isinstance(f, np.ndarray):
+        raise ConfigError(f"initial.file: {file} is not a plain NumPy array file (.npy without objects)")
     if f.shape != grid.shape:
         raise ConfigError(f"initial.file: {file} has shape {f.shape}, the grid needs {grid.shape} (nx, nvx, nvy, nvz)")
-    if not (np.issubdtype(f.dtype, np.floating) and np.all(np.isfinite(f)) and np.all(f >= 0) and np.any(f > 0)):
-        raise ConfigError(f"initial.file: {file} must hold finite, non-negative real numbers, not all zero")
-    return f.astype(np.float64)
+    if not np.issubdtype(f.dtype, np.floating):
+        raise ConfigError(f"initial.file: {file} must hold real numbers, not {f.dtype}")
+    return f
+
+
+def _load_cell(file: str, grid: PhaseGrid, cell: int) -> np.ndarray:
+    """f of one cell, in double precision; the file is opened anew, so that no other cell stays in memory."""
+    f = np.array(_open_array(file, grid)[cell], np.float64)
+    lowest, highest = np.min(f), np.max(f)
+    if not (lowest >= 0 and np.isfinite(highest)):  # NaN fails the first
+        raise ConfigError(f"initial.file: {file} must hold finite, non-negative real numbers; cell {cell} does not")
+    return f
+
+
+def _load_array(file: str, grid: PhaseGrid) -> np.ndarray:
+    f = np.empty(grid.shape)
+    for cell in range(grid.nx):
+        f[cell] = _load_cell(file, grid, cell)
+    if not np.any(f):
+        raise ConfigError(f"initial.file: {file} is all zero")
+    return f
 
 
 def shipped_configs() -> dict[str, Path]:

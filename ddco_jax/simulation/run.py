@@ -19,7 +19,6 @@ import numpy as np
 from jax import lax
 from tqdm import tqdm
 
-from ddco_jax.collisions import CollisionOperator
 from ddco_jax.plasma.files import write_text
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.invariants import Invariants, compute_invariants
@@ -27,27 +26,17 @@ from ddco_jax.plasma.moments import compute_moments
 from ddco_jax.plasma.state import State
 from ddco_jax.settings import tuples
 from ddco_jax.simulation import monitors, results
+from ddco_jax.simulation.check import check_report, refuse
 from ddco_jax.simulation.checkpoint import Checkpoints, arrays_of, shapes_of, state_of
 from ddco_jax.simulation.config import Config, ConfigError, parse
-from ddco_jax.steppers import Stepper, Strang
+from ddco_jax.simulation.model import Model, build, initial_state
+from ddco_jax.steppers import Stepper
 
 CHUNK = 64
 """Most steps between two returns to the host."""
 CHUNK_SECONDS = 1.0
 """Time between two returns that the loop aims at."""
 CONFIG_FILE = "config.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """A config, built: no physical unit survives here."""
-
-    grid: PhaseGrid
-    stepper: Strang
-    dt: float
-    dtype: np.dtype
-    aging: bool
-    """Whether the correlation age evolves."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,47 +49,18 @@ class Summary:
     history: dict[str, np.ndarray]
 
 
-def build(config: Config) -> Model:
-    """Grid, operator and stepper of a config.  Raises ConfigError where float64 is asked for but off in JAX."""
-    if config.precision == "float64" and not jax.config.read("jax_enable_x64"):
-        raise ConfigError(
-            'precision = "float64" needs jax.config.update("jax_enable_x64", True) before the first array, '
-            'or set precision = "float32"'
-        )
-    grid, kernel, c = config.build_grid(), config.build_kernel(), config.collisions
-    try:
-        op = None
-        if kernel is not None:
-            op = CollisionOperator(
-                grid, kernel, c.method, force=c.force, differences=c.differences, cells_at_once=c.cells_at_once
-            )
-    except ValueError as error:
-        raise ConfigError(f"grid.nv: {error}") from None
-    buildup = config.build_buildup()
-    stepper = Strang(
-        grid,
-        op,
-        config.field,
-        config.x_flux,
-        buildup=buildup,
-        collision=c.step,
-        collision_stages=c.stages or 5,
-        collision_substeps=c.substeps,
-        scales=config.scales,
-    )
-    return Model(grid, stepper, config.dt, np.dtype(config.precision), config.quench)
-
-
-def initial_state(config: Config, model: Model) -> State:
-    """The state at t = 0, in the precision of the config."""
-    f = jnp.asarray(config.build_distribution(model.grid), model.dtype)
-    age = np.zeros(model.grid.nx) if model.aging else None
-    return State.from_distribution(model.grid, f, correlation_age=age, scales=config.scales)
-
-
 def run(config: Config, folder: Path, name: str = "run", progress: bool | None = None) -> Summary:
-    """Run a config from its start into a new folder.  Raises ConfigError, RunFailed."""
+    """Run a config from its start into a new folder, after the check of its start.  Raises ConfigError, RunFailed.
+
+    What the check chooses, the stages of the collision step, is written down with the config, so that `resume` is the
+    same run.  Its notes go to stderr.
+    """
     require_empty(folder)
+    report = check_report(config)
+    refuse(report)
+    for note in report["notes"]:
+        print(f"note: {note}", file=sys.stderr)
+    config = config.with_stages(report["stages"])
     model = build(config)
     state = initial_state(config, model)
     settings = {"name": name, "version": version("ddco-jax"), "config": config.model_dump(mode="json")}
@@ -120,7 +80,8 @@ def resume(folder: Path, progress: bool | None = None) -> Summary:
         settings = json.loads((folder / CONFIG_FILE).read_text())
     except (OSError, json.JSONDecodeError):
         raise ConfigError(f"{folder}: no run to resume here (no readable {CONFIG_FILE})") from None
-    config = parse(tuples(settings["config"]), str(folder / CONFIG_FILE))
+    # version 0.1 knew no scheme but the paper's
+    config = parse({"scheme": "paper"} | tuples(settings["config"]), str(folder / CONFIG_FILE))
     model = build(config)
     checkpoints = Checkpoints(folder, config.output.checkpoints_kept)
     step = checkpoints.latest()

@@ -11,7 +11,7 @@ from ddco_jax.plasma.arrays import Array, Float, Scalar, VelocityDistribution, V
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.moments import compute_moments
 
-FLOOR = 1e-15
+FLOOR = 1e-20
 """Smallest f that counts as different from zero, relative to the largest f of the cell."""
 
 LARGEST_SLOPE = 8.0

@@ -33,6 +33,8 @@ CORRECTIONS = (1.0, -1 / 6, 1 / 30, -1 / 140)
 """Weights of mu delta, mu delta^3, mu delta^5, mu delta^7 in D dv."""
 EDGE = (-1.5, 2.0, -0.5)
 """D dv at the edge, of h_0, h_1, h_2."""
+EDGE_EIGENVALUE = 6.8
+"""Of -D+ D- dv^2 where f is as large at the edge as inside."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,24 @@ class Differences:
         symbol = sum(2 * w * np.sin(n * k) for m in range(1, self.order // 2 + 1) for n, w in enumerate(weights(m), 1))
         damping = np.sin(k / 2) ** (2 * self.roughness_order) if self.damped else 0.0
         return float(np.max(symbol**2 + damping))
+
+    def eigenvalue(self, fall: Array, axis: int, counts: Array) -> VelocityDistribution:
+        """Bound on the eigenvalues of -D+ A M D- (1/M) dv^2/A along an axis, at every velocity.
+
+        `fall` is that of log M from point to point, (points,).  Relative to M, values k points further out in its flank
+        count e^(k fall/2) times as much, which raises `largest_eigenvalue`: for order 2 by cosh^2(fall/2).  At the edge
+        itself the one-sided formula has EDGE_EIGENVALUE.  Both matter only where f is not negligible, which `counts`.
+        """
+        m = self.order // 2
+        size = [0.0] + [abs(sum(weights(i)[k] for i in range(k + 1, m + 1))) for k in range(m)]
+        grown = _grown(size, fall)
+        if self.damped:
+            q = self.roughness_order
+            grown = jnp.maximum(grown, _grown(np.abs(stencil(q)[q // 2 :]) * ([1] + [2] * (q // 2)), fall))
+        least = np.full(self.grid.nv[axis], self.largest_eigenvalue)
+        least[[0, -1]] = max(self.largest_eigenvalue, EDGE_EIGENVALUE)
+        here = (grown**2 * jnp.asarray(least, fall.dtype)).reshape([-1 if k == axis else 1 for k in range(3)])
+        return jnp.where(counts, here, jnp.asarray(self.largest_eigenvalue, fall.dtype))
 
     def forces(self, h: VelocityDistribution) -> Forces:
         """The thermodynamic forces of a functional derivative h of one cell."""
@@ -146,6 +166,11 @@ def _pairs(change: Changes, weights: np.ndarray, odd: bool) -> Array:
         right, left = change.right[k - 1][m : n - m], change.left[k - 1][m - k : n - m - k]
         terms.append(float(w) * (right - left if odd else right + left))
     return functools.reduce(operator.add, terms)
+
+
+def _grown(sizes, fall: Array) -> Array:
+    """Sum of sizes[k] cosh(k fall/2) over that at fall = 0."""
+    return sum(w * jnp.cosh(k / 2 * fall) for k, w in enumerate(sizes)) / sum(sizes)
 
 
 def _pad(a: Array, points: int) -> Array:

@@ -33,6 +33,10 @@ class FieldLaw(abc.ABC):
         """The field that accelerates the whole step."""
 
 
+PASSES = 2
+"""Of the limiter: each changes V, and with it the field for which f stays positive, less than the one before."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Transport:
     """Fluxes in x and vx, the Runge-Kutta rule, and whether the sums of fluxes are limited so that f stays positive."""
@@ -61,7 +65,8 @@ class Transport:
                 rates.append(rate(grid, fluxes[-1], faces[-1], law.at_stage(field, before, faces[-1])))
         X, V = _sum(self.weights, fluxes), _sum(self.weights, faces)
         if self.positive:
-            X, V = limited(grid, f, X, V, law.midway(field, V, dt), dt)
+            for _ in range(PASSES):
+                X, V = limited(grid, f, X, V, law.midway(field, V, dt), dt)
         return f + dt * rate(grid, X, V, law.midway(field, V, dt)), V, fluxes[0], X
 
 

@@ -1,0 +1,91 @@
+"""What a user should know of a run before it starts, though nothing forbids it: one line each."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ddco_jax.correlations.functions import GAMMA_RANGE
+from ddco_jax.kernels import store
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.simulation.config import Config
+from ddco_jax.simulation.survey import Survey
+
+RESOLVED = 0.7
+"""Largest dv over thermal width for which the starts count as resolved."""
+WIDE_ENOUGH = 5.5
+"""Smallest half extent over thermal speed."""
+LEARNED_RANGE = (0.05, 3.0)
+"""Gamma of the data that the shipped kernels have learned from."""
+UNLIKE = 0.3
+"""Temperature of the narrowest part of f over that of the whole, below which its Gamma is another one."""
+
+
+def notes(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]) -> list[str]:
+    """The notes on a start with the numbers of its `report`."""
+    found = []
+    if not report["resolved"]:
+        found.append("under-resolved, the narrowest feature of the start is thinner than 1.4 dv; raise grid.nv")
+    if min(report["extent_over_thermal_speed"]) < WIDE_ENOUGH * 0.98:
+        found.append("the velocity box cuts the hottest cells; raise grid.velocity_extent_m_s")
+    if config.collisions.kernel not in ("none", *store.NAMED):
+        found += [*_gamma(*report["coupling_parameter"]), *_parts(start)]
+    return [*found, *_recurrence(config, grid, start, report), *_buildup(config)]
+
+
+def _gamma(low: float, high: float) -> list[str]:
+    """Gamma outside what a learned kernel has seen."""
+    found = f"Gamma = {low:.3g} ... {high:.3g}"
+    if low < GAMMA_RANGE[0] or high > GAMMA_RANGE[1]:
+        clipped = (
+            f"beyond {GAMMA_RANGE[0]:g} ... {GAMMA_RANGE[1]:g} it takes the parameters of the nearest Gamma inside"
+        )
+        return [f"{found}: the kernel was learned at {LEARNED_RANGE[0]:g} ... {LEARNED_RANGE[1]:g}; {clipped}"]
+    if low < LEARNED_RANGE[0] * 0.999 or high > LEARNED_RANGE[1] * 1.001:
+        return [f"{found}: the kernel was learned at {LEARNED_RANGE[0]:g} ... {LEARNED_RANGE[1]:g}, and extrapolates"]
+    return []
+
+
+def _parts(start: Survey) -> list[str]:
+    """Beams or wells much colder than the whole, from whose temperature the kernel takes Gamma."""
+    ratio = min(float(np.min(c.widths)) ** 2 / c.temperature for c in start.cells)
+    if ratio >= UNLIKE:
+        return []
+    return [
+        f"parts of f have {ratio:.2g} of the temperature of the whole: the kernel takes Gamma from the whole, "
+        f"theirs is larger by up to a factor {1 / ratio:.2g}"
+    ]
+
+
+def _recurrence(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]) -> list[str]:
+    """Free streaming on a velocity grid comes back after 2 pi/(k dvx), unless diffusion has smoothed f by then.
+
+    Diffusion A damps what streams with k by exp(-A k^2 t^3/3).
+    """
+    back, duration = grid.length / grid.dv[0], config.time.steps * config.dt
+    if grid.nx == 1 or duration <= back:
+        return []
+    if report["stiffness"] > 0:
+        diffusion = report["stiffness"] / sum(1 / dv**2 for dv in grid.dv)  # of the order of A_xx, k is about 1
+        if diffusion * (2 * math.pi / grid.dv[0]) ** 2 * back / 3 > 1:
+            return []
+    picoseconds = config.scales.time * 1e12
+    return [
+        f"the run is longer than the recurrence time 2 pi/(k dvx) = {back * picoseconds:.3g} ps of free streaming "
+        "(k = 2 pi/length), and collisions are too weak to prevent it; raise grid.nv along vx"
+    ]
+
+
+def _buildup(config: Config) -> list[str]:
+    """What buildup = "auto" has chosen, and why."""
+    if config.collisions.kernel == "none" or config.collisions.buildup != "auto":
+        return []
+    kind = config.initial.kind
+    if config.quench:
+        return [f'collisions.buildup = "auto": correlations begin at t = 0, for the start {kind} is no equilibrium']
+    why = {
+        "maxwellian": "a Maxwellian is an equilibrium",
+        "bkw": "the BKW solution is that of a plasma without memory",
+        "array": "an array does not say how old it is",
+    }[kind]
+    return [f'collisions.buildup = "auto": off, correlations are there from the start, for {why}']

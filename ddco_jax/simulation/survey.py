@@ -1,0 +1,174 @@
+"""What a start looks like, cell by cell: moments, widths, and f on few points; never f of all cells."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.simulation.config import ArrayStart, Config, ConfigError
+
+MOST = 36
+"""Points per axis on which the stiffness is looked at, at most."""
+NEGLIGIBLE = 1e-10
+"""f over the largest f of the cell below which a velocity counts as empty."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Patch:
+    """Some of the velocities of one cell on (m, m, m) points at every `stretch`-th grid point."""
+
+    stretch: float
+    """Spacing of the points over that of the grid, >= 1; f is merged onto them, where > 1."""
+    masses: np.ndarray
+    """Density at every point, n0."""
+    counts: np.ndarray
+    """Whether a point stands for velocities of the grid."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CellSurvey:
+    """One cell of the start."""
+
+    cell: int
+    density: float
+    """n0."""
+    temperature: float
+    """kT/m of f itself, V0^2."""
+    axis_temperatures: np.ndarray
+    """<(v_a - v-bar_a)^2>, (3,), V0^2."""
+    widths: np.ndarray
+    """Width of the narrowest feature along each axis, (3,), V0."""
+    patches: tuple[Patch, ...]
+    """What covers all velocities: one patch where it has a point for each, else a fine and a coarse one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """A start."""
+
+    cells: tuple[CellSurvey, ...]
+    """Those looked at: all of an array that are not empty, of a formula the extreme ones."""
+    density: np.ndarray
+    """Of every cell, (nx,), n0."""
+
+    def extreme(self) -> list[CellSurvey]:
+        """The coldest, middle and hottest, thinnest and densest cell, and that with the narrowest feature."""
+        by_temperature = sorted(self.cells, key=lambda c: c.temperature)
+        by_density = sorted(self.cells, key=lambda c: c.density)
+        narrowest = min(self.cells, key=lambda c: float(np.min(c.widths)))
+        middle = by_temperature[len(by_temperature) // 2]
+        chosen = [by_temperature[0], middle, by_temperature[-1], by_density[0], by_density[-1], narrowest]
+        return list({c.cell: c for c in chosen}.values())
+
+
+def survey(config: Config, grid: PhaseGrid) -> Survey:
+    """Look at the start of a config.  Raises ConfigError where it cannot be built, or a cell that collides is empty."""
+    density = config.density * config.perturbation(grid)
+    if isinstance(config.initial, ArrayStart):
+        found = list(_look(config, grid, range(grid.nx)))
+        density = np.zeros(grid.nx)
+        density[[c.cell for c in found]] = [c.density for c in found]
+        if not found or (len(found) < grid.nx and config.collisions.kernel != "none"):
+            raise ConfigError(f"initial.file: {config.initial.file} has cells without particles, which cannot collide")
+    else:
+        found = list(_look(config, grid, representative(config.temperature(grid), density)))
+    return Survey(tuple(found), density)
+
+
+def representative(temperature: np.ndarray, density: np.ndarray) -> list[int]:
+    """The coldest, middle, hottest, thinnest and densest cell: diffusion is monotone in both between them."""
+    order = np.argsort(temperature)
+    cells = [order[0], order[len(order) // 2], order[-1]]
+    if np.ptp(density) > 0:
+        cells += [np.argmin(density), np.argmax(density)]
+    return sorted({int(cell) for cell in cells})
+
+
+def _look(config: Config, grid: PhaseGrid, cells) -> Iterator[CellSurvey]:
+    for cell in cells:
+        f = config.build_cell(grid, cell)
+        if np.any(f):
+            yield survey_cell(grid, f, cell)
+
+
+def survey_cell(grid: PhaseGrid, f: np.ndarray, cell: int = 0) -> CellSurvey:
+    """Moments, widths and patches of f of one cell, (nvx, nvy, nvz)."""
+    marginals = marginals_of(f)
+    density = float(marginals[0].sum() * grid.dv3)
+    temperatures = np.array([_variance(m, v) for m, v in zip(marginals, grid.velocities, strict=True)])
+    widths = np.array([narrowest_width(m, dv) for m, dv in zip(marginals, grid.dv, strict=True)])
+    mean = float(np.mean(temperatures))
+    return CellSurvey(cell, density, mean, temperatures, widths, patches(grid, f))
+
+
+def marginals_of(f: np.ndarray) -> list[np.ndarray]:
+    """Sums of f over two of the three axes."""
+    plane = f.sum(2)
+    return [plane.sum(1), plane.sum(0), f.sum(0).sum(0)]
+
+
+def _variance(marginal: np.ndarray, v: np.ndarray) -> float:
+    mean = marginal @ v / marginal.sum()
+    return float(marginal @ (v - mean) ** 2 / marginal.sum())
+
+
+def narrowest_width(marginal: np.ndarray, dv: float) -> float:
+    """Width of the narrowest feature of a marginal, V0.
+
+    From the curvature of log f near the peaks: for a normal it is its standard deviation, for a double well that of
+    the narrower well.
+    """
+    if len(marginal) < 3:
+        return np.inf
+    log = np.log(np.maximum(marginal, marginal.max() * 1e-6))
+    curvature = -(log[2:] - 2 * log[1:-1] + log[:-2]) / dv**2
+    significant = marginal[1:-1] > 0.1 * marginal.max()
+    return float(np.maximum(np.max(np.where(significant, curvature, 0)), 1e-12) ** -0.5)
+
+
+def patches(grid: PhaseGrid, f: np.ndarray) -> tuple[Patch, ...]:
+    """f of one cell on at most MOST points per axis.
+
+    Where the grid has more, a fine patch covers the velocities that are not empty, and a coarse one the whole box: of
+    it only the velocities outside the fine patch count.
+    """
+    points = np.minimum(grid.nv, MOST)
+    if max(grid.nv) <= MOST:
+        return (Patch(1.0, f * grid.dv3, np.ones(f.shape, bool)),)
+    low, high = _window(f)
+    stretch = max(1.0, float(np.max((high - low) / (points - 1))))
+    if stretch > 1:
+        first = (low + high) / 2 - stretch * (points - 1) / 2
+    else:  # on the points of the grid
+        first = np.clip(low - (points - (high - low + 1)) // 2, 0, np.asarray(grid.nv) - points).astype(float)
+    places = [a + stretch * np.arange(m) for a, m in zip(first, points, strict=True)]
+    inside = [(p > -0.5) & (p < n - 0.5) for p, n in zip(places, grid.nv, strict=True)]
+    fine = Patch(stretch, _merged(f, places) * grid.dv3, _product(inside))
+    stretch = float(np.max((np.asarray(grid.nv) - 1) / (points - 1)))
+    box = [(n - 1) / 2 + stretch * (np.arange(m) - (m - 1) / 2) for n, m in zip(grid.nv, points, strict=True)]
+    inside = [(p > -stretch / 2) & (p < n - 1 + stretch / 2) for p, n in zip(box, grid.nv, strict=True)]
+    covered = [(p >= known[0]) & (p <= known[-1]) for p, known in zip(box, places, strict=True)]
+    coarse = Patch(stretch, _merged(f, box) * grid.dv3, _product(inside) & ~_product(covered))
+    return fine, coarse
+
+
+def _window(f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last index along each axis at which f is not negligible; NaN is not."""
+    planes = [f.max((1, 2)), f.max((0, 2)), f.max((0, 1))]
+    full = [np.flatnonzero(~(plane <= NEGLIGIBLE * plane.max())) for plane in planes]
+    return np.array([at[0] for at in full]), np.array([at[-1] for at in full])
+
+
+def _merged(f: np.ndarray, places: list[np.ndarray]) -> np.ndarray:
+    """f shared between the two nearest places along each axis, which keeps mass and momentum; single precision."""
+    merged = f.astype(np.float32)
+    for place, n in zip(places, f.shape, strict=True):
+        distance = np.abs(np.arange(n) - place[:, None]) / (place[1] - place[0])
+        share = np.maximum(1 - distance, 0).astype(np.float32)
+        merged = np.tensordot(merged, share, (0, 1))  # the merged axis goes to the end: x, y, z again after three
+    return merged
+
+
+def _product(along: list[np.ndarray]) -> np.ndarray:
+    return along[0][:, None, None] & along[1][None, :, None] & along[2][None, None, :]
