@@ -29,9 +29,9 @@ import numpy as np  # noqa: E402
 from printed_b3 import make_operator  # noqa: E402
 
 from ddco_jax import CollisionOperator, PhaseGrid, kernels  # noqa: E402
-from ddco_jax.collisions import transforms  # noqa: E402
 from ddco_jax.collisions.spectral import transform_count  # noqa: E402
 from ddco_jax.kernels.store import load_kernel  # noqa: E402
+from ddco_jax.velocity import transforms  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "collision_operator.json"
 KERNELS = ("landau", "anisotropic", "ddco")

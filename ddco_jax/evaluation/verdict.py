@@ -99,8 +99,6 @@ def config_of(verdict: dict, name: str, md: xr.Dataset, last: float) -> Config:
             "initial": initial_section,
             "collisions": {
                 "kernel": base,
-                "substeps": shape["substeps"],
-                "differences": shape.get("differences", "central"),
                 "buildup": "quench" if on else "off",
             },
             "output": {"snapshot_every": round(0.1 / section["step"]), "checkpoint_every": 1000, "distribution": False},
