@@ -5,8 +5,8 @@
 Homogeneous symmetric and asymmetric double wells at Gamma = 1.3 over +-5 thermal speeds, from a quench to 0.8 t0 with
 the default kernel.  Error: of f(vx, vy), relative L2 over all times of 0.4 and 0.8 t0, against the default scheme on
 `--reference`^3 points.  Time: of the steps, without compilation.  Schemes: the paper's (log, central, midpoint with as
-many substeps as `ddco check` asks for) and the ratio form of order 4, 6, 8 with the Chebyshev step, in double and single
-precision.  Stored as benchmarks/results/accuracy.json; `--figure FILE` draws it.
+many substeps as `ddco check` asks for) and the ratio form of order 4, 6, 8 with the Chebyshev step, in double and
+single precision.  Stored as benchmarks/results/accuracy.json; `--figure FILE` draws it.
 """
 
 import argparse

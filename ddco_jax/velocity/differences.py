@@ -13,9 +13,6 @@ that mode, where its stencil fits, and zero on quadratics.  The flux that it dri
 """
 
 import dataclasses
-import functools
-import operator
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -35,17 +32,6 @@ EDGE = (-1.5, 2.0, -0.5)
 """D dv at the edge, of h_0, h_1, h_2."""
 EDGE_EIGENVALUE = 6.8
 """Of -D+ D- dv^2 where f is as large at the edge as inside."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Changes:
-    """How a function of one velocity axis (the first) changes from each point to its neighbours.
-
-    right[k-1][j] is the change from j to j + k, and left[k-1][j] that from j + k to j.
-    """
-
-    right: list[Array]
-    left: list[Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,20 +88,9 @@ class Differences:
 
     def forces(self, h: VelocityDistribution) -> Forces:
         """The thermodynamic forces of a functional derivative h of one cell."""
-
-        def changes(axis):
-            values = jnp.moveaxis(h, axis, 0)
-            right = [values[k:] - values[:-k] for k in range(1, self.reach + 1)]
-            return Changes(right, [-change for change in right])
-
-        return self.of_changes(changes)
-
-    def of_changes(self, changes: Callable[[int], Changes]) -> Forces:
-        """The forces of what changes along an axis as `changes(axis)` says."""
-        along = [changes(axis) for axis in range(3)]
-        parts = [self.gradient(along[axis], axis) for axis in range(3)]
+        parts = [_along(self.gradient(axis), h, axis) for axis in range(3)]
         if self.damped:
-            parts += [self.roughness(along[axis], axis) for axis in range(3)]
+            parts += [_along(self.roughness(axis), h, axis) for axis in range(3)]
         return jnp.stack(parts)
 
     def divergence(self, fluxes: Forces) -> VelocityDistribution:
@@ -124,23 +99,21 @@ class Differences:
         (transposed,) = jax.linear_transpose(self.forces, like)(fluxes)
         return -transposed
 
-    def gradient(self, change: Changes, axis: int, order: int | None = None) -> VelocityDistribution:
-        """D- along one axis."""
-        first = sum(w * change.right[k][:1] for k, w in enumerate(EDGE[1:]))
-        last = sum(-w * change.left[k][-1:] for k, w in enumerate(EDGE[1:]))
-        total = jnp.concatenate([first, _pairs(change, weights(1), odd=True), last])
-        for m in range(2, (order or self.order) // 2 + 1):
-            if self.grid.nv[axis] > 2 * m:  # or it fits nowhere
-                total = total + _pad(_pairs(change, weights(m), odd=True), m)
-        return jnp.moveaxis(total, 0, axis) / self.grid.dv[axis]
+    def gradient(self, axis: int) -> np.ndarray:
+        """D- along one axis as a matrix, (n, n)."""
+        n = self.grid.nv[axis]
+        D = np.zeros((n, n))
+        D[0, : len(EDGE)] = EDGE
+        D[-1, -len(EDGE) :] = -np.array(EDGE[::-1])
+        for m in range(1, self.order // 2 + 1):
+            _add(D, np.concatenate([-weights(m)[::-1], [0.0], weights(m)]))
+        return D / self.grid.dv[axis]
 
-    def roughness(self, change: Changes, axis: int) -> VelocityDistribution:
-        """delta^q/(2^q dv) along one axis, zero where its stencil does not fit."""
-        q, n = self.roughness_order, self.grid.nv[axis]
-        if n <= q:
-            return jnp.moveaxis(jnp.zeros((n, *change.right[0].shape[1:]), change.right[0].dtype), 0, axis)
-        inner = _pairs(change, stencil(q)[q // 2 + 1 :] / 2**q, odd=False)
-        return jnp.moveaxis(_pad(inner, q // 2), 0, axis) / self.grid.dv[axis]
+    def roughness(self, axis: int) -> np.ndarray:
+        """delta^q/(2^q dv) along one axis as a matrix, (n, n), zero where its stencil does not fit."""
+        out, q = np.zeros((self.grid.nv[axis],) * 2), self.roughness_order
+        _add(out, stencil(q) / 2**q)
+        return out / self.grid.dv[axis]
 
 
 def weights(m: int) -> np.ndarray:
@@ -158,21 +131,19 @@ def stencil(power: int) -> np.ndarray:
     return out
 
 
-def _pairs(change: Changes, weights: np.ndarray, odd: bool) -> Array:
-    """Sum of weights[k-1] times the changes to j + k and, with the opposite sign if odd, to j - k, where all fit."""
-    m, n = len(weights), len(change.right[0]) + 1
-    terms = []
-    for k, w in enumerate(weights, 1):
-        right, left = change.right[k - 1][m : n - m], change.left[k - 1][m - k : n - m - k]
-        terms.append(float(w) * (right - left if odd else right + left))
-    return functools.reduce(operator.add, terms)
+def _add(matrix: np.ndarray, centred: np.ndarray) -> None:
+    """A stencil, added to the rows in which it fits."""
+    m, n = len(centred) // 2, len(matrix)
+    for j in range(m, n - m):
+        matrix[j, j - m : j + m + 1] += centred
+
+
+def _along(matrix: np.ndarray, h: VelocityDistribution, axis: int) -> VelocityDistribution:
+    """matrix h along one axis."""
+    axes = ("jx,xyz->jyz", "jy,xyz->xjz", "jz,xyz->xyj")[axis]
+    return jnp.einsum(axes, jnp.asarray(matrix, h.dtype), h, precision="highest")
 
 
 def _grown(sizes, fall: Array) -> Array:
     """Sum of sizes[k] cosh(k fall/2) over that at fall = 0."""
     return sum(w * jnp.cosh(k / 2 * fall) for k, w in enumerate(sizes)) / sum(sizes)
-
-
-def _pad(a: Array, points: int) -> Array:
-    """Zeros at both ends of the first axis."""
-    return jnp.pad(a, [(points, points)] + [(0, 0)] * (a.ndim - 1))

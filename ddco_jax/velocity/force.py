@@ -16,10 +16,13 @@ over what goes beyond the factor: its part of the force is the log form's, of se
 
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
+from ddco_jax.plasma.arrays import Array, VelocityDistribution
 from ddco_jax.velocity.cell import Cell, Maxwellian
-from ddco_jax.velocity.differences import Changes, Differences, Forces
+from ddco_jax.velocity.differences import Differences, Forces
 
 LARGEST_RISE = 1.0
 """Of log(f/M) from a point to its neighbour, up to which the ratio form takes f/M itself."""
@@ -59,31 +62,50 @@ class Ratio:
     def of(differences: Differences, cell: Cell, equilibrium: Maxwellian) -> Forces:
         """The force but for a part linear in v, and the roughness where the differences have one."""
         log = jnp.log(cell.f)
+        parts = [_ratio(differences, cell, equilibrium, log, axis) for axis in range(3)]
+        q = [gradient for gradient, _ in parts]
+        return jnp.stack(q + [roughness for _, roughness in parts] if differences.damped else q)
 
-        def rises(axis):
-            """log(f/M) at each next point over that at the point before, and the reverse."""
-            v = equilibrium.axis(cell, axis)
-            fall = (v[1:] ** 2 - v[:-1] ** 2) / (2 * equilibrium.temperature)
-            values = jnp.moveaxis(log, axis, 0)
-            rise = values[1:] - values[:-1] + fall[:, None, None]
-            return rise, -rise
 
-        def changes(axis):
-            right, left = (jnp.exp(jnp.minimum(rise, LARGEST_RISE)) for rise in rises(axis))
-            ups, downs = [right], [left]
-            while len(ups) < differences.reach:
-                ups.append(ups[-1][:-1] * right[len(ups) :])
-                downs.append(downs[-1][1:] * left[: -len(downs)])
-            return Changes([x - 1 for x in ups], [x - 1 for x in downs])
+def _ratio(differences: Differences, cell: Cell, equilibrium: Maxwellian, log: VelocityDistribution, axis: int):
+    """(M/f) D-(f/M) along one axis, and the roughness; log is that of f."""
+    v = equilibrium.axis(cell, axis)
+    n, fall = len(v), jnp.diff(v**2) / (2 * equilibrium.temperature)
+    D, R = differences.gradient(axis), differences.roughness(axis)
+    q, roughness = jnp.zeros_like(log), jnp.zeros_like(log)
+    for side in (1, -1):
+        to_next = _on(axis, jnp.pad(fall, (0, 1)) if side > 0 else -jnp.pad(fall, (1, 0)))
+        rise = _shifted(log, side, axis) - log + to_next  # of log(f/M) to the next point on this side
+        exists = _on(axis, np.arange(n) < n - 1 if side > 0 else np.arange(n) > 0)
+        q = q + side / cell.grid.dv[axis] * jnp.where(exists, jnp.maximum(rise - LARGEST_RISE, 0), 0)
+        step = jnp.exp(jnp.minimum(rise, LARGEST_RISE))
+        reached = step
+        for k in range(1, differences.reach + 1):
+            change = reached - 1
+            q = q + _on(axis, _diagonal(D, side * k, log.dtype)) * change
+            roughness = roughness + _on(axis, _diagonal(R, side * k, log.dtype)) * change
+            reached = reached * _shifted(step, side * k, axis)
+    return q, roughness
 
-        def beyond(axis):
-            right, left = (jnp.maximum(rise - LARGEST_RISE, 0) for rise in rises(axis))
-            zero = jnp.zeros_like(right[:1])
-            rest = jnp.concatenate([right, zero]) - jnp.concatenate([zero, left])
-            return jnp.moveaxis(rest, 0, axis) / cell.grid.dv[axis]
 
-        q = differences.of_changes(changes)
-        return jnp.concatenate([q[:3] + jnp.stack([beyond(axis) for axis in range(3)]), q[3:]])
+def _diagonal(matrix: np.ndarray, k: int, dtype) -> Array:
+    """What row j has at column j + k, (n,), zero beyond the ends."""
+    ends = (0, min(k, len(matrix))) if k > 0 else (min(-k, len(matrix)), 0)
+    return jnp.asarray(np.pad(np.diagonal(matrix, k), ends), dtype)
+
+
+def _shifted(a: VelocityDistribution, k: int, axis: int) -> VelocityDistribution:
+    """a_{j+k} at j along one axis, zero beyond the ends."""
+    n = a.shape[axis]
+    low, high = min(max(k, 0), n), n - min(max(-k, 0), n)
+    kept = jax.lax.slice_in_dim(a, low, max(high, low), axis=axis)
+    missing = n - kept.shape[axis]
+    return jnp.pad(kept, [((0, missing) if k > 0 else (missing, 0)) if i == axis else (0, 0) for i in range(3)])
+
+
+def _on(axis: int, values) -> Array:
+    """Values at the points of one axis, shaped to broadcast over the others."""
+    return jnp.asarray(values).reshape([-1 if i == axis else 1 for i in range(3)])
 
 
 FORCES: dict[str, type[Log] | type[Ratio]] = {"log": Log, "ratio": Ratio}
