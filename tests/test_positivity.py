@@ -33,11 +33,15 @@ def test_repair_removes_negative_values_and_keeps_the_invariants(rng):
     assert done == 1 and np.min(f) < -0.05 and float(jnp.min(repaired)) >= 0
     (before, size), (after, _) = invariants(SMALL, f), invariants(SMALL, repaired)
     assert np.max(np.abs(after - before) / size) < 1e-14
-    # what is positive, or negative within the tolerance, stays as it is
-    for kept in (np.abs(f), np.where(f < 0, -0.5 * positivity.tolerance(jnp.float64) * f.max(), f)):
-        same, done = positivity.repair(SMALL, jnp.asarray(kept))
-        assert done == 0
-        np.testing.assert_array_equal(same, kept)
+    # what is positive stays as it is; what is negative within the tolerance is removed, and not counted
+    same, done = positivity.repair(SMALL, jnp.asarray(np.abs(f)))
+    assert done == 0
+    np.testing.assert_array_equal(same, np.abs(f))
+    slightly = np.where(f < 0, -0.5 * positivity.tolerance(jnp.float64) * f.max(), f)
+    repaired, done = positivity.repair(SMALL, jnp.asarray(slightly))
+    assert done == 0 and float(jnp.min(repaired)) >= 0
+    (before, size), (after, _) = invariants(SMALL, slightly), invariants(SMALL, repaired)
+    assert np.max(np.abs(after - before) / size) < 1e-14
 
 
 def test_a_fall_of_entropy_is_refused():
@@ -118,7 +122,7 @@ def stiffness(state):
 def test_a_stiff_step_is_divided():
     """Into parts as many as the stiffness asks for; more stages make one part of it, to the error in time."""
     state = plasma(dataclasses.replace(TINY, nx=1))
-    dt = 0.15 * stability_interval(5) / float(stiffness(state)[0])
+    dt = 0.4 * stability_interval(5) / float(stiffness(state)[0])
     few, many = (stepped(state, dt, stages) for stages in (2, 5))
     parts = float(few.tally.evaluations) / 2
     assert parts >= np.ceil(dt * float(stiffness(state)[0]) / stability_interval(2)) > 1

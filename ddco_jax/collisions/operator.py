@@ -111,10 +111,11 @@ class CollisionOperator(eqx.Module):
     def rate(self, f: VelocityDistribution, now: Record) -> Rate:
         """C[f] of one cell with what a time step has to know."""
         flux = self._fluxes(f, now)
-        counts = f > tolerance(f.dtype) * jnp.max(f)
+        cell, counts = Cell.of(self.grid, f), f > tolerance(f.dtype) * jnp.max(f)
+        temperature = jnp.maximum(flux.equilibrium.temperature, cell.temperature)  # the fit may follow a steep flank
         total = jnp.zeros_like(f)
         for axis, dv in enumerate(self.grid.dv):
-            fall = flux.equilibrium.axis(Cell.of(self.grid, f), axis) * dv / flux.equilibrium.temperature
+            fall = flux.equilibrium.axis(cell, axis) * dv / temperature
             total = total + flux.diffusion[axis] * self.differences.eigenvalue(fall, axis, counts) / dv**2
         return Rate(self.differences.divergence(flux.fluxes), jnp.max(total), flux.limited)
 

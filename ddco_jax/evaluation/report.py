@@ -35,7 +35,8 @@ def check_table(report: dict[str, Any]) -> str:
             "collision number": f"{report['collision_number']:.3f}   (at most 1{_division(report)})",
             "extent/thermal speed": f"{triple(report['extent_over_thermal_speed'])}   "
             f"(vx, vy, vz; at least {notes.WIDE_ENOUGH})",
-            "spacing/thermal width": f"{triple(report['spacing_over_thermal_width'])}   (at most {notes.RESOLVED})",
+            "spacing/thermal width": f"{triple(report['spacing_over_thermal_width'])}   "
+            f"(at most {report['resolved_spacing']:g})",
             "memory for f": gib("memory_distribution_bytes"),
             "memory for transforms": gib("memory_transforms_bytes"),
             "memory for the run": gib("memory_run_bytes"),

@@ -105,6 +105,7 @@ def check_report(config: Config) -> dict[str, Any]:
     needed = memory(grid, None if collision is None else collision.op, model.dtype.itemsize, config.time.steps)
     thermal = np.sqrt([np.maximum(c.axis_temperatures, c.temperature) for c in start.cells]).max(0)
     spacing = np.asarray(grid.dv) / np.min([c.widths for c in start.cells], 0)
+    resolved = notes.resolved_spacing(config)
     report = {
         "grid": list(grid.shape),
         "points": int(np.prod(grid.shape)),
@@ -118,8 +119,9 @@ def check_report(config: Config) -> dict[str, Any]:
         "stages": stability.stages,
         "parts": stability.parts,
         "extent_over_thermal_speed": [float(x) for x in np.asarray(grid.v_max) / thermal],
+        "resolved_spacing": resolved,
         "spacing_over_thermal_width": [float(x) for x in spacing],
-        "resolved": bool(np.all(spacing <= notes.RESOLVED * 1.02)),
+        "resolved": bool(np.all(spacing <= resolved * 1.02)),
         "memory_distribution_bytes": needed.distribution,
         "memory_transforms_bytes": needed.transforms,
         "memory_run_bytes": needed.run,

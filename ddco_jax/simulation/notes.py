@@ -11,8 +11,9 @@ from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.simulation.config import Config
 from ddco_jax.simulation.survey import Survey
 
-RESOLVED = 0.7
-"""Largest dv over thermal width for which the starts count as resolved."""
+RESOLVED, RESOLVED_BY_HIGH_ORDER = 0.7, 1.2
+"""Largest dv over the width of the narrowest feature for which a start counts as resolved: by central differences, and
+by the ratio form of order 6 or 8, whose error of f(vx, vy) is below 0.007 then (benchmarks/results/accuracy.json)."""
 WIDE_ENOUGH = 5.5
 """Smallest half extent over thermal speed."""
 LEARNED_RANGE = (0.05, 3.0)
@@ -21,11 +22,21 @@ UNLIKE = 0.3
 """Temperature of the narrowest part of f over that of the whole, below which its Gamma is another one."""
 
 
+def resolved_spacing(config: Config) -> float:
+    """Largest dv over the width of the narrowest feature, for the scheme of a config."""
+    c = config.collisions
+    high = c.force == "ratio" and c.differences in ("sixth", "eighth")
+    return RESOLVED_BY_HIGH_ORDER if high else RESOLVED
+
+
 def notes(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]) -> list[str]:
     """The notes on a start with the numbers of its `report`."""
     found = []
     if not report["resolved"]:
-        found.append("under-resolved, the narrowest feature of the start is thinner than 1.4 dv; raise grid.nv")
+        least = 1 / resolved_spacing(config)
+        found.append(
+            f"under-resolved, the narrowest feature of the start is thinner than {least:.2g} dv; raise grid.nv"
+        )
     if min(report["extent_over_thermal_speed"]) < WIDE_ENOUGH * 0.98:
         found.append("the velocity box cuts the hottest cells; raise grid.velocity_extent_m_s")
     if config.collisions.kernel not in ("none", *store.NAMED):

@@ -12,7 +12,7 @@ class Ampere(Advection):
     """
 
     def at_stage(self, field, before, now):
-        return field if before is None else field - self._charge(before)
+        return field - self._charge(before)
 
     def midway(self, field, faces, dt):
         return field - dt / 2 * self._charge(faces)

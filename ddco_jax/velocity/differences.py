@@ -33,6 +33,10 @@ EDGE = (-1.5, 2.0, -0.5)
 EDGE_EIGENVALUE = 6.8
 """Of -D+ D- dv^2 where f is as large at the edge as inside."""
 
+MOST_GROWN = 8.0
+"""Largest factor of the eigenvalues in a flank.  It is larger where M falls by more than e^2 per point: such modes live
+where f is tiny, and saturate, since the ratio form takes f/M to rise by a factor e per point at most."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Differences:
@@ -73,7 +77,8 @@ class Differences:
 
         `fall` is that of log M from point to point, (points,).  Relative to M, values k points further out in its flank
         count e^(k fall/2) times as much, which raises `largest_eigenvalue`: for order 2 by cosh^2(fall/2).  At the edge
-        itself the one-sided formula has EDGE_EIGENVALUE.  Both matter only where f is not negligible, which `counts`.
+        itself the one-sided formula has EDGE_EIGENVALUE.  Both matter only where f is not negligible, which `counts`,
+        and by MOST_GROWN at most.
         """
         m = self.order // 2
         size = [0.0] + [abs(sum(weights(i)[k] for i in range(k + 1, m + 1))) for k in range(m)]
@@ -83,7 +88,9 @@ class Differences:
             grown = jnp.maximum(grown, _grown(np.abs(stencil(q)[q // 2 :]) * ([1] + [2] * (q // 2)), fall))
         least = np.full(self.grid.nv[axis], self.largest_eigenvalue)
         least[[0, -1]] = max(self.largest_eigenvalue, EDGE_EIGENVALUE)
-        here = (grown**2 * jnp.asarray(least, fall.dtype)).reshape([-1 if k == axis else 1 for k in range(3)])
+        here = (jnp.minimum(grown**2, MOST_GROWN) * jnp.asarray(least, fall.dtype)).reshape(
+            [-1 if k == axis else 1 for k in range(3)]
+        )
         return jnp.where(counts, here, jnp.asarray(self.largest_eigenvalue, fall.dtype))
 
     def forces(self, h: VelocityDistribution) -> Forces:
@@ -146,4 +153,7 @@ def _along(matrix: np.ndarray, h: VelocityDistribution, axis: int) -> VelocityDi
 
 def _grown(sizes, fall: Array) -> Array:
     """Sum of sizes[k] cosh(k fall/2) over that at fall = 0."""
-    return sum(w * jnp.cosh(k / 2 * fall) for k, w in enumerate(sizes)) / sum(sizes)
+    total = jnp.zeros_like(fall)
+    for k, w in enumerate(sizes):
+        total = total + float(w) * jnp.cosh(k / 2 * fall)
+    return total / float(sum(sizes))

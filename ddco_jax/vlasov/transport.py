@@ -13,6 +13,8 @@ import dataclasses
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from ddco_jax.plasma.arrays import Distribution, Profile
 from ddco_jax.plasma.grid import PhaseGrid
@@ -25,8 +27,8 @@ class FieldLaw(abc.ABC):
     """How the electric field follows from the face values V of f along vx."""
 
     @abc.abstractmethod
-    def at_stage(self, field: Profile, before: Faces | None, now: Faces) -> Profile | None:
-        """The field at a stage with face values `now`, for what has passed since `field`: dt sum_j a_ij V_j or None."""
+    def at_stage(self, field: Profile, before: Faces, now: Faces) -> Profile | None:
+        """The field at a stage with face values `now`; `before` is dt a_i (V_1 + ... + V_{i-1})."""
 
     @abc.abstractmethod
     def midway(self, field: Profile, faces: Faces, dt) -> Profile | None:
@@ -43,8 +45,8 @@ class Transport:
 
     x_flux: Callable[[PhaseGrid, Distribution], Distribution]
     v_faces: Callable[[Distribution], Faces]
-    rule: tuple[tuple[float, ...], ...]
-    """Rows a_ij of the stages after the first."""
+    reaches: tuple[float, ...]
+    """Stage i is at f + dt a_i (k_1 + ... + k_{i-1}): the a_i."""
     weights: tuple[float, ...]
     """b_i."""
     positive: bool
@@ -53,26 +55,32 @@ class Transport:
         self, grid: PhaseGrid, law: FieldLaw, f: Distribution, field: Profile, dt
     ) -> tuple[Distribution, Faces, Distribution, Distribution]:
         """f after dt, the face values V that moved it, and the x-fluxes of the first stage and of the whole step."""
-        fluxes: list[Distribution] = []
-        faces: list[Faces] = []
-        rates: list[Distribution] = []
-        for row in ((), *self.rule):
-            at = f + dt * _sum(row, rates) if row else f
-            fluxes.append(self.x_flux(grid, at))
-            faces.append(self.v_faces(at))
-            if len(faces) < len(self.weights):
-                before = dt * _sum(row, faces[:-1]) if row else None
-                rates.append(rate(grid, fluxes[-1], faces[-1], law.at_stage(field, before, faces[-1])))
-        X, V = _sum(self.weights, fluxes), _sum(self.weights, faces)
+
+        def stage(carry, coefficients):
+            rates, passed, first, X, V = carry
+            reach, weight, is_first = coefficients
+            at = f + dt * reach * rates
+            flux, faces = self.x_flux(grid, at), self.v_faces(at)
+            rates = rates + rate(grid, flux, faces, law.at_stage(field, dt * reach * passed, faces))
+            return (rates, passed + faces, first + is_first * flux, X + weight * flux, V + weight * faces), None
+
+        zero, none = jnp.zeros_like(f), jnp.zeros_like(f[:, 1:])
+        # a scan, for the fluxes of high order are long to compile
+        table = jnp.asarray(np.stack([self.reaches, self.weights, np.eye(len(self.weights))[0]], 1), f.dtype)
+        (_, _, first, X, V), _ = lax.scan(stage, (zero, none, zero, zero, none), table)
         if self.positive:
-            for _ in range(PASSES):
-                X, V = limited(grid, f, X, V, law.midway(field, V, dt), dt)
-        return f + dt * rate(grid, X, V, law.midway(field, V, dt)), V, fluxes[0], X
+
+            def limit(fluxes, _):
+                X, V = fluxes
+                return limited(grid, f, X, V, law.midway(field, V, dt), dt), None
+
+            (X, V), _ = lax.scan(limit, (X, V), None, length=PASSES)
+        return f + dt * rate(grid, X, V, law.midway(field, V, dt)), V, first, X
 
 
-PAPER = Transport(x_flux.upwind, v_flux.central, ((0.5,),), (0.0, 1.0), False)
+PAPER = Transport(x_flux.upwind, v_flux.central, (0.0, 0.5), (0.0, 1.0), False)
 """Upwind (26) and central (27) fluxes by the explicit midpoint rule."""
-ACCURATE = Transport(x_flux.weno5, v_flux.sixth, ((1.0,), (0.25, 0.25)), (1 / 6, 1 / 6, 2 / 3), True)
+ACCURATE = Transport(x_flux.weno5, v_flux.sixth, (0.0, 1.0, 0.25), (1 / 6, 1 / 6, 2 / 3), True)
 """Fifth-order WENO in x, sixth order in vx, by the third-order rule of Shu and Osher (1988), kept positive."""
 TRANSPORTS = {"upwind": PAPER, "weno5": ACCURATE}
 """By the name of the x-flux."""
@@ -147,11 +155,6 @@ def transport_age(
 def cell_density(grid: PhaseGrid, f: Distribution) -> Profile:
     """rho(x), n0."""
     return jnp.sum(f, (1, 2, 3)) * grid.dv3
-
-
-def _sum(weights, values):
-    """Weighted sum without the terms of weight zero."""
-    return sum(w * value for w, value in zip(weights, values, strict=True) if w)
 
 
 def _with_edges(faces: Faces) -> Distribution:
