@@ -55,7 +55,7 @@ def check_conservation(h, field):
 @pytest.mark.parametrize("start", slow_but([start for start in STARTS if "well" not in start], STARTS))
 def test_shipped_start(start):
     """A few steps of the two-core case as shipped (scripts/conservation.py runs all 40)."""
-    steps = 2 if "well" in start else 5
+    steps = 1 if "well" in start else 3
     _, _, h = history_of(start, steps=steps)
     check_conservation(h, "ampere")
     assert np.all(np.diff(h["entropy"]) > 1e-4)

@@ -174,7 +174,7 @@ def stability_interval(stages: int) -> float:
     """Largest magnitude of h times a negative eigenvalue for which the damped rule is stable."""
     w0 = 1 + DAMPING / stages**2
     T = chebyshev_polynomials(stages, w0)
-    return (w0 + 1) * T[2, -1] / T[1, -1]
+    return float((w0 + 1) * T[2, -1] / T[1, -1])
 
 
 def chebyshev_weights(stages: int) -> np.ndarray:
