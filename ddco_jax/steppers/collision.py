@@ -124,7 +124,7 @@ class ChebyshevCollision(CollisionStep):
         start = (f, none, one, Tally(none, none, none, none, none))
         (f, done, _, tally), _ = lax.scan(part, start, None, length=PARTS)
         unfinished = done < 1
-        f = jnp.where(unfinished[:, None, None, None], jnp.nan, f)
+        f = jnp.where(unfinished[:, None, None, None], jnp.asarray(jnp.nan, f.dtype), f)
         return f, dataclasses.replace(tally, unfinished=unfinished.astype(f.dtype))
 
     def _chebyshev(self, f: Distribution, now: Record, share: Profile, dt) -> tuple[Distribution, Profile, Profile]:
@@ -140,7 +140,7 @@ class ChebyshevCollision(CollisionStep):
             rate = _each(self.op.rate, last, now)
             first = jnp.where(is_first > 0, rate.rate, first)
             excess = lax.stop_gradient(share * dt * rate.stiffness / interval)
-            halvings = jnp.ceil(jnp.log2(jnp.clip(excess, 1, 2.0**PARTS))).astype(jnp.int32)
+            halvings = jnp.ceil(jnp.log2(jnp.minimum(jnp.maximum(excess, 1), 2.0**PARTS))).astype(jnp.int32)
             share = jnp.where(is_first > 0, jnp.ldexp(share, -halvings), share)
             moved = of_last * (last - f) + of_before * (before - f)
             driven = (share * dt)[:, None, None, None] * (of_rate * rate.rate + of_first * first)

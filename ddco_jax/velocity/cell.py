@@ -87,7 +87,8 @@ class Maxwellian(eqx.Module):
     @classmethod
     def of_slope(cls, cell: Cell, centre: Float[Array, "3"], level: Float[Array, "3"], slope: Scalar) -> "Maxwellian":
         """From level + slope (c - centre), what D- log f is on average; slopes far from -m/kT are clipped."""
-        steepness = jnp.clip(-slope * cell.temperature, 1 / LARGEST_SLOPE, LARGEST_SLOPE)  # 1 up to the grid's errors
+        steepness = -slope * cell.temperature  # 1 up to the grid's errors
+        steepness = jnp.minimum(jnp.maximum(steepness, 1 / LARGEST_SLOPE), LARGEST_SLOPE)
         temperature = cell.temperature / steepness
         return cls(centre + level * temperature, temperature)
 
