@@ -23,6 +23,7 @@ from ddco_jax.simulation.model import build, initial_state
 from ddco_jax.simulation.run import make_advance
 from ddco_jax.simulation.stiffness import stiffness
 from ddco_jax.simulation.survey import MOST, Survey, survey_cell
+from ddco_jax.velocity import differences
 from ddco_jax.vlasov import v_flux
 
 STARTS = ("local_maxwellian", "bimaxwellian", "symmetric_double_well", "asymmetric_double_well")
@@ -234,8 +235,11 @@ def stiffness_of(grid, f, kernel, buildup=MARKOV, duration=0.0):
     return stiffness(Survey(cells, np.ones(len(f))), step, duration), step
 
 
-def test_the_stability_number_sees_the_fast_and_what_is_not_a_number():
+def test_the_stability_number_sees_the_fast_and_what_is_not_a_number(monkeypatch):
     """Maxwell molecules: A_aa = rho (v_b^2 + v_c^2 + 2T)/24 grows with v, to beyond two thermal speeds."""
+    # the formulas below are those of the middle of a plasma, without its flanks and the edges of the box
+    monkeypatch.setattr(differences, "MOST_GROWN", 1.0)
+    monkeypatch.setattr(differences, "EDGE_EIGENVALUE", 0.0)
     grid, T, dt = PhaseGrid(1.0, 1, (2.4, 2.4, 3.0), (12, 12, 14)), 0.3, 0.01
     f = initial.maxwellian(grid, 1.0, T)
     x, y, z = (v**2 for v in np.meshgrid(*grid.velocities, indexing="ij"))
@@ -270,8 +274,11 @@ def test_the_stability_number_beyond_the_points_it_looks_at(kernel):
     assert found == pytest.approx(step.op.differences.largest_eigenvalue * largest, rel=0.05)
 
 
-def test_the_stability_number_counts_the_build_up_and_the_microfield():
+def test_the_stability_number_counts_the_build_up_and_the_microfield(monkeypatch):
     """The largest amplitude over the quench, and dt/2 sum nu T/dv^2, which stays where collisions have not begun."""
+    # the formulas below are those of the middle of a plasma, without its flanks and the edges of the box
+    monkeypatch.setattr(differences, "MOST_GROWN", 1.0)
+    monkeypatch.setattr(differences, "EDGE_EIGENVALUE", 0.0)
     grid = PhaseGrid(1.0, 1, (2.4, 2.4, 3.0), (12, 12, 12))
     T, end = 0.2, 1.5
     f = initial.maxwellian(grid, 1.0, T)
