@@ -29,6 +29,8 @@ from ddco_jax.velocity.positivity import tolerance
 class Fluxes(NamedTuple):
     """What drives one cell."""
 
+    cell: Cell
+    """f with its moments."""
     forces: Forces
     """D- log f, which the entropy production pairs with the fluxes."""
     fluxes: Forces
@@ -111,7 +113,7 @@ class CollisionOperator(eqx.Module):
     def rate(self, f: VelocityDistribution, now: Record) -> Rate:
         """C[f] of one cell with what a time step has to know."""
         flux = self._fluxes(f, now)
-        cell, counts = Cell.of(self.grid, f), f > tolerance(f.dtype) * jnp.max(f)
+        cell, counts = flux.cell, f > tolerance(f.dtype) * jnp.max(f)
         temperature = jnp.maximum(flux.equilibrium.temperature, cell.temperature)  # the fit may follow a steep flank
         total = jnp.zeros_like(f)
         for axis, dv in enumerate(self.grid.dv):
@@ -127,9 +129,9 @@ class CollisionOperator(eqx.Module):
         if not isinstance(now, Correlations):
             p, A = self.collide(cell, force.of(self.differences, cell, equilibrium), kernel)
             if force.dissipative:
-                return Fluxes(log, p, A, jnp.zeros((), f.dtype), equilibrium)
+                return Fluxes(cell, log, p, A, jnp.zeros((), f.dtype), equilibrium)
             p, limited = entropy.limit(log, p, microfield.flux(cell, log, jnp.ones_like(cell.f)))
-            return Fluxes(log, p, A, limited, equilibrium)
+            return Fluxes(cell, log, p, A, limited, equilibrium)
         in_field, in_pairs = jumps.smooth(cell, equilibrium, now.microfield_jump, now.pair_jump)
         p, A = self.collide(in_pairs, force.of(self.differences, in_pairs, equilibrium), kernel)
         with jax.named_scope("microfield"):
@@ -137,7 +139,7 @@ class CollisionOperator(eqx.Module):
             field = microfield.flux(in_field, force.of(self.differences, in_field, equilibrium), partners)
             fallback = microfield.flux(cell, log, partners)
         p, limited = entropy.limit(log, p + now.microfield_rate * field, fallback)
-        return Fluxes(log, p, A + now.microfield_rate * cell.temperature * partners, limited, equilibrium)
+        return Fluxes(cell, log, p, A + now.microfield_rate * cell.temperature * partners, limited, equilibrium)
 
     def collide(self, cell: Cell, forces: Forces, kernel: Kernel) -> tuple[Forces, VelocityVector]:
         """The flux p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') of one cell by collisions of pairs, and A_aa."""

@@ -29,9 +29,10 @@ class Strang(Stepper):
 
     `op=None` leaves collisions out (and takes the advection in one step), `field="none"` the electric force; a
     homogeneous plasma is nx = 1 with field="none", for which advection does nothing but age the correlations.
-    `buildup` and `collision_substeps` go to the collision step.
+    `collision` names the collision step, to which `buildup` goes: "chebyshev", with `collision_stages`, or the paper's
+    "midpoint", with `collision_substeps` (`steppers.collision`).
     Conserves what both of its parts conserve: mass always, total energy with field="ampere", momentum with "poisson".
-    Raises ValueError for an unknown field or x_flux.
+    Raises ValueError for an unknown field, x_flux or collision.
     """
 
     order: ClassVar[int] = 2
@@ -56,6 +57,8 @@ class Strang(Stepper):
         if field not in FIELDS:
             raise ValueError(f"field must be one of {tuple(FIELDS)}, got {field!r}")
         transport.named(x_flux)
+        if collision not in ("chebyshev", "midpoint"):
+            raise ValueError(f"collision must be chebyshev or midpoint, got {collision!r}")
         if op is not None and op.grid != grid:
             raise ValueError("the collision operator was made for another grid")
         self.grid, self.scales = grid, scales
