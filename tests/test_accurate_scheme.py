@@ -130,7 +130,7 @@ def test_the_nyquist_mode_stays_bounded():
     def advance(state):
         def body(state, _):
             state = step.step(state, jnp.asarray(dt))
-            sign = 1 - 2 * (jnp.arange(14) % 2)
+            sign = 1 - 2 * (jnp.arange(14) % 2).astype(state.f.dtype)
             marginal = jnp.sum(state.f[0], (1, 2))
             return state, jnp.sum(marginal * sign) / jnp.sum(marginal)
 
