@@ -82,6 +82,9 @@ def test_collisions_that_are_jumps(rng, method, jump):
     assert np.all(jnp.sum(aged * jnp.log(f), (1, 2, 3)) < 0) and np.max(np.abs(aged)) > 0.3 * np.max(np.abs(c))
 
 
+ONE = jnp.ones(())
+
+
 def test_the_entropy_limiter(rng):
     """It blends in just enough to make the production zero; fluxes that produce stay; slopes are finite."""
     forces, bad, good = (jnp.asarray(rng.normal(size=(3, 2, 2, 2))) for _ in range(3))
@@ -91,19 +94,19 @@ def test_the_entropy_limiter(rng):
 
     bad, good = (sign * np.sign(product(forces, p)) * p for p, sign in ((bad, -1), (good, 1)))
     for size in (1e-12, 1.0, 1e12):
-        mixed, share = entropy.limit(forces, bad, size * good)
+        mixed, share = entropy.limit(forces, bad, size * good, ONE)
         assert 0 < share < 1
         assert abs(product(forces, mixed)) < 1e-14 * product(forces, good)
         assert product(mixed, mixed) <= 1.01 * product(bad, bad) and product(mixed, bad) > 0
-    kept, share = entropy.limit(forces, good, bad)
+    kept, share = entropy.limit(forces, good, bad, ONE)
     np.testing.assert_array_equal(kept, good)
     assert share == 0
     # where all is rounding, as at a Maxwellian, the fallback may not produce either: nothing grows
-    neither, _ = entropy.limit(forces, bad, -good)
+    neither, _ = entropy.limit(forces, bad, -good, ONE)
     assert product(neither, neither) <= 1.01 * product(bad, bad)
     zero = jnp.zeros_like(forces)
     for p, q in ((zero, zero), (zero, good), (bad, zero)):
-        slopes = jax.grad(lambda p, q: jnp.sum(entropy.limit(forces, p, q)[0]), (0, 1))(p, q)
+        slopes = jax.grad(lambda p, q: jnp.sum(entropy.limit(forces, p, q, ONE)[0]), (0, 1))(p, q)
         assert all(np.isfinite(slope).all() for slope in slopes)
 
 

@@ -130,7 +130,7 @@ class CollisionOperator(eqx.Module):
             p, A = self.collide(cell, force.of(self.differences, cell, equilibrium), kernel)
             if force.dissipative:
                 return Fluxes(cell, log, p, A, jnp.zeros((), f.dtype), equilibrium)
-            p, limited = entropy.limit(log, p, microfield.flux(cell, log, jnp.ones_like(cell.f)))
+            p, limited = entropy.limit(log, p, microfield.flux(cell, log, jnp.ones_like(cell.f)), _thermal(cell, A))
             return Fluxes(cell, log, p, A, limited, equilibrium)
         in_field, in_pairs = jumps.smooth(cell, equilibrium, now.microfield_jump, now.pair_jump)
         p, A = self.collide(in_pairs, force.of(self.differences, in_pairs, equilibrium), kernel)
@@ -138,8 +138,9 @@ class CollisionOperator(eqx.Module):
             partners = hole.present(cell, now.partners)
             field = microfield.flux(in_field, force.of(self.differences, in_field, equilibrium), partners)
             fallback = microfield.flux(cell, log, partners)
-        p, limited = entropy.limit(log, p + now.microfield_rate * field, fallback)
-        return Fluxes(cell, log, p, A + now.microfield_rate * cell.temperature * partners, limited, equilibrium)
+        A = A + now.microfield_rate * cell.temperature * partners
+        p, limited = entropy.limit(log, p + now.microfield_rate * field, fallback, _thermal(cell, A))
+        return Fluxes(cell, log, p, A, limited, equilibrium)
 
     def collide(self, cell: Cell, forces: Forces, kernel: Kernel) -> tuple[Forces, VelocityVector]:
         """The flux p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') of one cell by collisions of pairs, and A_aa."""
@@ -202,3 +203,8 @@ class CollisionOperator(eqx.Module):
         groups = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), cells)
         results = lax.map(lambda group: function(*group), groups)
         return jax.tree.map(lambda a: a.reshape(nx, *a.shape[2:]), results)
+
+
+def _thermal(cell: Cell, diffusion: VelocityVector) -> Scalar:
+    """The entropy production, but for dv^3, of forces of the size 1/sqrt(kT/m) in diffusion by A_aa."""
+    return jnp.sum(diffusion * cell.f) / cell.temperature

@@ -1,18 +1,26 @@
 """The entropy limiter: no flux lowers the entropy."""
 
 import jax.numpy as jnp
+from jax import lax
 
 from ddco_jax.plasma.arrays import Scalar
 from ddco_jax.velocity.differences import Forces
 
 
-def limit(forces: Forces, fluxes: Forces, fallback: Forces) -> tuple[Forces, Scalar]:
+ROUNDINGS = 32
+"""Rounding errors of thermal forces whose production counts as none."""
+
+
+def limit(forces: Forces, fluxes: Forces, fallback: Forces, thermal: Scalar) -> tuple[Forces, Scalar]:
     """Blend in the smallest share of a dissipative flux that keeps the entropy production non-negative.
 
     Returns the fluxes and the share.
     `fallback` is a flux with a non-negative production; it is scaled to the size of `fluxes` first.
+    `thermal` is the production of forces of thermal size.  Productions are squares of forces, so those of rounding
+    errors are of the size eps^2 thermal: they count as none, or the derivative at a Maxwellian would be one of noise.
     """
-    gained = jnp.sum(forces * fluxes)
+    least = thermal * (ROUNDINGS * jnp.finfo(thermal.dtype).eps) ** 2
+    gained = jnp.sum(forces * fluxes) + lax.stop_gradient(least)
     lost, smallest = jnp.where(gained < 0, -gained, 0), jnp.finfo(gained.dtype).tiny ** 0.5  # 1/smallest^2 is finite
     size = jnp.where(gained < 0, jnp.sum(fluxes**2), 1)  # the square root has no derivative at 0
     scale = jnp.sqrt(size / jnp.maximum(jnp.sum(fallback**2), smallest))

@@ -34,8 +34,9 @@ EDGE_EIGENVALUE = 6.8
 """Of -D+ D- dv^2 where f is as large at the edge as inside."""
 
 MOST_GROWN = 8.0
-"""Largest factor of the eigenvalues in a flank.  It is larger where M falls by more than e^2 per point: such modes live
-where f is tiny, and saturate, since the ratio form takes f/M to rise by a factor e per point at most."""
+"""Largest factor of the eigenvalues in a flank, for modes that live where f counts.  It is enough for points up to a
+thermal speed apart; the factor of modes further out is larger, but they saturate where f is tiny, since the ratio form
+takes f/M to rise by a factor e per point at most."""
 
 
 @dataclasses.dataclass(frozen=True)
