@@ -59,6 +59,42 @@ def test_a_fall_of_entropy_is_refused():
     assert not good(colder, colder * jnp.nan)
 
 
+def test_a_small_loss_of_entropy_is_made_good():
+    """By a share of the Maxwellian with the same sums; a loss that is not small stays."""
+    grid = PhaseGrid(1.0, 1, (5.0, 4.0, 4.5), (12, 11, 10))
+    hot, cold = (jnp.asarray(start)[0] for start in (initial.maxwellian(grid, 1.0, 1.0), plasma(grid).f))
+    restore = jax.jit(lambda before, after: positivity.restore(grid, before, after))
+    for before in (cold, hot + 1e-4 * (cold - hot)):
+        ripple = 1e-8 * before * jnp.cos(7 * jnp.asarray(grid.vx))[:, None, None]
+        after = before - 3e-7 * (positivity._maxwellian(grid, before) - before) + ripple
+        assert not positivity.acceptable(before, after)
+        mended, done = restore(before, after)
+        assert done == 1 and positivity.acceptable(before, mended)
+        assert 0 < float(jnp.max(jnp.abs(mended - after))) < 1e-4 * float(jnp.max(before))
+        (wanted, size), (kept, _) = invariants(grid, after), invariants(grid, mended)
+        assert np.max(np.abs(kept - wanted) / size) < 1e-14
+    for untouched in (cold + 1e-3 * (cold - hot), hot):
+        same, done = restore(cold, untouched)
+        assert done == 0
+        np.testing.assert_array_equal(same, untouched)
+
+
+@pytest.mark.parametrize("reach", [2.0, 3.0, 5.5, 15.0])
+def test_the_discrete_maxwellian_has_the_sums_of_f(reach, rng):
+    """Also where the box cuts it; log M is quadratic."""
+    grid = PhaseGrid(1.0, 1, (reach,) * 3, (12, 11, 10))
+    v = np.meshgrid(*grid.velocities, indexing="ij")
+    f = jnp.asarray(np.exp(-sum((w - 0.1) ** 2 for w in v) / 2) * (1 + 0.2 * np.tanh(v[0])))
+    M = jax.jit(lambda f: positivity._maxwellian(grid, f))(f)
+    (wanted, size), (kept, _) = invariants(grid, f), invariants(grid, M)
+    assert np.max(np.abs(kept - wanted) / size) < 1e-14
+    counts = np.asarray(M > 1e-6 * jnp.max(M)).ravel()
+    quadratic = np.stack([np.ones_like(v[0]), *v, sum(w**2 for w in v)]).reshape(5, -1)[:, counts].T
+    log = np.log(np.asarray(M)).ravel()[counts]
+    assert np.max(np.abs(log - quadratic @ np.linalg.lstsq(quadratic, log)[0])) < 1e-9
+    assert float(jnp.sum(M * jnp.log(M)) - jnp.sum(f * jnp.log(f))) < -1e-5 * float(jnp.sum(f))
+
+
 def chebyshev(stages, rate, y, h):
     """One step of the rule on a small problem, from its weights."""
     last = before = start = np.asarray(y)

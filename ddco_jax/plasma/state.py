@@ -18,7 +18,8 @@ class Tally(eqx.Module):
     limited: Float[Array, " *cells"]
     """Evaluations whose flux the entropy limiter has changed."""
     repaired: Float[Array, " *cells"]
-    """Parts of a step after which f < -tolerance max f was removed (`velocity.positivity`)."""
+    """Parts of a step after which f < -tolerance max f was removed or a loss of entropy made good
+    (`velocity.positivity`)."""
     refused: Float[Array, " *cells"]
     """Parts of a step that would have lowered the entropy, and were halved."""
     unfinished: Float[Array, " *cells"]

@@ -80,8 +80,8 @@ class ChebyshevCollision(CollisionStep):
 
     Stable for dt times the stiffness up to `stability_interval(stages)`, about 0.65 (stages^2 - 1), where the midpoint
     rule has 2.  Where the stiffness of a cell (`CollisionOperator.rate`) asks for it, the step is divided.  After each
-    part negative f is removed (`positivity.repair`).  A part is accepted if then f >= -tolerance max f and the entropy
-    has not fallen, beyond rounding; else it is halved.  After PARTS parts, refused ones included, the cell counts as
+    part negative f is removed (`positivity.repair`) and a small loss of entropy made good (`positivity.restore`).  A part
+    is accepted if then f >= -tolerance max f and the entropy has not fallen, beyond rounding; else it is halved.  After PARTS parts, refused ones included, the cell counts as
     unfinished, and its f is NaN.  `State.tally` counts all of it.
 
     The lengths of the parts are locally constant in f, so the derivative of the step is exact.
@@ -104,12 +104,13 @@ class ChebyshevCollision(CollisionStep):
             f, done, share, tally = carry
             ended, taken, limited = self._chebyshev(f, now, share, dt)
             moved, repaired = _each(lambda f: positivity.repair(self.grid, f), ended)
+            moved, restored = _each(lambda *pair: positivity.restore(self.grid, *pair), f, moved)
             good = _each(positivity.acceptable, f, moved) & (done < 1)
             active = (done < 1).astype(f.dtype)
             told = Tally(
                 tally.evaluations + self.stages * active,
                 tally.limited + limited * active,
-                tally.repaired + jnp.where(good, repaired, 0),
+                tally.repaired + jnp.where(good, jnp.maximum(repaired, restored), 0),
                 tally.refused + jnp.where(good, 0, active),
                 tally.unfinished,
             )

@@ -120,7 +120,8 @@ def limited(grid: PhaseGrid, f: Distribution, X: Distribution, V: Faces, field: 
     left = jnp.maximum(f + dt * left, 0)
     given = _out(change_X, jnp.roll(change_X, 1, 0)) + _out(change_V[:, 1:], change_V[:, :-1])
     beyond = given > left
-    share = jnp.where(beyond, left / jnp.where(beyond, given, 1), 1)
+    smallest = jnp.finfo(f.dtype).tiny ** 0.5  # added to what is given: the derivative divides by its square
+    share = jnp.where(beyond, left / (smallest + jnp.where(beyond, given, 1)), 1)
     X = low_X + jnp.where(change_X > 0, share, jnp.roll(share, -1, 0)) * (X - low_X)
     if field is not None:
         V = low_V + jnp.where(change_V[:, 1:-1] > 0, share[:, :-1], share[:, 1:]) * (V - low_V)
