@@ -35,7 +35,7 @@ def problem():
     state = State.from_distribution(GRID, jnp.asarray(f))
 
     def run(heights):
-        stepper = steppers.Strang(GRID, CollisionOperator(GRID, kernel(*heights)))
+        stepper = steppers.Strang(GRID, CollisionOperator(GRID, kernel(*heights)), collision="midpoint")
         return solve(state, stepper, dt=0.05, n_steps=8)[0].f
 
     truth = np.log([0.08, 0.03])

@@ -147,7 +147,9 @@ def test_gradients_with_respect_to_all_parameters_through_a_run():
     @jax.jit
     def observable(params):
         model = eqx.combine(params, static)
-        stepper = steppers.Strang(grid, CollisionOperator(grid, model.kernel), buildup=model.buildup)
+        stepper = steppers.Strang(
+            grid, CollisionOperator(grid, model.kernel), buildup=model.buildup, collision="midpoint"
+        )
         state = State.from_distribution(grid, jnp.asarray(start), correlation_age=np.zeros(2))
         end, _ = solve(state, stepper, dt=0.02, n_steps=40)
         return jnp.sum(end.f**2) * 100

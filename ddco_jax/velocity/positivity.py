@@ -63,7 +63,9 @@ def _maxwellian(grid: PhaseGrid, f: VelocityDistribution) -> VelocityDistributio
     invariants, wanted = _invariants(grid, f), f.reshape(-1)
     _, _, temperature = compute_moments(grid, f)
     unit2 = jnp.maximum(temperature, min(grid.dv) ** 2)
-    log = -unit2 / (2 * temperature) * invariants[4]  # the discrete moments of this are those of f but for the box's edge
+    log = (
+        -unit2 / (2 * temperature) * invariants[4]
+    )  # the discrete moments of this are those of f but for the box's edge
     log = log + jnp.log(jnp.sum(wanted) / jnp.sum(jnp.exp(log)))
 
     def newton(log, _):
