@@ -6,7 +6,6 @@ from jax import lax
 from ddco_jax.plasma.arrays import Scalar
 from ddco_jax.velocity.differences import Forces
 
-
 ROUNDINGS = 32
 """Rounding errors of thermal forces whose production counts as none."""
 

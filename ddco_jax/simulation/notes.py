@@ -13,7 +13,8 @@ from ddco_jax.simulation.survey import Survey
 
 RESOLVED, RESOLVED_BY_HIGH_ORDER = 0.7, 1.3
 """Largest dv over the width of the narrowest feature for which a start counts as resolved: by central differences, and
-by the ratio form of order 6 or 8, whose error of f(vx, vy) is below 0.007 then (benchmarks/results/slabs.json, asymmetric well)."""
+by the ratio form of order 6 or 8, whose error of f(vx, vy) is below 0.007 then (benchmarks/results/slabs.json,
+asymmetric well)."""
 WIDE_ENOUGH = 5.5
 """Smallest half extent over thermal speed."""
 LEARNED_RANGE = (0.05, 3.0)

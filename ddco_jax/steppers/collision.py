@@ -80,9 +80,10 @@ class ChebyshevCollision(CollisionStep):
 
     Stable for dt times the stiffness up to `stability_interval(stages)`, about 0.65 (stages^2 - 1), where the midpoint
     rule has 2.  Where the stiffness of a cell (`CollisionOperator.rate`) asks for it, the step is divided.  After each
-    part negative f is removed (`positivity.repair`) and a small loss of entropy made good (`positivity.restore`).  A part
-    is accepted if then f >= -tolerance max f and the entropy has not fallen, beyond rounding; else it is halved.  After PARTS parts, refused ones included, the cell counts as
-    unfinished, and its f is NaN.  `State.tally` counts all of it.
+    part negative f is removed (`positivity.repair`) and a small loss of entropy made good (`positivity.restore`).  The
+    part is accepted if then f >= -tolerance max f and the entropy has not fallen, beyond rounding; else it is halved.
+    After PARTS parts, refused ones included, the cell counts as unfinished, and its f is NaN.  `State.tally` counts all
+    of it.
 
     The lengths of the parts are locally constant in f, so the derivative of the step is exact.
     """
