@@ -80,8 +80,12 @@ def resume(folder: Path, progress: bool | None = None) -> Summary:
         settings = json.loads((folder / CONFIG_FILE).read_text())
     except (OSError, json.JSONDecodeError):
         raise ConfigError(f"{folder}: no run to resume here (no readable {CONFIG_FILE})") from None
-    # version 0.1 knew no scheme but the paper's
-    config = parse({"scheme": "paper"} | tuples(settings["config"]), str(folder / CONFIG_FILE))
+    if "scheme" not in settings["config"]:
+        raise ConfigError(
+            f"{folder}: begun with version 0.1, which does not count what collision steps do; finish it with that version, "
+            'or begin it again with scheme = "paper"'
+        )
+    config = parse(tuples(settings["config"]), str(folder / CONFIG_FILE))
     model = build(config)
     checkpoints = Checkpoints(folder, config.output.checkpoints_kept)
     step = checkpoints.latest()
