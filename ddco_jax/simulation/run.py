@@ -82,8 +82,8 @@ def resume(folder: Path, progress: bool | None = None) -> Summary:
         raise ConfigError(f"{folder}: no run to resume here (no readable {CONFIG_FILE})") from None
     if "scheme" not in settings["config"]:
         raise ConfigError(
-            f"{folder}: begun with version 0.1, which does not count what collision steps do; finish it with that version, "
-            'or begin it again with scheme = "paper"'
+            f"{folder}: begun with version 0.1, which does not count what collision steps do; finish it with that "
+            'version, or begin it again with scheme = "paper"'
         )
     config = parse(tuples(settings["config"]), str(folder / CONFIG_FILE))
     model = build(config)
