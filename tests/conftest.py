@@ -3,6 +3,7 @@
 import gc
 import os
 import tempfile
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -21,6 +22,16 @@ jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 gc.set_threshold(200_000, 20, 100)  # traces make many objects that live on: collecting them took 7 % of the time
+
+
+@pytest.fixture(autouse=True)
+def few_programs():
+    """Every compiled program takes memory maps of the process; Linux allows 65530, beyond which XLA crashes."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_text().count("\n") > 30_000:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
