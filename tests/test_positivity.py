@@ -79,6 +79,21 @@ def test_a_small_loss_of_entropy_is_made_good():
         np.testing.assert_array_equal(same, untouched)
 
 
+def test_derivatives_of_what_makes_a_loss_good():
+    """The share of the Maxwellian changes with f as the loss does."""
+    grid = dataclasses.replace(TINY, nx=1)
+    before = plasma(grid).f[0]
+    away, unit = before - positivity._maxwellian(grid, before), 1e-7
+
+    def restored(size):
+        after, done = positivity.restore(grid, before, before + unit * size * away)
+        return jnp.vdot(away, after - before) / unit, done
+
+    at = jnp.asarray(3.0)
+    assert restored(at)[1] == 1
+    assert_derivatives(lambda size: restored(size)[0], (at,), rtol=1e-4, eps=1e-2)
+
+
 @pytest.mark.parametrize("reach", [2.0, 3.0, 5.5, 15.0])
 def test_the_discrete_maxwellian_has_the_sums_of_f(reach, rng):
     """Also where the box cuts it; log M is quadratic."""

@@ -220,11 +220,12 @@ def test_every_shipped_config_is_valid_and_sized_as_promised():
 @pytest.mark.slow
 def test_check_says_which_start_is_under_resolved():
     reports = {name: check_report(load(name)[0]) for name in STARTS}
-    assert [reports[name]["resolved"] for name in STARTS] == [True, True, True, True]
-    coarse, _ = load("asymmetric_double_well", ("grid.nv=[54, 54, 54]",))
-    assert not check_report(coarse)["resolved"]
+    # the narrow well of the coldest cells has 0.8 points per width: its errors are in benchmarks/results/slabs.json
+    expected = {name: name != "asymmetric_double_well" for name in STARTS}
+    assert {name: reports[name]["resolved"] for name in STARTS} == expected
     for report in reports.values():
-        assert max(report["streaming_number"], report["acceleration_number"], report["collision_number"]) < 1
+        assert max(report["streaming_number"], report["acceleration_number"]) < 1
+        assert report["parts"] == 1 and 3 <= report["stages"] <= 5
         assert report["coupling_parameter"] == pytest.approx([0.776, 2.29], abs=0.01)
 
 

@@ -169,7 +169,7 @@ class CollisionOperator(eqx.Module):
     def diffusion(self, f: Distribution, now: Record | Profile | None = AGED) -> Float[Array, "nx 3 nvx nvy nvz"]:
         """Diagonal of the diffusion tensor A_aa(v) = dv^3 sum' omega_aa f' of every cell at all velocities, V0^2/t0.
 
-        With the microfield's, and `now` as in C[f].  Sets the stability limit of explicit steps.
+        With the microfield's, and `now` as in C[f].
         """
 
         def cell(cell):
@@ -201,7 +201,8 @@ class CollisionOperator(eqx.Module):
         nx = len(jax.tree.leaves(cells)[0])
         size = max(n for n in range(1, min(self.cells_at_once, nx) + 1) if nx % n == 0)
         groups = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), cells)
-        results = lax.map(lambda group: function(*group), groups)
+        # checkpoint: the backward pass runs a group again instead of storing its stages
+        results = lax.map(jax.checkpoint(lambda group: function(*group)), groups)
         return jax.tree.map(lambda a: a.reshape(nx, *a.shape[2:]), results)
 
 

@@ -49,8 +49,7 @@ def smooth(cell: Cell, equilibrium: Maxwellian, *jumps: Scalar) -> tuple[Cell, .
     """The cell with F = (1 - ell^2 A)^(-1/4) f in place of f, for each ell^2 (v_th^2) of `jumps`.
 
     Along each axis exp(uA) is a Markov matrix of jumps between neighbours whose stationary state is the `equilibrium`.
-    Errors O(dv^2); the gamma
-    distribution is represented at times a factor RATIO apart.
+    Errors O(dv^2); the gamma distribution is represented at times a factor RATIO apart.
     """
     thermal = jnp.sqrt(cell.temperature)
     steepness = cell.temperature / equilibrium.temperature

@@ -21,7 +21,7 @@ class Tally(eqx.Module):
     """Parts of a step after which f < -tolerance max f was removed or a loss of entropy made good
     (`velocity.positivity`)."""
     refused: Float[Array, " *cells"]
-    """Parts of a step that would have lowered the entropy, and were halved."""
+    """Parts of a step that were halved, since after it f was too negative, not finite, or had less entropy."""
     unfinished: Float[Array, " *cells"]
     """Steps that did not end within the largest number of parts; their f is NaN."""
 

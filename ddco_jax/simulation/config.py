@@ -176,9 +176,13 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _scheme(cls, data):
-        if isinstance(data, dict) and data.get("scheme") == "paper" and isinstance(data.get("collisions", {}), dict):
+        if isinstance(data, dict) and data.get("scheme") == "paper":
+            collisions = data.get("collisions", {})
+            if isinstance(collisions, CollisionsSection):
+                collisions = collisions.model_dump(exclude_unset=True)
             data = {"x_flux": PAPER_SCHEME["x_flux"]} | data
-            data["collisions"] = PAPER_SCHEME["collisions"] | data.get("collisions", {})
+            if isinstance(collisions, dict):
+                data["collisions"] = PAPER_SCHEME["collisions"] | collisions
         return data
 
     @property

@@ -52,8 +52,8 @@ def build(config: Config) -> Model:
         config.x_flux,
         buildup=buildup,
         collision=c.step,
-        collision_stages=c.stages or STAGES,
-        collision_substeps=c.substeps,
+        collision_stages=(c.stages or STAGES) if c.step == "chebyshev" else None,
+        collision_substeps=c.substeps if c.step == "midpoint" else None,
         scales=config.scales,
     )
     return Model(grid, stepper, config.dt, np.dtype(config.precision), config.quench)

@@ -10,23 +10,24 @@ from ddco_jax.kernels import store
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.simulation.config import Config
 from ddco_jax.simulation.survey import Survey
+from ddco_jax.velocity.differences import DIFFERENCES, MOST_GROWN, Differences
 
-RESOLVED, RESOLVED_BY_HIGH_ORDER = 0.7, 1.3
+RESOLVED, RESOLVED_BY_HIGH_ORDER = 0.7, 1.0
 """Largest dv over the width of the narrowest feature for which a start counts as resolved: by central differences, and
-by the ratio form of order 6 or 8, whose error of f(vx, vy) is below 0.007 then (benchmarks/results/slabs.json,
-asymmetric well)."""
+by the ratio form of order 6 or 8 (benchmarks/results/accuracy.json)."""
 WIDE_ENOUGH = 5.5
 """Smallest half extent over thermal speed."""
 LEARNED_RANGE = (0.05, 3.0)
 """Gamma of the data that the shipped kernels have learned from."""
 UNLIKE = 0.3
-"""Temperature of the narrowest part of f over that of the whole, below which its Gamma is another one."""
+"""Temperature of the narrowest part of f over that of the whole, below which a note says that this part is more
+strongly coupled than the whole."""
 
 
 def resolved_spacing(config: Config) -> float:
     """Largest dv over the width of the narrowest feature, for the scheme of a config."""
     c = config.collisions
-    high = c.force == "ratio" and c.differences in ("sixth", "eighth")
+    high = c.kernel == "none" or (c.force == "ratio" and c.differences in ("sixth", "eighth"))
     return RESOLVED_BY_HIGH_ORDER if high else RESOLVED
 
 
@@ -38,11 +39,12 @@ def notes(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]
         found.append(
             f"under-resolved, the narrowest feature of the start is thinner than {least:.2g} dv; raise grid.nv"
         )
-    if min(report["extent_over_thermal_speed"]) < WIDE_ENOUGH * 0.98:
+    axes = 1 if config.collisions.kernel == "none" else 3  # without collisions vy and vz only look on
+    if min(report["extent_over_thermal_speed"][:axes]) < WIDE_ENOUGH * 0.98:
         found.append("the velocity box cuts the hottest cells; raise grid.velocity_extent_m_s")
     if config.collisions.kernel not in ("none", *store.NAMED):
         found += [*_gamma(*report["coupling_parameter"]), *_parts(start)]
-    return [*found, *_recurrence(config, grid, start, report), *_buildup(config)]
+    return [*found, *_positivity(config, report), *_recurrence(config, grid, start, report), *_buildup(config)]
 
 
 def _gamma(low: float, high: float) -> list[str]:
@@ -69,6 +71,18 @@ def _parts(start: Survey) -> list[str]:
     ]
 
 
+def _positivity(config: Config, report: dict[str, Any]) -> list[str]:
+    """Steps in which f may turn negative; with collisions an advection step is half a time step."""
+    steps = 1 if config.collisions.kernel == "none" else 2
+    total = (report["streaming_number"] + report["acceleration_number"]) / steps
+    if config.x_flux != "weno5" or total <= 1:
+        return []
+    return [
+        f"max|vx| dt/dx + max|E| dt/dvx = {total:.2f} of an advection step exceeds 1: f may turn negative; "
+        "lower time.step_ps"
+    ]
+
+
 def _recurrence(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]) -> list[str]:
     """Free streaming on a velocity grid comes back after 2 pi/(k dvx), unless diffusion has smoothed f by then.
 
@@ -78,7 +92,9 @@ def _recurrence(config: Config, grid: PhaseGrid, start: Survey, report: dict[str
     if grid.nx == 1 or duration <= back:
         return []
     if report["stiffness"] > 0:
-        diffusion = report["stiffness"] / sum(1 / dv**2 for dv in grid.dv)  # of the order of A_xx, k is about 1
+        c = config.collisions
+        k = Differences(grid, DIFFERENCES[c.differences], c.force == "ratio").largest_eigenvalue * MOST_GROWN
+        diffusion = report["stiffness"] / k / sum(1 / dv**2 for dv in grid.dv)  # A_xx at least
         if diffusion * (2 * math.pi / grid.dv[0]) ** 2 * back / 3 > 1:
             return []
     picoseconds = config.scales.time * 1e12

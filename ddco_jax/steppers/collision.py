@@ -23,7 +23,8 @@ from ddco_jax.velocity import positivity
 STAGES = np.array([0.5, 1.0])
 """Ends of the two stages of the midpoint rule, in steps."""
 DAMPING = 2 / 13
-"""Of the Runge-Kutta-Chebyshev step: eigenvalues inside the stability interval shrink by a third of it at least."""
+"""Of the Runge-Kutta-Chebyshev step: inside the stability interval, away from 0, a step multiplies a mode by at most
+1 - DAMPING/3."""
 PARTS = 24
 """Most parts, refused ones included, of one collision step."""
 
@@ -63,6 +64,10 @@ class MidpointCollision(CollisionStep):
 
     substeps: int = eqx.field(static=True, default=1)
 
+    def __check_init__(self) -> None:
+        if self.substeps < 1:
+            raise ValueError(f"substeps must be at least 1, got {self.substeps}")
+
     def step(self, state: State, dt) -> State:
         now = self.correlations(state)
         h = dt / self.substeps
@@ -85,10 +90,15 @@ class ChebyshevCollision(CollisionStep):
     After PARTS parts, refused ones included, the cell counts as unfinished, and its f is NaN.  `State.tally` counts all
     of it.
 
-    The lengths of the parts are locally constant in f, so the derivative of the step is exact.
+    The lengths of the parts are locally constant in f, so the derivative of the step is exact.  `jax.vmap` over states
+    evaluates all PARTS for every one; `jax.lax.map`, or more cells, does not.
     """
 
     stages: int = eqx.field(static=True, default=5)
+
+    def __check_init__(self) -> None:
+        if self.stages < 2:
+            raise ValueError(f"stages must be at least 2, got {self.stages}")
 
     def step(self, state: State, dt) -> State:
         now = self.correlations(state)
@@ -123,10 +133,10 @@ class ChebyshevCollision(CollisionStep):
         def part(carry, _):
             return lax.cond(jnp.any(carry[1] < 1), attempt, lambda carry: carry, carry), None
 
-        start = (f, none, one, Tally(none, none, none, none, none))
+        begun, start = f, (f, none, one, Tally(none, none, none, none, none))
         (f, done, _, tally), _ = lax.scan(part, start, None, length=PARTS)
-        unfinished = done < 1
-        f = jnp.where(unfinished[:, None, None, None], jnp.asarray(jnp.nan, f.dtype), f)
+        unfinished = (done < 1) & jnp.all(jnp.isfinite(begun), (1, 2, 3))
+        f = jnp.where((done < 1)[:, None, None, None], jnp.asarray(jnp.nan, f.dtype), f)
         return f, dataclasses.replace(tally, unfinished=unfinished.astype(f.dtype))
 
     def _chebyshev(self, f: Distribution, now: Record, share: Profile, dt) -> tuple[Distribution, Profile, Profile]:

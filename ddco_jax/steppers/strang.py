@@ -29,10 +29,11 @@ class Strang(Stepper):
 
     `op=None` leaves collisions out (and takes the advection in one step), `field="none"` the electric force; a
     homogeneous plasma is nx = 1 with field="none", for which advection does nothing but age the correlations.
-    `collision` names the collision step, to which `buildup` goes: "chebyshev", with `collision_stages`, or the paper's
-    "midpoint", with `collision_substeps` (`steppers.collision`).
+    `collision` names the collision step, to which `buildup` goes: "chebyshev", with `collision_stages` [5], or the
+    paper's "midpoint", with `collision_substeps` [1] (`steppers.collision`).
     Conserves what both of its parts conserve: mass always, total energy with field="ampere", momentum with "poisson".
-    Raises ValueError for an unknown field, x_flux or collision.
+    Raises ValueError for an unknown field, x_flux or collision, and for stages or substeps that the collision step does
+    not have.
     """
 
     order: ClassVar[int] = 2
@@ -50,8 +51,8 @@ class Strang(Stepper):
         *,
         buildup: Model | None = MARKOV,
         collision: Literal["chebyshev", "midpoint"] = "chebyshev",
-        collision_stages: int = 5,
-        collision_substeps: int = 1,
+        collision_stages: int | None = None,
+        collision_substeps: int | None = None,
         scales: Scales = PAPER,
     ):
         if field not in FIELDS:
@@ -59,6 +60,8 @@ class Strang(Stepper):
         transport.named(x_flux)
         if collision not in ("chebyshev", "midpoint"):
             raise ValueError(f"collision must be chebyshev or midpoint, got {collision!r}")
+        if (collision_stages if collision == "midpoint" else collision_substeps) is not None:
+            raise ValueError("collision_stages is of the chebyshev step, collision_substeps of the midpoint step")
         if op is not None and op.grid != grid:
             raise ValueError("the collision operator was made for another grid")
         self.grid, self.scales = grid, scales
@@ -66,9 +69,9 @@ class Strang(Stepper):
         law = MARKOV if buildup is None else buildup
         self.collision = None
         if op is not None and collision == "midpoint":
-            self.collision = MidpointCollision(op, law, scales, collision_substeps)
+            self.collision = MidpointCollision(op, law, scales, 1 if collision_substeps is None else collision_substeps)
         elif op is not None:
-            self.collision = ChebyshevCollision(op, law, scales, collision_stages)
+            self.collision = ChebyshevCollision(op, law, scales, 5 if collision_stages is None else collision_stages)
 
     def step(self, state: State, dt) -> State:
         if self.collision is None:

@@ -78,8 +78,8 @@ class Differences:
 
         `fall` is that of log M from point to point, (points,).  Relative to M, values k points further out in its flank
         count e^(k fall/2) times as much, which raises `largest_eigenvalue`: for order 2 by cosh^2(fall/2).  At the edge
-        itself the one-sided formula has EDGE_EIGENVALUE.  Both matter only where f is not negligible, which `counts`,
-        and by MOST_GROWN at most.
+        itself the one-sided formula has EDGE_EIGENVALUE.  Both corrections apply only at velocities in `counts`, where
+        f is not negligible; the factor of the flanks is at most MOST_GROWN.
         """
         m = self.order // 2
         size = [0.0] + [abs(sum(weights(i)[k] for i in range(k + 1, m + 1))) for k in range(m)]

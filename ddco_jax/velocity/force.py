@@ -10,8 +10,8 @@ is non-negative for small deviations; further off the entropy limiter sees to it
 
     q_j = sum_k c_k exp[log(f/M)_{j+k} - log(f/M)_j].
 
-Where f/M changes by more than a factor e from point to point, long stencils can even reverse the force.  There M takes
-over what goes beyond the factor: its part of the force is the log form's, of second order.
+Where f/M rises by more than a factor e from a point to its neighbour, long stencils can even reverse the force.  There
+the rise of log(f/M) beyond 1 enters as a one-sided difference towards that neighbour, of first order.
 """
 
 from typing import ClassVar

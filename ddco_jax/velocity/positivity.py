@@ -52,7 +52,8 @@ def restore(grid: PhaseGrid, before: VelocityDistribution, after: VelocityDistri
 
     def moved():
         equilibrium = _maxwellian(grid, after)
-        share = lax.stop_gradient(jnp.clip(lost / jnp.maximum(_gained(after, equilibrium), lost), 0, 1))
+        needed = jnp.where(small, lost, 1)  # under vmap this runs in every cell
+        share = needed / jnp.maximum(_gained(after, equilibrium), needed)
         return after + share * (equilibrium - after)
 
     return lax.cond(small, moved, lambda: after), small.astype(after.dtype)

@@ -12,6 +12,7 @@ import abc
 import dataclasses
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -36,7 +37,7 @@ class FieldLaw(abc.ABC):
 
 
 PASSES = 2
-"""Of the limiter: each changes V, and with it the field for which f stays positive, less than the one before."""
+"""Of the limiter.  Limiting changes V and so the field, for which the limits were computed: each time by less."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Transport:
     ) -> tuple[Distribution, Faces, Distribution, Distribution]:
         """f after dt, the face values V that moved it, and the x-fluxes of the first stage and of the whole step."""
 
+        @jax.checkpoint
         def stage(carry, coefficients):
             rates, passed, first, X, V = carry
             reach, weight, is_first = coefficients
@@ -70,6 +72,7 @@ class Transport:
         (_, _, first, X, V), _ = lax.scan(stage, (zero, none, zero, zero, none), table)
         if self.positive:
 
+            @jax.checkpoint
             def limit(fluxes, _):
                 X, V = fluxes
                 return limited(grid, f, X, V, law.midway(field, V, dt), dt), None

@@ -20,10 +20,10 @@ def upwind(grid: PhaseGrid, f: Distribution) -> Distribution:
 def weno5(grid: PhaseGrid, f: Distribution) -> Distribution:
     """Fifth-order WENO-Z flux (Borges et al. 2008), biased against the wind."""
     negative = int(np.sum(grid.vx < 0))
-    against, along = f[:, :negative], f[:, negative:]
-    from_right = _reconstruct(*(jnp.roll(against, -k, 0) for k in (3, 2, 1, 0, -1)))
-    from_left = _reconstruct(*(jnp.roll(along, k, 0) for k in (2, 1, 0, -1, -2)))
-    return jnp.asarray(grid.vx, f.dtype)[:, None, None] * jnp.concatenate([from_right, from_left], 1)
+    downwind = jnp.concatenate([jnp.flip(f[:, :negative], 0), f[:, negative:]], 1)  # x in the direction of the wind
+    faces = _reconstruct(*(jnp.roll(downwind, k, 0) for k in (2, 1, 0, -1, -2)))
+    from_right = jnp.roll(jnp.flip(faces[:, :negative], 0), -1, 0)
+    return jnp.asarray(grid.vx, f.dtype)[:, None, None] * jnp.concatenate([from_right, faces[:, negative:]], 1)
 
 
 def _reconstruct(a, b, c, d, e):
