@@ -359,3 +359,31 @@ def test_a_run_of_version_0_1_is_not_resumed(tmp_path):
     with pytest.raises(ConfigError, match=r"begun with version 0\.1, .* begin it again"):
         runner.resume(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_the_papers_scheme_reaches_a_section_that_is_built_already():
+    """A config made in Python is the one that its dict would be."""
+    plain = load("relaxation", ('scheme="paper"',))[0]
+    given = plain.model_dump(exclude={"x_flux", "collisions"}) | {"collisions": type(plain.collisions)(kernel="landau")}
+    built = type(plain)(**given)
+    assert (built.x_flux, built.collisions.force, built.collisions.step) == ("upwind", "log", "midpoint")
+    assert built.collisions.kernel == "landau"
+
+
+def test_strang_refuses_the_option_of_the_other_step():
+    grid = PhaseGrid(1.0, 1, (2.4, 2.4, 3.0), (6, 6, 6))
+    op = CollisionOperator(grid, kernels.MaxwellMolecules())
+    with pytest.raises(ValueError, match="collision_substeps of the midpoint"):
+        steppers.Strang(grid, op, collision_substeps=8)
+    with pytest.raises(ValueError, match="collision_stages is of the chebyshev"):
+        steppers.Strang(grid, op, collision="midpoint", collision_stages=4)
+    with pytest.raises(ValueError, match="at least 2"):
+        steppers.Strang(grid, op, collision_stages=1)
+
+
+def test_f_may_turn_negative_where_the_steps_are_too_long_together():
+    """The two numbers are checked one by one; positivity needs their sum."""
+    slow, fast = (load("langmuir", (f"time.step_ps={step}",))[0] for step in (0.02, 0.0495))
+    reports = [check_report(config) for config in (slow, fast)]
+    assert max(reports[1]["streaming_number"], reports[1]["acceleration_number"]) < 1
+    assert ["f may turn negative" in " ".join(report["notes"]) for report in reports] == [False, True]

@@ -151,7 +151,7 @@ class OutputSection(Section):
     """Store the whole f in the snapshots."""
 
 
-PAPER_SCHEME = {"x_flux": "upwind", "collisions": {"force": "log", "differences": "central", "step": "midpoint"}}
+PAPER_SCHEME: dict[str, Any] = {"x_flux": "upwind", "collisions": {"force": "log", "differences": "central", "step": "midpoint"}}
 """What `scheme = "paper"` sets, where a key is not given itself; the defaults are those of `scheme = "accurate"`."""
 
 
@@ -177,7 +177,7 @@ class Config(Section):
     @classmethod
     def _scheme(cls, data):
         if isinstance(data, dict) and data.get("scheme") == "paper":
-            collisions = data.get("collisions", {})
+            collisions: Any = data.get("collisions", {})
             if isinstance(collisions, CollisionsSection):
                 collisions = collisions.model_dump(exclude_unset=True)
             data = {"x_flux": PAPER_SCHEME["x_flux"]} | data
