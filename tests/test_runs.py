@@ -387,3 +387,21 @@ def test_f_may_turn_negative_where_the_steps_are_too_long_together():
     reports = [check_report(config) for config in (slow, fast)]
     assert max(reports[1]["streaming_number"], reports[1]["acceleration_number"]) < 1
     assert ["f may turn negative" in " ".join(report["notes"]) for report in reports] == [False, True]
+
+
+@pytest.mark.parametrize("collides", slow_but([False], [False, True]))
+def test_memory_is_what_the_compiler_asks_for(collides):
+    """Within a factor 1.5, of a run and of a gradient through it."""
+    grid = PhaseGrid(10.0, 20, (2.4, 2.4, 2.4), (14, 14, 14))
+    op = CollisionOperator(grid, kernels.Landau(0.3)) if collides else None
+    stepper = steppers.Strang(grid, op)
+    f = jnp.asarray(initial.bimaxwellian(grid, 1.0, 0.4, 0.5))
+
+    def run(f):
+        return jnp.sum(solve(State.from_distribution(grid, f), stepper, dt=0.02, n_steps=16)[0].f ** 2)
+
+    estimate = check.memory(grid, op, 8, 16)
+    for function, expected in ((run, estimate.run), (jax.grad(run), estimate.gradient)):
+        found = jax.jit(function).lower(f).compile().memory_analysis()
+        total = found.temp_size_in_bytes + found.argument_size_in_bytes + found.output_size_in_bytes
+        assert expected / 1.5 < total < expected * 1.5

@@ -68,12 +68,16 @@ class Memory:
     transforms: int
     """The collision operator's transforms, kernel spectra and fields of the cells evaluated together."""
     run: int
-    """A run: f, its stages, and the transforms of the cells evaluated together."""
+    """A run: states, and what is larger of the transport and of the transforms of the cells evaluated together."""
     gradient: int
     """Reverse-mode gradient through the whole run: the stored states of the checkpointed scan on top of that."""
 
 
-def memory(grid: PhaseGrid, op: CollisionOperator | None, itemsize: int, n_steps: int) -> Memory:
+TRANSPORT_ARRAYS = {"upwind": (4, 7), "weno5": (16, 48)}
+"""Arrays of the size of f that XLA keeps for a transport step beside the states, and for its gradient (measured)."""
+
+
+def memory(grid: PhaseGrid, op: CollisionOperator | None, itemsize: int, n_steps: int, x_flux: str = "weno5") -> Memory:
     """Memory that a run and a gradient through it need, estimated from the arrays that are alive at once."""
     f = math.prod(grid.shape) * itemsize
     transforms = 0
@@ -81,9 +85,10 @@ def memory(grid: PhaseGrid, op: CollisionOperator | None, itemsize: int, n_steps
         cell = math.prod(grid.nv) * itemsize
         arrays = arrays_at_once(op.kernel.separable(1.0, 1.0))
         transforms = min(op.cells_at_once, grid.nx) * cell * arrays
-    run = 5 * f + transforms
+    forward, backward = TRANSPORT_ARRAYS[x_flux]
+    run = 5 * f + max(forward * f, transforms)
     inner = max(1, math.isqrt(n_steps))
-    return Memory(f, transforms, run, run + 3 * transforms + (n_steps // inner + inner + 6) * f)
+    return Memory(f, transforms, run, (n_steps // inner + inner + 6 + backward) * f + 3 * transforms)
 
 
 def check_report(config: Config) -> dict[str, Any]:
@@ -102,7 +107,8 @@ def check_report(config: Config) -> dict[str, Any]:
     E = np.zeros(grid.nx)
     if config.field != "none":
         E = np.asarray(poisson_field(grid, jnp.asarray(start.density), config.scales))
-    needed = memory(grid, None if collision is None else collision.op, model.dtype.itemsize, config.time.steps)
+    op = None if collision is None else collision.op
+    needed = memory(grid, op, model.dtype.itemsize, config.time.steps, config.x_flux)
     thermal = np.sqrt([np.maximum(c.axis_temperatures, c.temperature) for c in start.cells]).max(0)
     spacing = np.asarray(grid.dv) / np.min([c.widths for c in start.cells], 0)
     resolved = notes.resolved_spacing(config)

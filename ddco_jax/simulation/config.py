@@ -151,7 +151,10 @@ class OutputSection(Section):
     """Store the whole f in the snapshots."""
 
 
-PAPER_SCHEME: dict[str, Any] = {"x_flux": "upwind", "collisions": {"force": "log", "differences": "central", "step": "midpoint"}}
+PAPER_SCHEME: dict[str, Any] = {
+    "x_flux": "upwind",
+    "collisions": {"force": "log", "differences": "central", "step": "midpoint"},
+}
 """What `scheme = "paper"` sets, where a key is not given itself; the defaults are those of `scheme = "accurate"`."""
 
 
