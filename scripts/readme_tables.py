@@ -112,7 +112,12 @@ def conservation(cases: dict) -> str:
                 cells.append(f"{max(c['negative_mass'] for c in ran):.0e}")
                 cells.append(f"{min(c['seconds_per_step'] for c in ran):.1f}")
                 body.append([text, f"`{kernel}`", *cells])
-    header = ["40 steps of", "kernel", "max ΔM/M", "max ΔE/E (Ampère)", "max ΔP/√(2ME_K) (Poisson)"]
+        if shipped := cases.get(f"{case}/as shipped"):
+            cells = [f"{shipped['mass_drift']:.0e}", f"{shipped['total_energy_drift']:.0e}", ""]
+            cells += [f"{shipped['smallest_entropy_gain_per_step']:.1e}", f"{shipped['negative_mass']:.0e}"]
+            text = f"{text.split(',')[0]}, as shipped"
+            body.append([text, "`ddco`", *cells, f"{shipped['seconds_per_step']:.1f}"])
+    header = ["run", "kernel", "max ΔM/M", "max ΔE/E (Ampère)", "max ΔP/√(2ME_K) (Poisson)"]
     return markdown([*header, "smallest entropy gain in a step", "negative mass/M", "s per step"], body)
 
 

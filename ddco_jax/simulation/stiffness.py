@@ -59,8 +59,8 @@ def stiffness(start: Survey, step: CollisionStep, duration: float) -> float:
     max_v sum_a A_aa k_a/dv_a^2 over all velocities of the box and the extreme cells, at those ages between 0 and
     `duration` at which the rate of slow, thermal or fast pairs or of the microfield is largest.  NaN where f has NaN.
 
-    Within 7 % of the operator's, whose flanks are those of a fit, not of the moments.  Beyond MOST points per axis f may
-    be merged, which changes it by up to 3 % (46^3 ... 80^3).
+    Within 7 % of the operator's, whose flanks are those of a fit, not of the moments.  Beyond MOST points per axis f
+    may be merged, which changes it by up to 3 % (46^3 ... 80^3).
     With build-up it is an upper bound, as A_aa has the microfield's whole rate, from all partners (1.7 times at 20^3).
 
     For the midpoint rule with the log form A_aa counts `steepness` times wherever f > NEGLIGIBLE max f.  There the rule
