@@ -3,9 +3,11 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from young import young
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
 from ddco_jax.collisions import metriplectic
+from ddco_jax.correlations import AGED
 from ddco_jax.vlasov import v_flux
 from ddco_jax.vlasov.transport import rate
 
@@ -67,8 +69,20 @@ def test_entropy_is_a_casimir_of_the_poisson_bracket():
     assert values[1] < 0.05 * scale
 
 
-@pytest.mark.parametrize(("force", "differences"), [("log", "central"), ("log", "fourth"), ("ratio", "eighth")])
-def test_dissipative_bracket(force, differences):
+YOUNG = {"level": 0.6, "deficit": 0.4, "rate": 0.3, "path": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("force", "differences", "now"),
+    [
+        ("log", "central", AGED),
+        ("log", "central", young(4, **YOUNG)),
+        ("log", "fourth", AGED),
+        ("ratio", "eighth", AGED),
+    ],
+    ids=["aged", "young", "fourth", "ratio"],
+)
+def test_dissipative_bracket(force, differences, now):
     """Symmetric, non-negative, (H, S)+ = (M, S)+ = (P, S)+ = 0 (6), all to rounding; in the log form int A_f C[f]."""
     grid, f, E = plasma(4, 12)
     op = CollisionOperator(grid, kernels.Landau(0.3), force=force, differences=differences)
@@ -76,7 +90,7 @@ def test_dissipative_bracket(force, differences):
     B = metriplectic.derivatives(grid, observable(grid, 2), f, E).f
     S = metriplectic.derivatives(grid, metriplectic.entropy(grid), f, E).f
     H = metriplectic.derivatives(grid, metriplectic.hamiltonian(grid), f, E).f
-    bracket = lambda a, b: float(metriplectic.dissipative_bracket(op, f, a, b))
+    bracket = lambda a, b: float(metriplectic.dissipative_bracket(op, f, a, b, now))
     scale = bracket(A, A)
     assert scale > 1e-4
     assert bracket(A, B) == pytest.approx(bracket(B, A), rel=1e-11, abs=1e-14 * scale)
@@ -85,7 +99,7 @@ def test_dissipative_bracket(force, differences):
         assert abs(bracket(invariant, S)) < 1e-13 * (1 + bracket(S, S))
         assert abs(bracket(invariant, A)) < 1e-13 * (1 + scale)
     if force == "log":
-        production = float(jnp.sum(op.entropy_production(f)) * grid.dx)
+        production = float(jnp.sum(op.entropy_production(f, now)) * grid.dx)
         assert bracket(S, S) == pytest.approx(production, rel=1e-12)
-        expected = float(jnp.sum(A * op(f)) * grid.dx * grid.dv3)
+        expected = float(jnp.sum(A * op(f, now)) * grid.dx * grid.dv3)
         assert bracket(A, S) == pytest.approx(expected, rel=1e-10)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ddco_jax.collisions import CollisionOperator
+from ddco_jax.correlations import AGED, Record, as_record
 from ddco_jax.plasma.arrays import Array, Distribution, Profile, Scalar
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.invariants import entropy_density
@@ -69,11 +70,13 @@ def poisson_bracket(grid: PhaseGrid, f: Distribution, F: Derivatives, G: Derivat
     return jnp.sum(f * (transport + field / scales.debye_number**2)) * grid.dx * grid.dv3
 
 
-def dissipative_bracket(op: CollisionOperator, f: Distribution, A: Distribution, B: Distribution) -> Scalar:
-    """(A, B)+ of Eq. (7) from dA/df and dB/df.
+def dissipative_bracket(
+    op: CollisionOperator, f: Distribution, A: Distribution, B: Distribution, now: Record | Profile | None = AGED
+) -> Scalar:
+    """(A, B)+ of Eq. (7) from dA/df and dB/df, with the pair rate and the microfield of `now` (as in C[f]).
 
     Symmetric, non-negative for A = B, and zero with mass, momentum and energy, all to rounding.  In the log form
-    (A, S)+ is int dA/df C[f]; the ratio form leaves the bracket for accuracy.
+    (A, S)+ is int dA/df C[f], but for the jumps of a young plasma; the ratio form leaves the bracket for accuracy.
     """
-    cells = jax.lax.map(lambda values: op.dissipation(*values), (f, A, B))
+    cells = jax.lax.map(lambda values: op.dissipation(*values), (f, A, B, as_record(now)))
     return jnp.sum(cells) * op.grid.dx

@@ -149,10 +149,18 @@ class CollisionOperator(eqx.Module):
                 return direct.collision_flux(cell, kernel, forces)
             return spectral.collision_flux(cell, kernel.separable(cell.density, cell.temperature), forces)
 
-    def dissipation(self, f: VelocityDistribution, a: VelocityDistribution, b: VelocityDistribution) -> Scalar:
-        """The bracket (7) of one cell, per unit length, from the functional derivatives dA/df and dB/df."""
-        of = self.differences.forces
-        p, _ = self.collide(Cell.of(self.grid, f), of(b), self.kernel)
+    def dissipation(
+        self, f: VelocityDistribution, a: VelocityDistribution, b: VelocityDistribution, now: Record = AGED
+    ) -> Scalar:
+        """The bracket (7) of one cell, per unit length, from the functional derivatives dA/df and dB/df.
+
+        With the pair rate and the microfield of `now`, but without its jumps, which are of no bracket.
+        """
+        cell, of = Cell.of(self.grid, f), self.differences.forces
+        forces = of(b)
+        p, _ = self.collide(cell, forces, self._kernel(now))
+        if isinstance(now, Correlations):
+            p = p + now.microfield_rate * microfield.flux(cell, forces, hole.present(cell, now.partners))
         return jnp.sum(of(a) * p) * self.grid.dv3
 
     @eqx.filter_jit
