@@ -1,6 +1,7 @@
 """What several test files share: grids, distributions, kernels, the conservation check, the `ddco` command."""
 
 import contextlib
+import functools
 import io
 import subprocess
 import sys
@@ -35,13 +36,17 @@ def decaying(width, offset=0.0):
     return lambda s, n, T: n * jnp.exp(-(s**2) / (2 * width**2 * T)) + offset
 
 
+QUICKLY = {"xla_backend_optimization_level": 0}
+"""Compiler options for programs that take far longer to compile than to run."""
+
+
 def assert_derivatives(function, args, rtol, eps=1e-5):
     """Both modes of a scalar function against its central difference along one direction of all arguments, and each
     other.  Both are one program, which shares what they have in common: that is the time of these tests."""
     rng = np.random.default_rng(1)
     direction = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), args)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=QUICKLY)
     def both(args):
         along = jax.jvp(function, args, direction)[1]
         return along, jax.grad(function, tuple(range(len(args))))(*args)
@@ -50,7 +55,7 @@ def assert_derivatives(function, args, rtol, eps=1e-5):
     parts = jax.tree.leaves(gradient)
     assert all(np.any(part != 0) for part in parts) and all(np.all(np.isfinite(part)) for part in parts)
     reverse = sum(float(jnp.vdot(a, b)) for a, b in zip(parts, jax.tree.leaves(direction), strict=True))
-    compiled = jax.jit(function)
+    compiled = jax.jit(function, compiler_options=QUICKLY)
     upper, lower = (float(compiled(*jax.tree.map(lambda a, d, s=s: a + s * eps * d, args, direction))) for s in (1, -1))
     assert float(along) == pytest.approx((upper - lower) / (2 * eps), rel=rtol)
     assert reverse == pytest.approx(float(along), rel=1e-9)

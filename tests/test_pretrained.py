@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import slow_but
+from helpers import QUICKLY, slow_but
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solve, steppers
 from ddco_jax.kernels import store
@@ -144,7 +144,6 @@ def test_gradients_with_respect_to_all_parameters_through_a_run():
     params, static = eqx.partition(learned, eqx.is_inexact_array)
     start = initial.perturb(grid, initial.bimaxwellian(grid, 1.0, 0.4, 0.4), 0.1, 1)
 
-    @jax.jit
     def observable(params):
         model = eqx.combine(params, static)
         stepper = steppers.Strang(
@@ -154,7 +153,8 @@ def test_gradients_with_respect_to_all_parameters_through_a_run():
         end, _ = solve(state, stepper, dt=0.02, n_steps=40)
         return jnp.sum(end.f**2) * 100
 
-    gradient = jax.grad(observable)(params)
+    gradient = jax.jit(jax.grad(observable), compiler_options=QUICKLY)(params)
+    compiled = jax.jit(observable, compiler_options=QUICKLY)
     leaves, structure = jax.tree.flatten(gradient)
     assert sum(bool(jnp.any(leaf != 0)) for leaf in leaves) >= 0.9 * len(leaves)
     rng, step = np.random.default_rng(0), 1e-5
@@ -164,7 +164,7 @@ def test_gradients_with_respect_to_all_parameters_through_a_run():
 
         def moved(sign, direction=direction):
             shift = jax.tree.unflatten(structure, [sign * step * d for d in direction])
-            return float(observable(jax.tree.map(jnp.add, params, shift)))
+            return float(compiled(jax.tree.map(jnp.add, params, shift)))
 
         assert along == pytest.approx((moved(1) - moved(-1)) / (2 * step), rel=1e-5)
 
