@@ -12,9 +12,6 @@ from ddco_jax.plasma.state import State
 from ddco_jax.simulation.config import Config, ConfigError
 from ddco_jax.steppers import Strang
 
-STAGES = 5
-"""Of the Chebyshev step where a config leaves them open; `run` chooses them from the start (`stiffness`)."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Model:
@@ -52,7 +49,7 @@ def build(config: Config) -> Model:
         config.x_flux,
         buildup=buildup,
         collision=c.step,
-        collision_stages=(c.stages or STAGES) if c.step == "chebyshev" else None,
+        collision_stages=c.stages,
         collision_substeps=c.substeps if c.step == "midpoint" else None,
         scales=config.scales,
     )

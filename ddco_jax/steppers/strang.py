@@ -69,9 +69,11 @@ class Strang(Stepper):
         law = MARKOV if buildup is None else buildup
         self.collision = None
         if op is not None and collision == "midpoint":
-            self.collision = MidpointCollision(op, law, scales, 1 if collision_substeps is None else collision_substeps)
+            given = {} if collision_substeps is None else {"substeps": collision_substeps}
+            self.collision = MidpointCollision(op, law, scales, **given)
         elif op is not None:
-            self.collision = ChebyshevCollision(op, law, scales, 5 if collision_stages is None else collision_stages)
+            given = {} if collision_stages is None else {"stages": collision_stages}
+            self.collision = ChebyshevCollision(op, law, scales, **given)
 
     def step(self, state: State, dt) -> State:
         if self.collision is None:

@@ -40,7 +40,9 @@ def _clipped(grid: PhaseGrid, f: VelocityDistribution) -> VelocityDistribution:
     return (kept * (1 - _solved(_integrals(invariants * kept, invariants.T), added) @ invariants)).reshape(f.shape)
 
 
-def restore(grid: PhaseGrid, before: VelocityDistribution, after: VelocityDistribution):
+def restore(
+    grid: PhaseGrid, before: VelocityDistribution, after: VelocityDistribution
+) -> tuple[VelocityDistribution, Scalar]:
     """f after a step with a small loss of entropy made good, and 1 where there was one, else 0.
 
     Where f is at equilibrium but for the error of the differences, no step is so short that its entropy grows.  There f
@@ -62,12 +64,9 @@ def restore(grid: PhaseGrid, before: VelocityDistribution, after: VelocityDistri
 def _maxwellian(grid: PhaseGrid, f: VelocityDistribution) -> VelocityDistribution:
     """exp(a + b.v + c |v|^2) with the mass, momentum and energy of f, those of the sums on the grid, to rounding."""
     invariants, wanted = _invariants(grid, f), f.reshape(-1)
-    _, _, temperature = compute_moments(grid, f)
-    unit2 = jnp.maximum(temperature, min(grid.dv) ** 2)
-    log = (
-        -unit2 / (2 * temperature) * invariants[4]
-    )  # the discrete moments of this are those of f but for the box's edge
-    log = log + jnp.log(jnp.sum(wanted) / jnp.sum(jnp.exp(log)))
+    mass, energy = jnp.sum(wanted), jnp.sum(wanted * invariants[4])
+    log = -1.5 * mass / energy * invariants[4]  # f's but for the spacing of the points and the edge of the box
+    log = log + jnp.log(mass / jnp.sum(jnp.exp(log)))
 
     def newton(log, _):
         M = jnp.exp(log)
@@ -116,14 +115,17 @@ def acceptable(before: VelocityDistribution, after: VelocityDistribution) -> jax
 
 def _gained(before: VelocityDistribution, after: VelocityDistribution) -> Scalar:
     """Entropy of f after less that before, as the sum of the differences, which rounds less than that of the sums."""
-    floor = jnp.maximum(FLOOR * jnp.max(before), jnp.finfo(before.dtype).tiny)
-    earlier, later = (f * jnp.log(jnp.maximum(f, floor)) for f in (before, after))
-    return jnp.sum(earlier - later)
+    return jnp.sum(_f_log_f(before, before) - _f_log_f(after, before))
+
+
+def _f_log_f(f: VelocityDistribution, before: VelocityDistribution) -> VelocityDistribution:
+    """f log f, with the logarithm of the floor of `before` where f is below it."""
+    return f * jnp.log(jnp.maximum(f, jnp.maximum(FLOOR * jnp.max(before), jnp.finfo(f.dtype).tiny)))
 
 
 def _size(f: VelocityDistribution) -> Scalar:
-    floor = jnp.maximum(FLOOR * jnp.max(f), jnp.finfo(f.dtype).tiny)
-    return jnp.sum(jnp.abs(f * jnp.log(jnp.maximum(f, floor))))
+    """The sum of |f log f|."""
+    return jnp.sum(jnp.abs(_f_log_f(f, f)))
 
 
 def _rounding(f: VelocityDistribution) -> Scalar:
