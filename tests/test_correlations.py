@@ -101,6 +101,11 @@ def test_the_entropy_limiter(rng):
     kept, share = entropy.limit(forces, good, bad, ONE)
     np.testing.assert_array_equal(kept, good)
     assert share == 0
+    # a loss as small as that of rounding errors, the square of theirs, counts as none
+    noise = 1e-31 * bad
+    kept, share = entropy.limit(forces, noise, good, ONE)
+    np.testing.assert_array_equal(kept, noise)
+    assert share == 0 and product(forces, noise) < 0
     # where all is rounding, as at a Maxwellian, the fallback may not produce either: nothing grows
     neither, _ = entropy.limit(forces, bad, -good, ONE)
     assert product(neither, neither) <= 1.01 * product(bad, bad)
