@@ -13,6 +13,7 @@ from ddco_jax.correlations.buildup import PairBuildup, PairRate
 from ddco_jax.correlations.functions import Elementwise, log_gamma, polynomial, power
 from ddco_jax.correlations.hole import Hole, Partners
 from ddco_jax.correlations.jumps import COLLISION_JUMP, viscosity_factor
+from ddco_jax.correlations.memory import NO_MEMORY, NoMemory, Retardation, StressMemory
 from ddco_jax.correlations.microfield import Microfield
 from ddco_jax.plasma.arrays import Array
 
@@ -60,6 +61,8 @@ class Correlations(eqx.Module):
     """B: partners that are still inside the correlation hole."""
     pair_jump: Array
     """ell^2 of the jumps in collisions, v_th^2."""
+    retardation: Retardation | NoMemory
+    """Memory of the stress: rates in omega_p from a model, in 1/t0 for the operator (`in_units`)."""
 
     def pair_rate(self, speed) -> Array:
         """The factor of omega at |u| (v_th)."""
@@ -67,7 +70,13 @@ class Correlations(eqx.Module):
 
     def in_units(self, plasma_frequency) -> "Correlations":
         """The same with rates in 1/t0, for omega_p in 1/t0."""
-        return dataclasses.replace(self, microfield_rate=self.microfield_rate * plasma_frequency)
+        retardation = self.retardation
+        if isinstance(retardation, Retardation):
+            rates = {k: getattr(retardation, k) * plasma_frequency for k in ("rate", "growth")}
+            retardation = dataclasses.replace(retardation, **rates)
+        return dataclasses.replace(
+            self, microfield_rate=self.microfield_rate * plasma_frequency, retardation=retardation
+        )
 
 
 Record = Aged | Uniform | Correlations
@@ -128,16 +137,22 @@ class StretchedRise(eqx.Module):
 
 
 class Quench(eqx.Module):
-    """Everything that a quench of the velocities sets going, all smooth in ln Gamma, fitted to MD."""
+    """Everything that a quench of the velocities sets going, and the memory of later changes; smooth in ln Gamma."""
 
     pairs: PairBuildup
     microfield: Microfield
     hole: Hole
+    memory: StressMemory | NoMemory
 
     @classmethod
     def initial(cls) -> "Quench":
         """Where a training starts."""
-        return cls(PairBuildup.initial(), Microfield.initial(), Hole.initial())
+        return cls(PairBuildup.initial(), Microfield.initial(), Hole.initial(), StressMemory.initial())
+
+    @classmethod
+    def first(cls) -> "Quench":
+        """The law of version 0.1, without a memory of later changes."""
+        return cls(PairBuildup.initial(20.0), Microfield.initial(0.6), Hole.initial(), NO_MEMORY)
 
     def __call__(self, age: Elementwise, gamma: Elementwise) -> Correlations:
         x = log_gamma(gamma)
@@ -148,4 +163,5 @@ class Quench(eqx.Module):
             microfield_jump=jump,
             partners=self.hole.at(age, x),
             pair_jump=COLLISION_JUMP + 0 * age * x,
+            retardation=self.memory.at(-jnp.expm1(-age / self.pairs.memory) + 0 * x, x),
         )

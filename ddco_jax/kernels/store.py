@@ -26,8 +26,8 @@ from ddco_jax.kernels.maxwell import MaxwellMolecules
 from ddco_jax.plasma.files import complete, write_text
 from ddco_jax.plasma.units import PAPER, Scales
 
-FORMAT = 2
-"""Of a stored kernel; the first one numbered its arrays (`numbered`)."""
+FORMAT = 3
+"""Of a stored kernel; the first one numbered its arrays (`numbered`), in the second "quench" was today's "quench_0.1"."""
 NAMED: dict[str, tuple[Callable[[Scales], Kernel], str]] = {
     "landau": (
         lambda scales: Landau(effective_potential(scales)),
@@ -111,8 +111,11 @@ def _form(stored: Any) -> tuple[KernelForm, numbered.Names]:
     if not isinstance(stored, dict) or not isinstance(stored.get("kernel"), dict):
         raise ValueError("holds no specification of a kernel")
     found = stored.get("format", numbered.FORMAT)
-    if found == FORMAT:
-        return form_of(stored["kernel"]), {}
+    if found in (2, FORMAT):
+        specification = dict(stored["kernel"])
+        if found == 2 and specification.get("buildup") == "quench":
+            specification["buildup"] = "quench_0.1"
+        return form_of(specification), {}
     if found != numbered.FORMAT:
         raise ValueError(f"this version reads formats up to {FORMAT}, not {found!r}; is there a newer one?")
     form = form_of(numbered.specification(stored["kernel"]))

@@ -75,9 +75,13 @@ def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Co
     def objective(model, groups, coefficients):
         each = jnp.concatenate([jax.vmap(lambda p: misfits(model, p))(g) for g in groups])
         chi, total, roughness = jnp.mean(each, axis=0)
-        misfit = 0.0 if coefficients is None else coefficients.misfit(model.kernel)
         # the logarithm: runs of very different size of error weigh in alike from the first step to the last
-        return jnp.log(total) + t.coefficient_weight * misfit + t.roughness_weight * roughness, chi
+        loss = jnp.log(total) + t.roughness_weight * roughness
+        if coefficients is not None:
+            loss = loss + t.coefficient_weight * coefficients.misfit(model.kernel, model.buildup)
+            if t.response_weight:
+                loss = loss + t.response_weight * coefficients.response_misfit(model.kernel, model.buildup)
+        return loss, chi
 
     @eqx.filter_jit
     def step(model, state, groups, coefficients):
@@ -117,7 +121,8 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
         "description": config.description,
         "training_chi_squared": float(chi_squared(model, groups)),
         "runs": [run.name for run in runs],
-        "coefficients_misfit": None if coefficients is None else float(coefficients.misfit(model.kernel)),
+        "coefficients_misfit": None if coefficients is None else float(coefficients.misfit(model.kernel, model.buildup)),
+        "response_misfit": None if coefficients is None else float(coefficients.response_misfit(model.kernel, model.buildup)),
         "config": config.model_dump(mode="json"),
         "version": version("ddco-jax"),
         "jax": jax.__version__,
