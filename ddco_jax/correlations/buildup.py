@@ -121,7 +121,9 @@ class PairBuildup(eqx.Module):
         """Where a training starts."""
         rise = Rise(*map(_array, ((0.0, 0.4, 0.0), (1.0, 0.2), (-1.0,))))
         ringing = Ringing(*map(_array, ((-1.0, 0.5), (0.7, 0.0), (0.6, 0.0), (1.2, 0.0))))
-        return cls(rise, ringing, Lead(_array(-1.0), _array(0.0)), SlowPairs(_array((-1.0, 0.0)), _array((0.3, 0.0))), memory)
+        return cls(
+            rise, ringing, Lead(_array(-1.0), _array(0.0)), SlowPairs(_array((-1.0, 0.0)), _array((0.3, 0.0))), memory
+        )
 
     def at(self, age: Elementwise, x: Elementwise) -> PairRate:
         """A at an age (1/omega_p) and x = ln Gamma."""

@@ -33,8 +33,8 @@ from ddco_jax.velocity.cell import Cell, linear_part
 from ddco_jax.velocity.differences import Forces
 
 SMALLEST_EXPONENT = 2.0
-"""Lower bound on p_F: time reversal allows even powers of s alone beside nu = s/3.  Parametrised by an exponential: max()
-would have zero gradient below the bound."""
+"""Lower bound on p_F: time reversal allows only even powers of s beside nu = s/3.  Parametrised by an exponential:
+max() would have zero gradient below the bound."""
 END = 6.0
 """nu is integrated up to this many tau_F."""
 GAUSS = tuple(((1 + x) / 2, w / 2) for x, w in np.array(np.polynomial.legendre.leggauss(12)).T.tolist())

@@ -61,7 +61,7 @@ class Correlations(eqx.Module):
     """B: partners that are still inside the correlation hole."""
     pair_jump: Array
     """ell^2 of the jumps in collisions, v_th^2."""
-    retardation: Retardation | NoMemory
+    retardation: Retardation | NoMemory = NO_MEMORY
     """Memory of the stress: rates in omega_p from a model, in 1/t0 for the operator (`in_units`)."""
 
     def pair_rate(self, speed) -> Array:
@@ -70,12 +70,10 @@ class Correlations(eqx.Module):
 
     def in_units(self, plasma_frequency) -> "Correlations":
         """The same with rates in 1/t0, for omega_p in 1/t0."""
-        retardation = self.retardation
-        if isinstance(retardation, Retardation):
-            rates = {k: getattr(retardation, k) * plasma_frequency for k in ("rate", "growth")}
-            retardation = dataclasses.replace(retardation, **rates)
         return dataclasses.replace(
-            self, microfield_rate=self.microfield_rate * plasma_frequency, retardation=retardation
+            self,
+            microfield_rate=self.microfield_rate * plasma_frequency,
+            retardation=self.retardation.in_units(plasma_frequency),
         )
 
 

@@ -138,8 +138,11 @@ class ConvexForm:
 
 def buildup_name(buildup: Markov | StretchedRise | Quench) -> Buildup:
     """The name of a law of the correlations in `BUILDUPS`."""
-    structure = jax.tree.structure(buildup)
-    return next(name for name, initial in BUILDUPS.items() if jax.tree.structure(initial()) == structure)
+
+    def structure(law) -> str:
+        return str(jax.tree.structure(law))
+
+    return next(name for name, initial in BUILDUPS.items() if structure(initial()) == structure(buildup))
 
 
 KernelForm = SeparableForm | LowRankForm | LandauForm | ConvexForm

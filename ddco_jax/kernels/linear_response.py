@@ -17,9 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from ddco_jax.correlations import Correlations, as_record
-from ddco_jax.correlations.memory import Retardation
+from ddco_jax.correlations.memory import NO_MEMORY, NoMemory, Retardation
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.chapman_enskog import (
@@ -96,42 +97,52 @@ def brackets(kernel: Kernel, gamma) -> Brackets:
     return Brackets(pairs, (by_speed(vector, None, 3, norms[0]), by_speed(tensor, None, 10, norms[1])))
 
 
-def rates(found: Brackets, law: Model, age, gamma) -> tuple[Array, Array, Retardation | None]:
+def rates(found: Brackets, law: Model, age, gamma) -> tuple[Array, Array, Retardation | NoMemory]:
     """Matrices of relaxation of vectors and of tensors (p, q) at an age (1/omega_p), in omega_p, and the memory."""
     u = jnp.asarray(_geometry()[0], found.pairs[0].dtype)
     now = as_record(law(age, gamma))
     share, degree = now.pair_rate(u), 2 * jnp.arange(ORDER, dtype=u.dtype)
     matrices = [jnp.tensordot(share, pairs, 1) for pairs in found.pairs]
     if not isinstance(now, Correlations):
-        return *matrices, None
+        return matrices[0], matrices[1], NO_MEMORY
     partners = now.partners(u)
     out = []
     for lowest, pairs, field in zip((1, 2), matrices, found.field, strict=True):
         diffused = now.microfield_rate * jnp.tensordot(partners, field, 1)
         left = remaining(now.pair_jump, lowest + degree), remaining(now.microfield_jump, lowest + degree)
         out.append(pairs * left[0] + diffused * left[1])
-    memory = now.retardation
-    return out[0], out[1], memory if isinstance(memory, Retardation) else None
+    return out[0], out[1], now.retardation
 
 
 @eqx.filter_jit
-def response(kernel: Kernel, law: Model, gamma, step, n_steps: int, age=0.0, told=True) -> Response:
+def response(
+    kernel: Kernel,
+    law: Model,
+    gamma,
+    step,
+    n_steps: int,
+    age=0.0,
+    told=True,
+    second: tuple[ArrayLike, ArrayLike] = (0, 0.0),
+) -> Response:
     """The response at 0, step, 2 step, ... n_steps step (1/omega_p) to a kick at an age of the plasma.
 
     `told` says whether the kick is the quench that the age counts from, as a redraw of all velocities is; a kick of a
-    plasma that is younger or older is not.  Second order in the step.
+    plasma that is younger or older is not.  `second` is a further kick that is not: the number of the step before it,
+    and its size.  Second order in the step.
     """
     gamma = jnp.asarray(gamma)
     found, step = brackets(kernel, gamma), jnp.asarray(step, gamma.dtype)
     new = 1 - jnp.asarray(told, gamma.dtype)
     first = jnp.zeros(ORDER + 2, gamma.dtype).at[0].set(1)
-    start = first.at[ORDER].set(new)
-    growth = rates(found, law, jnp.asarray(age, gamma.dtype), gamma)[2]
-    if growth is not None:
-        start = start.at[ORDER + 1].set(new * growth.growth)
+    memory = rates(found, law, jnp.asarray(age, gamma.dtype), gamma)[2]
+    kick = first if isinstance(memory, NoMemory) else first.at[ORDER].set(1).at[ORDER + 1].set(memory.growth)
+    start = first + new * (kick - first)
 
     def advance(carry, k):
         vector, tensor = carry
+        now = jnp.where(k == jnp.asarray(second[0], gamma.dtype), jnp.asarray(second[1], gamma.dtype), 0)
+        vector, tensor = vector + now * first[:ORDER], tensor + now * kick
         vectors, tensors, memory = rates(found, law, age + (k + 0.5) * step, gamma)
         vector = _cayley(vectors, vector, step)
         tensor = _cayley(remembering(tensors, memory), tensor, step)
@@ -147,11 +158,11 @@ def aged_response(kernel: Kernel, law: Model, gamma, step, n_steps: int) -> Resp
     return response(kernel, law, gamma, step, n_steps, AGED_AGE, False)
 
 
-def remembering(tensors: Array, memory: Retardation | None) -> Array:
+def remembering(tensors: Array, memory: Retardation | NoMemory) -> Array:
     """Matrix of (phi_0 ... phi_p, e, h): d phi/dt = -tensors (phi - e of the first), with the memory of the stress."""
     matrix = jnp.zeros((ORDER + 2, ORDER + 2), tensors.dtype).at[:ORDER, :ORDER].set(tensors)
     matrix = matrix.at[:ORDER, ORDER].set(-tensors[:, 0])
-    if memory is None:
+    if isinstance(memory, NoMemory):
         return matrix.at[:, ORDER].set(0)
     driven = memory.forgotten * matrix[0]
     matrix = matrix.at[ORDER].add(driven).at[ORDER + 1].add(memory.growth * driven)

@@ -27,7 +27,7 @@ from ddco_jax.plasma.files import complete, write_text
 from ddco_jax.plasma.units import PAPER, Scales
 
 FORMAT = 3
-"""Of a stored kernel; the first one numbered its arrays (`numbered`), in the second "quench" was today's "quench_0.1"."""
+"""Of a stored kernel; the first numbered its arrays (`numbered`), in the second "quench" was today's "quench_0.1"."""
 NAMED: dict[str, tuple[Callable[[Scales], Kernel], str]] = {
     "landau": (
         lambda scales: Landau(effective_potential(scales)),

@@ -121,8 +121,12 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
         "description": config.description,
         "training_chi_squared": float(chi_squared(model, groups)),
         "runs": [run.name for run in runs],
-        "coefficients_misfit": None if coefficients is None else float(coefficients.misfit(model.kernel, model.buildup)),
-        "response_misfit": None if coefficients is None else float(coefficients.response_misfit(model.kernel, model.buildup)),
+        "coefficients_misfit": None
+        if coefficients is None
+        else float(coefficients.misfit(model.kernel, model.buildup)),
+        "response_misfit": None
+        if coefficients is None
+        else float(coefficients.response_misfit(model.kernel, model.buildup)),
         "config": config.model_dump(mode="json"),
         "version": version("ddco-jax"),
         "jax": jax.__version__,

@@ -10,7 +10,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from ddco_jax.md import correlations, dataset, dump, lammps
-from ddco_jax.md.config import MDConfig, StretchKick
+from ddco_jax.md.config import MDConfig, NamedKick, StretchKick
 from ddco_jax.md.equilibrate import equilibrate, load_configuration
 from ddco_jax.md.statistics import EXTENT, Bins, Statistics, cell_of
 from ddco_jax.plasma import ocp, particles
@@ -185,18 +185,18 @@ def _trajectory(config, folder, r, last, dt, every, show) -> Iterator[dump.Frame
             yield frame
     start = folder / f"start.{kick}.bin"
     if not start.exists():
-        frame = _stored(folder / f"frame.{kick}.bin")
-        assert frame is not None
-        velocities = kicked_velocities(config, frame["x"], frame.velocities, r)
+        before = _stored(folder / f"frame.{kick}.bin")
+        assert before is not None
+        velocities = kicked_velocities(config, config.kick, before["x"], before.velocities, r)
         with complete(start) as partial:
-            dump.write_frame(partial, kick, config.system().lengths, frame.positions, velocities)
+            dump.write_frame(partial, kick, config.system().lengths, before.positions, velocities)
     yield from _integrate(config, folder, kick, last, dt, every, show, name)
 
 
-def kicked_velocities(config: MDConfig, x: np.ndarray, v: np.ndarray, replicate: int) -> np.ndarray:
-    """Velocities (N, 3) after the kick; drift and temperature of every cell stay, where a redraw makes them those of
-    the start."""
-    kick = config.kick
+def kicked_velocities(
+    config: MDConfig, kick: StretchKick | NamedKick, x: np.ndarray, v: np.ndarray, replicate: int
+) -> np.ndarray:
+    """Velocities (N, 3) after a kick; drift and temperature of every cell stay, but a redraw makes them the start's."""
     if isinstance(kick, StretchKick):
         cells = config.box.cells
         cell = cell_of(x, config.lengths[0], cells)
