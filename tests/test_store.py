@@ -102,7 +102,7 @@ def one_array(folder):
 
 
 SPOILT = {
-    "newer": (NAMES[0], kernel_json(lambda t: t.update(format=3)), "reads formats up to 2, not 3"),
+    "newer": (NAMES[0], kernel_json(lambda t: t.update(format=3)), "reads formats up to 3, not 4"),
     "form": (NAMES[0], kernel_json(lambda t: t["kernel"].update(form="neural")), "kernel.form must be one of"),
     "list of forms": (NAMES[0], kernel_json(lambda t: t["kernel"].update(form=["a"])), "kernel.form must be one of"),
     "deep": (NAMES[0], lambda folder: (folder / "kernel.json").write_text("[" * 100_000), "recursion"),

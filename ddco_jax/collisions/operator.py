@@ -9,8 +9,22 @@ import jax.numpy as jnp
 from jax import lax
 
 from ddco_jax.collisions import direct, spectral
-from ddco_jax.correlations import AGED, Aged, Correlations, Record, as_record, entropy, hole, jumps, microfield
-from ddco_jax.correlations.memory import Retardation
+from ddco_jax.correlations import (
+    AGED,
+    Aged,
+    Correlations,
+    Mature,
+    NoMemory,
+    Record,
+    Retardation,
+    Uniform,
+    as_record,
+    entropy,
+    hole,
+    jumps,
+    microfield,
+    retardation,
+)
 from ddco_jax.kernels import Kernel, Scaled
 from ddco_jax.plasma.arrays import (
     Array,
@@ -128,14 +142,20 @@ class CollisionOperator(eqx.Module):
         cell, kernel, force = Cell.of(self.grid, f), self._kernel(now), FORCES[self.force]
         log = self.differences.forces(jnp.log(cell.f))
         equilibrium = force.equilibrium(cell, log)
-        if not isinstance(now, Correlations):
+        if isinstance(now, Aged | Uniform):
             p, A = self.collide(cell, force.of(self.differences, cell, equilibrium), kernel)
             if force.dissipative:
                 return Fluxes(cell, log, p, A, jnp.zeros((), f.dtype), equilibrium)
             p, limited = entropy.limit(log, p, microfield.flux(cell, log, jnp.ones_like(cell.f)), _thermal(cell, A))
             return Fluxes(cell, log, p, A, limited, equilibrium)
+        known = functools.partial(_known, retardation(now), cell)
+        if isinstance(now, Mature):
+            (in_pairs,) = jumps.smooth(cell, equilibrium, now.pair_jump)
+            p, A = self.collide(in_pairs, known(force.of(self.differences, in_pairs, equilibrium)), kernel)
+            fallback = microfield.flux(cell, known(log), jnp.ones_like(cell.f))
+            p, limited = entropy.limit(known(log), p, fallback, _thermal(cell, A))
+            return Fluxes(cell, log, p, A, limited, equilibrium)
         in_field, in_pairs = jumps.smooth(cell, equilibrium, now.microfield_jump, now.pair_jump)
-        known = functools.partial(_known, now, cell)
         p, A = self.collide(in_pairs, known(force.of(self.differences, in_pairs, equilibrium)), kernel)
         with jax.named_scope("microfield"):
             partners = hole.present(cell, now.partners)
@@ -217,11 +237,11 @@ class CollisionOperator(eqx.Module):
         return jax.tree.map(lambda a: a.reshape(nx, *a.shape[2:]), results)
 
 
-def _known(now: Correlations, cell: Cell, forces: Forces) -> Forces:
-    """The part of a force that the correlations know (`correlations.memory`)."""
-    if not isinstance(now.retardation, Retardation):
+def _known(memory: Retardation | NoMemory, cell: Cell, forces: Forces) -> Forces:
+    """The part of a force that the correlations know."""
+    if isinstance(memory, NoMemory):
         return forces
-    return jnp.concatenate([forces[:3] - now.retardation.force(cell), forces[3:]])
+    return jnp.concatenate([forces[:3] - memory.force(cell), forces[3:]])
 
 
 def _thermal(cell: Cell, diffusion: VelocityVector) -> Scalar:

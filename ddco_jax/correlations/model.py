@@ -77,7 +77,31 @@ class Correlations(eqx.Module):
         )
 
 
-Record = Aged | Uniform | Correlations
+class Mature(eqx.Module):
+    """A plasma whose quench is long past: nothing is left of the microfield, new disturbances are remembered."""
+
+    pair_jump: Array
+    """ell^2 of the jumps in collisions, v_th^2."""
+    retardation: Retardation | NoMemory
+    """Memory of the stress: rates in omega_p from a model, in 1/t0 for the operator (`in_units`)."""
+
+    def pair_rate(self, speed) -> Array:
+        """The factor of omega at |u| (v_th)."""
+        return viscosity_factor(self.pair_jump) * jnp.ones_like(speed)
+
+    def in_units(self, plasma_frequency) -> "Mature":
+        """The same with rates in 1/t0, for omega_p in 1/t0."""
+        return dataclasses.replace(self, retardation=self.retardation.in_units(plasma_frequency))
+
+
+AGED_AGE = 1e4
+"""1/omega_p: at this age every law has become that of an aged plasma."""
+Record = Aged | Uniform | Correlations | Mature
+
+
+def retardation(now: Record) -> Retardation | NoMemory:
+    """The memory of a record."""
+    return now.retardation if isinstance(now, Correlations | Mature) else NO_MEMORY
 
 
 Model = Callable[[Elementwise, Elementwise], Record | Elementwise]
@@ -163,3 +187,17 @@ class Quench(eqx.Module):
             pair_jump=COLLISION_JUMP + 0 * age * x,
             retardation=self.memory.at(-jnp.expm1(-age / self.pairs.memory) + 0 * x, x),
         )
+
+    def mature(self) -> "Undisturbed":
+        """The law of a plasma that was never quenched, or long ago."""
+        return Undisturbed(self.memory)
+
+
+class Undisturbed(eqx.Module):
+    """The law of a plasma whose quench is long past: `Quench` at a large age, at less cost."""
+
+    memory: StressMemory | NoMemory
+
+    def __call__(self, age: Elementwise, gamma: Elementwise) -> Mature:
+        x = log_gamma(gamma)
+        return Mature(COLLISION_JUMP + 0 * age * x, self.memory.at(jnp.ones_like(age * x), x))

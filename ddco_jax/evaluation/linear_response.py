@@ -15,10 +15,9 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 
 from ddco_jax.collisions import CollisionOperator
-from ddco_jax.correlations import MARKOV
+from ddco_jax.correlations import AGED_AGE, MARKOV
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels.base import Kernel
-from ddco_jax.kernels.chapman_enskog import AGED_AGE
 from ddco_jax.kernels.linear_response import aged_response, response
 from ddco_jax.kernels.store import NAMED, load_kernel, load_learned
 from ddco_jax.learning.autocorrelations import normalised

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddco_jax.correlations import MARKOV, Aged, Correlations, as_record
+from ddco_jax.correlations import AGED_AGE, MARKOV, Aged, Correlations, Mature, as_record
 from ddco_jax.correlations.jumps import SHAPE
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels.base import Kernel, Scaled
@@ -72,16 +72,12 @@ def transport(
     return found if gamma.ndim else jax.tree.map(lambda a: a[0], found)
 
 
-AGED_AGE = 1e4
-"""1/omega_p: at this age every law has become that of an aged plasma."""
-
-
 def aged(law: Model, kernel: Kernel, gamma) -> tuple[Kernel, Array]:
     """The kernel of an aged plasma, and ell^2 of its jumps (v_th^2)."""
     now = as_record(law(jnp.full_like(gamma, AGED_AGE), gamma))
     if isinstance(now, Aged):
         return kernel, jnp.zeros_like(gamma)
-    jump = now.pair_jump if isinstance(now, Correlations) else jnp.zeros_like(gamma)
+    jump = now.pair_jump if isinstance(now, Correlations | Mature) else jnp.zeros_like(gamma)
     return Scaled(kernel, now.pair_rate), jump
 
 

@@ -19,12 +19,10 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from ddco_jax.correlations import Correlations, as_record
-from ddco_jax.correlations.memory import NO_MEMORY, NoMemory, Retardation
+from ddco_jax.correlations import AGED_AGE, Correlations, Mature, NoMemory, Retardation, as_record, retardation
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.chapman_enskog import (
-    AGED_AGE,
     omega_hat,
     pair_nodes,
     remaining,
@@ -103,15 +101,13 @@ def rates(found: Brackets, law: Model, age, gamma) -> tuple[Array, Array, Retard
     now = as_record(law(age, gamma))
     share, degree = now.pair_rate(u), 2 * jnp.arange(ORDER, dtype=u.dtype)
     matrices = [jnp.tensordot(share, pairs, 1) for pairs in found.pairs]
-    if not isinstance(now, Correlations):
-        return matrices[0], matrices[1], NO_MEMORY
-    partners = now.partners(u)
-    out = []
-    for lowest, pairs, field in zip((1, 2), matrices, found.field, strict=True):
-        diffused = now.microfield_rate * jnp.tensordot(partners, field, 1)
-        left = remaining(now.pair_jump, lowest + degree), remaining(now.microfield_jump, lowest + degree)
-        out.append(pairs * left[0] + diffused * left[1])
-    return out[0], out[1], now.retardation
+    if isinstance(now, Correlations | Mature):
+        matrices = [m * remaining(now.pair_jump, lowest + degree) for lowest, m in zip((1, 2), matrices, strict=True)]
+    if isinstance(now, Correlations):
+        field = [now.microfield_rate * jnp.tensordot(now.partners(u), m, 1) for m in found.field]
+        field = [m * remaining(now.microfield_jump, lowest + degree) for lowest, m in zip((1, 2), field, strict=True)]
+        matrices = [a + b for a, b in zip(matrices, field, strict=True)]
+    return matrices[0], matrices[1], retardation(now)
 
 
 @eqx.filter_jit

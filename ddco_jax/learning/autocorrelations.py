@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from ddco_jax.correlations import AGED_AGE
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels.base import Kernel
-from ddco_jax.kernels.linear_response import Response, aged_response, response
+from ddco_jax.kernels.linear_response import Response, response
 from ddco_jax.plasma.arrays import Array
 
 STEP, STEPS = 0.2, 62
@@ -53,12 +54,13 @@ class Autocorrelations(NamedTuple):
 
     def predicted(self, kernel: Kernel, law: Model) -> tuple[Response, Response]:
         """Responses of a fresh and of an aged plasma, (plasmas, STEPS + 1)."""
-        step = jnp.asarray(STEP, self.gamma.dtype)
 
-        def both(gamma):
-            return response(kernel, law, gamma, step, STEPS), aged_response(kernel, law, gamma, step, STEPS)
+        def of(gamma, age, told):
+            return response(kernel, law, gamma, STEP, STEPS, age, told)
 
-        return jax.lax.map(jax.checkpoint(both), self.gamma)
+        ages, told = jnp.array([0, AGED_AGE], self.gamma.dtype), jnp.array([1, 0], self.gamma.dtype)
+        both = jax.vmap(jax.vmap(of, (0, None, None)), (None, 0, 0))(self.gamma, ages, told)
+        return jax.tree.map(lambda a: a[0], both), jax.tree.map(lambda a: a[1], both)
 
     def misfit(self, kernel: Kernel, law: Model):
         """Mean square of the differences over the errors, of the stress, fresh and aged, and of velocities."""

@@ -12,8 +12,7 @@ import numpy as np
 from jax import lax
 
 from ddco_jax.collisions import CollisionOperator
-from ddco_jax.correlations import AGED, MARKOV, Correlations, Record, as_record
-from ddco_jax.correlations.memory import Retardation
+from ddco_jax.correlations import AGED, MARKOV, Aged, NoMemory, Record, Uniform, as_record, retardation
 from ddco_jax.correlations.model import Model
 from ddco_jax.plasma.arrays import Distribution, Profile, VelocityDistribution
 from ddco_jax.plasma.grid import PhaseGrid
@@ -52,12 +51,12 @@ class CollisionStep(Stepper):
     def step(self, state: State, dt) -> State:
         now = self.correlations(state)
         dt = jnp.asarray(dt, state.f.dtype)
-        if not (isinstance(now, Correlations) and isinstance(now.retardation, Retardation)):
+        law = retardation(now)
+        if isinstance(law, NoMemory) or isinstance(now, Aged | Uniform):
             f, tally = self.collide(state, now, dt)
             return dataclasses.replace(state, f=f, time=state.time + dt, tally=tally)
         # what has changed f since the last collisions is new; what collisions change, as far as the quench is forgotten
-        law, one = now.retardation, jnp.ones_like(now.retardation.rate)
-        memory = law.taught(state.memory, stress_anisotropy(self.grid, state.f), one)
+        memory = law.taught(state.memory, stress_anisotropy(self.grid, state.f), jnp.ones_like(law.rate))
         memory = law.aged(memory, dt / 2)
         f, tally = self.collide(state, dataclasses.replace(now, retardation=law.beginning(memory)), dt)
         memory = law.taught(memory, stress_anisotropy(self.grid, f), law.forgotten)
@@ -161,9 +160,10 @@ class ChebyshevCollision(CollisionStep):
 
     def _potential(self, f: VelocityDistribution, now: Record) -> positivity.Potential:
         """What the entropy of one cell is measured with (`correlations.memory`)."""
-        if isinstance(now, Correlations) and isinstance(now.retardation, Retardation):
-            return now.retardation.potential(Cell.of(self.grid, f))
-        return jnp.zeros((), f.dtype)
+        memory = retardation(now)
+        if isinstance(memory, NoMemory):
+            return jnp.zeros((), f.dtype)
+        return memory.potential(Cell.of(self.grid, f))
 
     def _chebyshev(self, f: Distribution, now: Record, share: Profile, dt) -> tuple[Distribution, Profile, Profile]:
         """Cells after a part of the step, what share of the step it was, and how many stages were limited.

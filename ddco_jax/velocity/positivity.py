@@ -40,12 +40,12 @@ def _clipped(grid: PhaseGrid, f: VelocityDistribution) -> VelocityDistribution:
     return (kept * (1 - _solved(_integrals(invariants * kept, invariants.T), added) @ invariants)).reshape(f.shape)
 
 
-Potential = VelocityDistribution | Scalar
+Potential = VelocityDistribution | Scalar | float
 """What the mean of is added to the entropy of f (`correlations.memory`); a number where there is none."""
 
 
 def restore(
-    grid: PhaseGrid, before: VelocityDistribution, after: VelocityDistribution, potential: Potential
+    grid: PhaseGrid, before: VelocityDistribution, after: VelocityDistribution, potential: Potential = 0.0
 ) -> tuple[VelocityDistribution, Scalar]:
     """f after a step with a small loss of entropy made good, and 1 where there was one, else 0.
 
@@ -109,7 +109,7 @@ def _solved(matrix: Array, b: Array) -> Array:
     return x / size
 
 
-def acceptable(before: VelocityDistribution, after: VelocityDistribution, potential: Potential) -> jax.Array:
+def acceptable(before: VelocityDistribution, after: VelocityDistribution, potential: Potential = 0.0) -> jax.Array:
     """Whether f after a step is positive within `tolerance` and has no less entropy, within the rounding of its sum.
 
     Below the floor of `velocity.cell`, and below zero, log f counts as that of the floor, as in the collision flux.
