@@ -26,7 +26,6 @@ changes of f by collisions count as new only as far as the quench is forgotten, 
 import dataclasses
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from ddco_jax.correlations.functions import Elementwise, polynomial
@@ -44,7 +43,7 @@ class Retardation(eqx.Module):
     rate: Array
     """omega_p."""
     growth: Array
-    """0 ... rate, omega_p."""
+    """omega_p; negative where Y falls below 0 before it ends."""
     forgotten: Array
     """Share of the changes by collisions that count as new, 0 (just quenched) ... 1."""
     new: Float[Array, "... 3 3"]
@@ -92,20 +91,20 @@ class StressMemory(eqx.Module):
     """The law of the memory."""
 
     rate: Array
-    """(2,): ln rate (omega_p) in powers of ln Gamma."""
+    """(3,): ln rate (omega_p) in powers of ln Gamma."""
     growth: Array
-    """(2,): logit of growth/rate."""
+    """(3,): growth/rate."""
 
     @classmethod
     def initial(cls) -> "StressMemory":
-        """Where a training starts."""
-        return cls(jnp.array([0.6, -0.4], jnp.float32), jnp.array([1.0, 0.0], jnp.float32))
+        """That of the one-component plasma, to two digits: where a fit starts."""
+        return cls(jnp.array([0.67, -0.65, 0.08], jnp.float32), jnp.array([-0.52, -0.4, -0.06], jnp.float32))
 
     def at(self, forgotten: Elementwise, x: Elementwise) -> Retardation:
         """The memory at x = ln Gamma."""
         rate = jnp.exp(polynomial(self.rate, x, forgotten))
         nothing = jnp.zeros((*rate.shape, 3, 3), rate.dtype)
-        growth = rate * jax.nn.sigmoid(polynomial(self.growth, x, forgotten))
+        growth = rate * polynomial(self.growth, x, forgotten)
         return Retardation(rate, growth, forgotten, nothing, nothing)
 
 

@@ -32,9 +32,9 @@ from ddco_jax.plasma.arrays import Array, VelocityDistribution
 from ddco_jax.velocity.cell import Cell, linear_part
 from ddco_jax.velocity.differences import Forces
 
-SMALLEST_EXPONENT = 2.0
-"""Lower bound on p_F: time reversal allows only even powers of s beside nu = s/3.  Parametrised by an exponential:
-max() would have zero gradient below the bound."""
+SMALLEST_EXPONENT = 0.6
+"""Lower bound on p_F: the microfield ends at weak coupling as well, where the data say little of it.  Parametrised by
+an exponential: max() would have zero gradient below the bound."""
 END = 6.0
 """nu is integrated up to this many tau_F."""
 GAUSS = tuple(((1 + x) / 2, w / 2) for x, w in np.array(np.polynomial.legendre.leggauss(12)).T.tolist())
@@ -61,24 +61,22 @@ class Microfield(eqx.Module):
     time: Array
     """(3,): ln tau_F (1/omega_p) in powers of ln Gamma."""
     exponent: Array
-    """(3,): ln(p_F - smallest_exponent)."""
+    """(3,): ln(p_F - SMALLEST_EXPONENT)."""
     narrowness: Array
     """(3,): ln b; the microfield's kurtosis is 3 + 3/2b^2."""
     neighbour_fading: NeighbourFading
-    smallest_exponent: float = eqx.field(static=True, default=SMALLEST_EXPONENT)
-    """Lower bound on p_F."""
 
     @classmethod
-    def initial(cls, smallest_exponent: float = SMALLEST_EXPONENT) -> "Microfield":
+    def initial(cls) -> "Microfield":
         """Where a training starts."""
-        rows = ((0.6, 0.0, 0.0), (-1.5, 0.0, 0.0), (-1.2, 1.0, 0.0), (-0.7, 0.5), (0.5, 0.0))
+        rows = ((0.9, 0.0, 0.0), (-0.1, 0.0, 0.0), (-1.2, 1.0, 0.0), (-0.7, 0.5), (0.5, 0.0))
         time, exponent, narrowness, *fading = (jnp.array(row, jnp.float32) for row in rows)
-        return cls(time, exponent, narrowness, NeighbourFading(*fading), smallest_exponent)
+        return cls(time, exponent, narrowness, NeighbourFading(*fading))
 
     def at(self, age: Elementwise, x: Elementwise) -> tuple[Elementwise, Elementwise]:
         """(nu in omega_p, ell^2 in v_th^2) at an age (1/omega_p) and x = ln Gamma."""
         tau_F = jnp.exp(polynomial(self.time, x, age))
-        p_F = self.smallest_exponent + jnp.exp(polynomial(self.exponent, x, age))
+        p_F = SMALLEST_EXPONENT + jnp.exp(polynomial(self.exponent, x, age))
         b = jnp.exp(polynomial(self.narrowness, x, age))
 
         def nu(s):

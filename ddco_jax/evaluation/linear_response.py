@@ -20,7 +20,7 @@ from ddco_jax.correlations.model import Model
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.linear_response import aged_response, response
 from ddco_jax.kernels.store import NAMED, load_kernel, load_learned
-from ddco_jax.learning.autocorrelations import normalised
+from ddco_jax.learning.memory import normalised
 from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.plasma import starts

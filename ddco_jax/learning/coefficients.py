@@ -12,12 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddco_jax.correlations.model import Model
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.chapman_enskog import transport
 from ddco_jax.kernels.landau import Landau
 from ddco_jax.learning import nodes
-from ddco_jax.learning.autocorrelations import Autocorrelations
 from ddco_jax.learning.data import ANISOTROPY
 from ddco_jax.learning.pairs import pair_averages
 from ddco_jax.md import green_kubo
@@ -65,21 +63,16 @@ class Coefficients(NamedTuple):
     eta_star: Array
     eta_error: Array
     relaxation: Relaxation | None = None
-    responses: Autocorrelations | None = None
 
-    def misfit(self, kernel: Kernel, law: Model):
-        """Mean square of the relative differences over the errors, of coefficients of the aged plasma and of rates."""
-        found = jax.vmap(lambda g: transport(kernel, g, law=law, order=ORDER, points=POINTS))(self.gamma)
+    def misfit(self, kernel: Kernel):
+        """Mean square of the relative differences over the errors, of coefficients and of rates."""
+        found = jax.vmap(lambda g: transport(kernel, g, order=ORDER, points=POINTS))(self.gamma)
         D = (found.D_star / self.D_star - 1) / self.D_error
         eta = (found.eta_star / self.eta_star - 1) / self.eta_error
         coefficients = (jnp.mean(D**2) + jnp.mean(eta**2)) / 2
         if self.relaxation is None:
             return coefficients
         return coefficients + jnp.mean(((self.relaxation.ratios(kernel) - 1) / self.relaxation.error) ** 2)
-
-    def response_misfit(self, kernel: Kernel, law: Model):
-        """Mean square of the differences of the autocorrelations over the errors; 0 without equilibrium runs."""
-        return 0.0 if self.responses is None else self.responses.misfit(kernel, law)
 
 
 def load_coefficients(paths: Sequence[Path], weak: Sequence[float], floor: float, dtype) -> Coefficients | None:
@@ -94,14 +87,12 @@ def load_coefficients(paths: Sequence[Path], weak: Sequence[float], floor: float
             raise ConfigError(
                 f"{path}: no equilibrium run; data.equilibrium takes those of `ddco md` with correlations"
             )
-    groups = green_kubo.group(data) if data else []
-    rows = [_measured(green_kubo.transport(group)) for group in groups]
+    rows = [_measured(green_kubo.transport(group)) for group in green_kubo.group(data)] if data else []
     if not (rows := rows + [_landau(gamma) for gamma in weak]):
         return None
     gamma, D, D_error, eta, eta_error = (jnp.asarray(column, dtype) for column in zip(*rows, strict=True))
     relaxation = _relaxation(weak, floor, dtype) if weak else None
-    responses = Autocorrelations.of(groups, dtype) if groups else None
-    return Coefficients(gamma, D, jnp.hypot(D_error, floor), eta, jnp.hypot(eta_error, floor), relaxation, responses)
+    return Coefficients(gamma, D, jnp.hypot(D_error, floor), eta, jnp.hypot(eta_error, floor), relaxation)
 
 
 def _relaxation(weak: Sequence[float], floor: float, dtype) -> Relaxation:

@@ -49,8 +49,6 @@ class TrainingSection(Section):
     """Weight of the mean squared misfit of D* and eta* beside the logarithm of the mean chi^2 of the rates."""
     coefficient_floor: NonNegativeFloat = 0.02
     """Relative error that is added to theirs, in quadrature."""
-    response_weight: NonNegativeFloat = 0.0
-    """Weight of the mean squared misfit of the autocorrelations of stress and velocity (`autocorrelations`)."""
 
 
 class TrainConfig(Section):

@@ -14,13 +14,16 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
+from ddco_jax.correlations import Quench
 from ddco_jax.kernels import store
 from ddco_jax.kernels.forms import ConvexForm, Learned
-from ddco_jax.learning import convex, losses
+from ddco_jax.learning import convex, losses, memory
 from ddco_jax.learning.coefficients import Coefficients, load_coefficients
 from ddco_jax.learning.config import TrainConfig
 from ddco_jax.learning.data import Run, load_runs
 from ddco_jax.learning.rates import Predictor
+from ddco_jax.md import green_kubo
+from ddco_jax.md.dataset import open_dataset
 from ddco_jax.plasma.files import write_text
 from ddco_jax.settings import ConfigError, RunFailed
 from ddco_jax.simulation.checkpoint import Checkpoints
@@ -75,13 +78,9 @@ def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Co
     def objective(model, groups, coefficients):
         each = jnp.concatenate([jax.vmap(lambda p: misfits(model, p))(g) for g in groups])
         chi, total, roughness = jnp.mean(each, axis=0)
+        misfit = 0.0 if coefficients is None else coefficients.misfit(model.kernel)
         # the logarithm: runs of very different size of error weigh in alike from the first step to the last
-        loss = jnp.log(total) + t.roughness_weight * roughness
-        if coefficients is not None:
-            loss = loss + t.coefficient_weight * coefficients.misfit(model.kernel, model.buildup)
-            if t.response_weight:
-                loss = loss + t.response_weight * coefficients.response_misfit(model.kernel, model.buildup)
-        return loss, chi
+        return jnp.log(total) + t.coefficient_weight * misfit + t.roughness_weight * roughness, chi
 
     @eqx.filter_jit
     def step(model, state, groups, coefficients):
@@ -117,16 +116,13 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
         model = convex.fit(runs, config.kernel, config.training.error_floor)
     else:
         model = _descend(config, folder, groups, coefficients, show)
+    if isinstance(model.buildup, Quench) and equilibrium:
+        model = memory.fitted(model, green_kubo.group([open_dataset(path) for path in equilibrium]))
     metadata = {
         "description": config.description,
         "training_chi_squared": float(chi_squared(model, groups)),
         "runs": [run.name for run in runs],
-        "coefficients_misfit": None
-        if coefficients is None
-        else float(coefficients.misfit(model.kernel, model.buildup)),
-        "response_misfit": None
-        if coefficients is None
-        else float(coefficients.response_misfit(model.kernel, model.buildup)),
+        "coefficients_misfit": None if coefficients is None else float(coefficients.misfit(model.kernel)),
         "config": config.model_dump(mode="json"),
         "version": version("ddco-jax"),
         "jax": jax.__version__,
