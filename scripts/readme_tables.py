@@ -16,7 +16,7 @@ from verdict import KERNELS, RESULT, ROOT  # noqa: E402
 from ddco_jax.evaluation.tables import markdown  # noqa: E402
 from ddco_jax.evaluation.verdict import MARKOV, bias, decay_error, forward_ratios, ratio  # noqa: E402
 from ddco_jax.kernels.chapman_enskog import transport  # noqa: E402
-from ddco_jax.kernels.store import load_kernel  # noqa: E402
+from ddco_jax.kernels.store import load_kernel, load_law  # noqa: E402
 from ddco_jax.md import green_kubo  # noqa: E402
 from ddco_jax.md.dataset import open_dataset  # noqa: E402
 from ddco_jax.plasma.files import write_text  # noqa: E402
@@ -84,12 +84,12 @@ def forward(result: dict) -> str:
 def coefficients() -> str:
     paths = sorted((ROOT / "data" / "md" / "equilibrium").glob("*.nc"))
     measured = [green_kubo.transport(group) for group in green_kubo.group([open_dataset(p) for p in paths])]
-    kernels = {name: load_kernel(name) for name in COEFFICIENTS}
+    kernels = {name: (load_kernel(name), load_law(name)) for name in COEFFICIENTS}
     body = []
     for md in sorted(measured, key=lambda m: float(m.gamma)):
         cells = []
-        for name, kernel in kernels.items():
-            found = transport(kernel, float(md.gamma))
+        for name, (kernel, law) in kernels.items():
+            found = transport(kernel, float(md.gamma), law=law)
             over = float(found.D_star) / md.D_star.value, float(found.eta_star) / md.eta_star_kinetic.value
             text = f"{over[0]:.2f}, {over[1]:.2f}"
             cells.append(f"**{text}**" if name == "ddco" else text)

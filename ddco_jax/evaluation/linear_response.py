@@ -15,11 +15,11 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 
 from ddco_jax.collisions import CollisionOperator
-from ddco_jax.correlations import AGED_AGE, MARKOV
+from ddco_jax.correlations import AGED_AGE
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.linear_response import aged_response, response
-from ddco_jax.kernels.store import NAMED, load_kernel, load_learned
+from ddco_jax.kernels.store import load_kernel, load_law
 from ddco_jax.learning.memory import normalised
 from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
@@ -61,18 +61,10 @@ def autocorrelations(paths: Sequence[Path], last: float) -> list[Autocorrelation
     return found
 
 
-def law_of(name: str) -> tuple[Kernel, Model]:
-    """A kernel by name, networks as they are, and its correlations."""
-    if name in NAMED:
-        return load_kernel(name), MARKOV
-    learned = load_learned(name)
-    return learned.kernel, learned.buildup
-
-
 def weak_kicks(verdict: dict, name: str, data: Autocorrelation) -> dict[str, Any]:
     """Largest differences from one plasma's autocorrelations, and those of two kicks from the sum of two responses."""
     section, steps = verdict["response"], len(data.time) - 1
-    kernel, law = law_of(name)
+    kernel, law = load_kernel(name), load_law(name)
     fresh = response(kernel, law, data.gamma, INTERVAL, steps)
     aged = aged_response(kernel, law, data.gamma, INTERVAL, steps)
     allowed = np.maximum(section["target_stress"], 2 * data.stress_error)
@@ -137,8 +129,7 @@ def _relaxing(name: str, gamma: float, anisotropy: float, kick: dict, times, at:
     T = float(PAPER.coupling_parameter(1.0, 1.0)) / gamma
     omega = float(PAPER.plasma_frequency(1.0))
     grid = PhaseGrid(10.0, 1, v_max=(EXTENT * T**0.5,) * 3, nv=(POINTS,) * 3)
-    buildup = MARKOV if name in NAMED else load_learned(name).buildup
-    stepper = Strang(grid, CollisionOperator(grid, load_kernel(name)), field="none", buildup=buildup)
+    stepper = Strang(grid, CollisionOperator(grid, load_kernel(name)), field="none", buildup=load_law(name))
     f = starts.bimaxwellian(grid, 1.0, T, anisotropy)
     state = State.from_distribution(grid, f, correlation_age=np.zeros(1))
     first = times < at - 1e-6
@@ -161,7 +152,10 @@ def kicked_state(grid: PhaseGrid, state: State, kick: dict, start) -> State:
     stretch = stretch * (sum(axes) / (stretch**2 * axes).sum()) ** 0.5
     log = np.log(np.maximum(f, f.max() * 1e-300))
     for a, v in enumerate(grid.velocities):
-        log = np.moveaxis(make_interp_spline(v, np.moveaxis(log, a, 0), k=3)(v / stretch[a]), 0, a)
+        from_where = v / stretch[a]
+        log = make_interp_spline(v, np.moveaxis(log, a, 0), k=3)(np.clip(from_where, v[0], v[-1]))
+        log[np.abs(from_where) > v[-1]] = np.log(f.max()) - 600  # nothing comes from outside the box
+        log = np.moveaxis(log, 0, a)
     moved = np.exp(log)
     return dataclasses.replace(state, f=jnp.asarray(moved * f.sum() / moved.sum(), state.f.dtype)[None])
 

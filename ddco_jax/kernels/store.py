@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from ddco_jax.correlations import MARKOV
+from ddco_jax.correlations.model import Model
 from ddco_jax.kernels import numbered
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.forms import KernelForm, Learned, form_of, tabulated
@@ -81,6 +83,11 @@ def load_kernel(name_or_folder: str | Path) -> Kernel:
     """
     name = str(name_or_folder)
     return analytic(name) if name in NAMED else tabulated(load_learned(name).kernel)
+
+
+def load_law(name_or_folder: str | Path) -> Model:
+    """The correlations that a kernel has learned; none of an analytic one.  Raises ValueError where there is none."""
+    return MARKOV if str(name_or_folder) in NAMED else load_learned(name_or_folder).buildup
 
 
 def load_learned(name_or_folder: str | Path) -> Learned:

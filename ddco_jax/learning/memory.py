@@ -1,4 +1,4 @@
-"""The memory of the stress, fitted to the stress autocorrelations of equilibrium runs: two constants and their slopes."""
+"""The memory of the stress, fitted to the stress autocorrelations of equilibrium runs."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -35,14 +35,13 @@ def fitted(learned: Learned, groups: Sequence[xr.Dataset]) -> Learned:
     law = learned.buildup
     assert isinstance(law, Quench)
     times = np.arange(1, STEPS + 1) * STEP
-    gammas, stress, error = [], [], []
+    rows = []
     for data in groups:
         lag = data["lag"].to_numpy() * data.attrs["plasma_frequency"]
-        found = normalised(data["stress_kk"].to_numpy())
-        gammas.append(data.attrs["coupling_parameter"])
-        stress.append(np.interp(times, lag, found[0]))
-        error.append(np.interp(times, lag, np.hypot(found[1], FLOOR)))
-    gammas, stress, error = (jnp.asarray(np.array(a), float) for a in (gammas, stress, error))
+        mean, deviation = normalised(data["stress_kk"].to_numpy())
+        measured = np.interp(times, lag, mean), np.interp(times, lag, np.hypot(deviation, FLOOR))
+        rows.append((data.attrs["coupling_parameter"], *measured))
+    gammas, stress, error = (jnp.asarray(np.array(column), float) for column in zip(*rows, strict=True))
 
     def law_of(numbers) -> Quench:
         return dataclasses.replace(law, memory=StressMemory(numbers[:3], numbers[3:]))
