@@ -76,12 +76,21 @@ def weak_kicks(verdict: dict, name: str, data: Autocorrelation) -> dict[str, Any
         row[f"{kind}, largest difference"] = round(float(np.abs(off).max()), 4)
         row[f"{kind}, over what is allowed"] = round(float((np.abs(off) / allowed).max()), 3)
     row["md"], row["md_error"] = data.stress.round(4).tolist(), data.stress_error.round(4).tolist()
+    for omega in section["frequencies"]:
+        model, md = (viscosity(np.asarray(c), omega) for c in (aged.stress, data.stress))
+        row[f"eta({omega:g})/eta_md"] = round(float(abs(model) / abs(md)), 4)
     off = (np.asarray(fresh.velocity) - data.velocity)[early]
     row["velocity, largest difference"] = round(float(np.abs(off).max()), 4)
     for apart in section["apart"]:
         for size in (1.0, -1.0):
             row[f"kick of {size:g} after {apart:g}"] = two_kicks(kernel, law, data, apart, size)
     return row
+
+
+def viscosity(stress: np.ndarray, omega: float) -> complex:
+    """The transform int C(t) exp(i omega t) dt of an autocorrelation at multiples of INTERVAL; omega in omega_p."""
+    time = np.arange(len(stress)) * INTERVAL
+    return complex(np.trapezoid(stress * np.exp(1j * omega * time), time))
 
 
 def two_kicks(kernel: Kernel, law: Model, data: Autocorrelation, apart: float, size: float) -> float:
