@@ -7,17 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import QUICKLY, assert_conserved, random_positive, shared_low_rank
+from helpers import QUICKLY, assert_conserved, assert_derivatives, random_positive, shared_low_rank
 from young import young
 
-from ddco_jax import CollisionOperator, PhaseGrid, State, initial, load_kernel
-from ddco_jax.correlations import AGED_AGE, NO_MEMORY, Quench, Retardation
+from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, load_kernel
+from ddco_jax.correlations import AGED_AGE, NO_MEMORY, Quench, Retardation, Undisturbed
 from ddco_jax.correlations.memory import StressMemory
 from ddco_jax.kernels.linear_response import aged_response, response
 from ddco_jax.kernels.store import load_learned
 from ddco_jax.plasma.moments import compute_moments, stress_anisotropy
 from ddco_jax.plasma.units import PAPER
-from ddco_jax.steppers.collision import ChebyshevCollision
+from ddco_jax.steppers.collision import ChebyshevCollision, MidpointCollision
 
 GAMMA = 1.0
 T = float(PAPER.coupling_parameter(1.0, 1.0)) / GAMMA
@@ -154,6 +154,28 @@ def test_the_response_is_of_second_order():
     kernel = load_learned("ddco").kernel
     ends = [response(kernel, law(), GAMMA, 0.8 / n, 3 * n, 0.5, False).stress[-1] for n in (2, 4, 8)]
     assert (ends[0] - ends[1]) / (ends[1] - ends[2]) == pytest.approx(4, rel=0.2)
+
+
+@pytest.mark.slow
+def test_derivatives_of_a_step_that_remembers(rng):
+    """In both modes, with respect to f, the memory and the constants of its law."""
+    grid = PhaseGrid(1.0, 1, (2.2, 2.0, 2.4), (7, 6, 6))
+    op = CollisionOperator(grid, kernels.Landau(), force="log", differences="central")
+    v = np.meshgrid(*grid.velocities, indexing="ij")
+    log_f = jnp.asarray(-(v[0] ** 2) / 0.9 - (v[1] ** 2 + v[2] ** 2) / 1.3 + 0.1 * rng.normal(size=grid.nv))[None]
+    memory = jnp.asarray(0.1 * rng.normal(size=(1, 3, 3, 3)))
+    memory, probe = memory + jnp.swapaxes(memory, 2, 3), jnp.asarray(rng.normal(size=grid.shape))
+
+    def step(log_f, memory, rate, growth):
+        stepper = MidpointCollision(op, Undisturbed(StressMemory(rate, growth)))
+        start = State.from_distribution(grid, jnp.exp(log_f), correlation_age=jnp.ones(1))
+        end = stepper.step(dataclasses.replace(start, memory=memory), jnp.asarray(0.03))
+        return jnp.sum(probe * end.f) + jnp.sum(end.memory**2)
+
+    at = (log_f, memory, jnp.array([0.5, -0.3, 0.1]), jnp.array([-0.4, 0.2, 0.1]))
+    slope = jax.jit(jax.grad(step, 2), compiler_options=QUICKLY)(*at)
+    assert np.all(np.abs(slope[0]) > 1e-6)
+    assert_derivatives(step, at, rtol=1e-5)
 
 
 def test_a_quench_begins_again():
