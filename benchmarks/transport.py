@@ -21,7 +21,7 @@ import equinox as eqx  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
 from ddco_jax.kernels import store  # noqa: E402
-from ddco_jax.kernels.chapman_enskog import POINTS, _omega_hat, _pairs, transport  # noqa: E402
+from ddco_jax.kernels.chapman_enskog import POINTS, omega_hat, pair_nodes, transport  # noqa: E402
 from ddco_jax.plasma.units import PAPER  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "transport.json"
@@ -43,7 +43,7 @@ def seconds(function, *arguments) -> tuple[float, float]:
 def measure(name: str) -> dict:
     kernel = store.load_kernel(name) if name in store.NAMED else store.load_learned(name).kernel
     params, static = eqx.partition(kernel, eqx.is_inexact_array)
-    c, c_prime, _ = (jnp.asarray(a) for a in _pairs(POINTS))
+    c, c_prime, _ = (jnp.asarray(a) for a in pair_nodes(POINTS))
     temperature = jnp.asarray(PAPER.coupling_parameter(1.0, 1.0))
 
     def total(params):
@@ -52,7 +52,7 @@ def measure(name: str) -> dict:
 
     @jax.jit
     def bare(params):
-        return _omega_hat(eqx.combine(params, static), c, c_prime, jnp.ones(()), temperature, PAPER)
+        return omega_hat(eqx.combine(params, static), c, c_prime, jnp.ones(()), temperature, PAPER)
 
     compilation, both = seconds(jax.jit(total), params)
     row = {"kernel": name, "compilation_s": compilation, "evaluation_s": both, "kernel_s": seconds(bare, params)[1]}

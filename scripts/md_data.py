@@ -2,7 +2,8 @@
 
     python scripts/md_data.py KIND
 
-KIND: training, beams, held_out, draws, blind, paper_size, validation, slabs or equilibrium.
+KIND: training, beams, held_out, draws, blind, paper_size, validation, slabs, equilibrium, kicks or
+equilibrium_held_out.
 
 Each file takes at most about 20 minutes on two cores.  The runs of one Gamma share an equilibrated configuration, made
 when the first of them needs it and kept under --scratch; that of the slabs of family (i) is kept in data/md.
@@ -29,6 +30,7 @@ NARROW = (0.4, 0.7, 1.15, 1.8)
 HELD_OUT = (0.8, 1.3, 1.95)
 ANISOTROPY = (0.5, 1.0, 2.3)
 BLIND = (0.6, 1.0, 1.65)
+KICKED = (0.5, 1.0, 2.0)
 REFERENCE = {0.1: 2.318, 0.2: 1.159, 0.3: 0.773}
 """Temperatures (eV) of the table of anisotropy decay, and their Gamma."""
 EQUILIBRIUM = (0.2, 0.5, 0.773, 1.0, 1.5, 2.0, 2.32, 3.0)
@@ -232,6 +234,32 @@ def equilibrium(scratch: Path) -> Iterator[Job]:
             yield Job(DATA / "equilibrium" / f"gamma_{gamma:g}_{part}.nc", settings)
 
 
+def kicks(scratch: Path) -> Iterator[Job]:
+    """Relaxing bi-Maxwellians kicked at 1/omega_p: stretched along x, exchanged along x and y, drawn anew."""
+    at = 0.76  # ps
+    kinds = {
+        "stretch_0.5": {"kind": "stretch", "factor": 0.5},
+        "stretch_3": {"kind": "stretch", "factor": 3.0},
+        "swap": {"kind": "swap"},
+        "redraw": {"kind": "redraw"},
+    }
+    for i, gamma in enumerate(KICKED):
+        for k, (name, kick) in enumerate(kinds.items()):
+            time = {"duration_ps": 3.04, "snapshot_ps": 0.095}
+            settings = homogeneous(gamma, BI_OBLATE, 8000 + 10 * i + k, time=time, kick=kick | {"time_ps": at})
+            settings["statistics"]["particles_kept"] = 0
+            path = DATA / "kicks" / f"gamma_{gamma:g}_{name}.nc"
+            yield Job(path, settings, scratch / f"kicks_gamma_{gamma:g}.nc", ("psi", "f_vy", "f_vz", "f_vxvy"))
+
+
+def equilibrium_held_out(scratch: Path) -> Iterator[Job]:
+    """Correlation functions that no training sees, at four of the Gamma."""
+    for job in equilibrium(scratch):
+        if job.path.stem.split("_")[1] in ("0.5", "1", "2", "3"):
+            settings = job.settings | {"seed": job.settings["seed"] + 500}
+            yield dataclasses.replace(job, path=DATA / "equilibrium_held_out" / job.path.name, settings=settings)
+
+
 def make(job: Job, processes: int, scratch: Path) -> None:
     """Run one job, its configuration first where that is missing."""
     settings = job.settings | {"processes": processes}
@@ -256,6 +284,7 @@ def make(job: Job, processes: int, scratch: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     runs = (training, beams, held_out, draws, blind, paper_size, validation, slabs, equilibrium)
+    runs += (kicks, equilibrium_held_out)
     kinds = {f.__name__: f for f in runs}
     parser.add_argument("kind", choices=kinds)
     parser.add_argument("--processes", type=int, default=2, help="MPI processes of LAMMPS")

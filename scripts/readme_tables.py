@@ -16,7 +16,7 @@ from verdict import KERNELS, RESULT, ROOT  # noqa: E402
 from ddco_jax.evaluation.tables import markdown  # noqa: E402
 from ddco_jax.evaluation.verdict import MARKOV, bias, decay_error, forward_ratios, ratio  # noqa: E402
 from ddco_jax.kernels.chapman_enskog import transport  # noqa: E402
-from ddco_jax.kernels.store import load_kernel  # noqa: E402
+from ddco_jax.kernels.store import load_kernel, load_law  # noqa: E402
 from ddco_jax.md import green_kubo  # noqa: E402
 from ddco_jax.md.dataset import open_dataset  # noqa: E402
 from ddco_jax.plasma.files import write_text  # noqa: E402
@@ -24,6 +24,8 @@ from ddco_jax.plasma.files import write_text  # noqa: E402
 README = ROOT / "README.md"
 STARTS = ("bimaxwellian", "asymmetric_double_well", "symmetric_double_well", "uniform_ball")
 CONSERVATION = RESULT.parent / "conservation.json"
+DISTURBED = RESULT.parent / "linear_response.json"
+AGES = ("fresh", "aged")
 OPERATOR = RESULT.parent / "collision_operator.json"
 CASES = {
     "local_maxwellian": "local Maxwellian, 28³",
@@ -84,12 +86,12 @@ def forward(result: dict) -> str:
 def coefficients() -> str:
     paths = sorted((ROOT / "data" / "md" / "equilibrium").glob("*.nc"))
     measured = [green_kubo.transport(group) for group in green_kubo.group([open_dataset(p) for p in paths])]
-    kernels = {name: load_kernel(name) for name in COEFFICIENTS}
+    kernels = {name: (load_kernel(name), load_law(name)) for name in COEFFICIENTS}
     body = []
     for md in sorted(measured, key=lambda m: float(m.gamma)):
         cells = []
-        for name, kernel in kernels.items():
-            found = transport(kernel, float(md.gamma))
+        for name, (kernel, law) in kernels.items():
+            found = transport(kernel, float(md.gamma), law=law)
             over = float(found.D_star) / md.D_star.value, float(found.eta_star) / md.eta_star_kinetic.value
             text = f"{over[0]:.2f}, {over[1]:.2f}"
             cells.append(f"**{text}**" if name == "ddco" else text)
@@ -151,12 +153,38 @@ def slabs(cases: dict) -> str:
     return markdown(["start", "kernel", "f(vx)", "f(vx, vy)", "noise of the MD"], body)
 
 
+def response(rows: list[dict]) -> str:
+    """Weak kicks beside autocorrelations."""
+    body = []
+    for row in rows:
+        pairs = [v for k, v in row.items() if k.startswith("kick of")]
+        cells = [
+            f"{row[f'{kind}, largest difference']:.3f} ({row[f'{kind}, over what is allowed']:.1f})" for kind in AGES
+        ]
+        cells += [f"{max(pairs):.3f}", f"{row['velocity, largest difference']:.3f}"]
+        body.append([f"`{row['kernel']}`", f"{row['gamma']:g}", *cells])
+    return markdown(["kernel", "Γ", "after a quench", "aged", "two kicks", "velocity"], body)
+
+
+def kicks(rows: list[dict]) -> str:
+    """Kicks of a relaxing plasma."""
+    body = []
+    for row in rows:
+        _, gamma, kind = row["case"].split("_", 2)
+        keys = ("largest difference over the anisotropy after the kick", "largest relative difference")
+        body.append([f"`{row['kernel']}`", gamma, kind.replace("_", " "), *(f"{row[k]:.3f}" for k in keys)])
+    return markdown(["kernel", "Γ", "kick", "over that after the kick", "relative"], body)
+
+
 def main() -> None:
     text, result = README.read_text(), json.loads(RESULT.read_text())
     cases = json.loads(CONSERVATION.read_text())["cases"]
+    disturbed = json.loads(DISTURBED.read_text())
     for name, table in (
         ("verdict_rates", rates(result)),
         ("verdict_forward", forward(result)),
+        ("response", response(disturbed["weak"])),
+        ("kicks", kicks(disturbed["kicks"])),
         ("transport", coefficients()),
         ("conservation", conservation(cases)),
         ("slabs", slabs(cases)),

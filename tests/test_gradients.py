@@ -53,7 +53,8 @@ def test_one_step_in_both_modes(force, differences, x_flux, collision):
     def step(log_f, E, age, params):
         op = CollisionOperator(GRID, eqx.combine(params, static), force=force, differences=differences)
         stepper = steppers.Strang(GRID, op, x_flux=x_flux, buildup=StretchedExponential(), collision=collision)
-        state = State(jnp.exp(log_f), E, age, jnp.zeros(()), Tally.zero(log_f.dtype))
+        memory = jnp.zeros((len(E), 3, 3, 3))
+        state = State(jnp.exp(log_f), E, age, memory, jnp.zeros(()), Tally.zero(log_f.dtype))
         end = stepper.step(state, jnp.asarray(0.02))
         return jnp.sum(probe * end.f) + jnp.sum(end.electric_field**2) + jnp.sum(end.correlation_age)
 

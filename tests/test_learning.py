@@ -214,7 +214,7 @@ def test_mistakes_in_a_training_config_are_named():
         load_config("ddco", ["kernel.rnak=2"])
     with pytest.raises(ConfigError, match=r"training\.steps"):
         load_config("ddco", ["training.steps=0"])
-    with pytest.raises(ConfigError, match=r"kernel\.buildup must be one of off, rise, quench, got True"):
+    with pytest.raises(ConfigError, match=r"kernel\.buildup must be one of off, rise, quench, quench_0.1, got True"):
         load_config("ddco", ["kernel.buildup=true"])
     with pytest.raises(ConfigError, match=r"kernel\.form must be one of separable, low_rank, landau, convex"):
         load_config("ddco", ["kernel.form=neural"])

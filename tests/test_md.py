@@ -15,6 +15,7 @@ import xarray as xr
 from helpers import ddco, slow_but
 
 from ddco_jax.md import dump, importer, lammps
+from ddco_jax.md import simulate as md_simulate
 from ddco_jax.md.config import load as load_config
 from ddco_jax.md.config import shipped_configs
 from ddco_jax.md.dataset import open_dataset
@@ -188,6 +189,47 @@ def test_a_killed_run_goes_on(small, tmp_path):
 
 
 @needs_lammps
+def test_a_kick_is_a_kick_also_after_a_kill(tmp_path):
+    """The snapshot at the kick is that after it; energy is kept, and a stop there changes nothing."""
+    (tmp_path / "small.toml").write_text(SMALL)
+    overrides = ["box.particles=300", "time.duration_ps=0.4", 'kick={kind="swap", time_ps=0.2}']
+    config = load_config(str(tmp_path / "small.toml"), overrides)
+    data = simulate(config, tmp_path / "whole.nc", progress=False)
+    axis = data["temperature_axis"].to_numpy()[0, :, 0]
+    assert axis[1, 0] < 0.6 * axis[1, 1] and axis[2, 1] < 0.6 * axis[2, 0]  # Tx < Ty before, Ty < Tx from 0.2 ps on
+    assert np.ptp(data["total_energy"].to_numpy()) < 2e-3 * config.temperature
+
+    class Killed(Exception):
+        pass
+
+    def killed(*arguments):
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(md_simulate, "kicked_velocities", killed)
+        with pytest.raises(Killed):
+            simulate(config, tmp_path / "killed.nc", progress=False)
+    again = simulate(config, tmp_path / "killed.nc", progress=False)
+    np.testing.assert_allclose(again["temperature_axis"], data["temperature_axis"], rtol=1e-9)
+
+
+def test_velocities_after_a_kick(tmp_path, rng):
+    """A stretch leaves drift and temperature, a redraw is that of the start with other numbers."""
+    (tmp_path / "small.toml").write_text(SMALL)
+    config = load_config(str(tmp_path / "small.toml"), ['kick={kind="stretch", factor=4.0, time_ps=0.2}'])
+    x, v = rng.uniform(size=(1000, 3)), rng.normal([1.0, 0, 0], size=(1000, 3))
+    stretched = md_simulate.kicked_velocities(config, config.kick, x[:, 0], v, 0)
+    np.testing.assert_allclose(stretched.mean(0), v.mean(0), atol=1e-14)
+    assert np.sum((stretched - v.mean(0)) ** 2) == pytest.approx(np.sum((v - v.mean(0)) ** 2), rel=1e-12)
+    assert stretched.var(0)[0] / stretched.var(0)[1] == pytest.approx(4 * v.var(0)[0] / v.var(0)[1], rel=1e-12)
+    redraw = load_config(str(tmp_path / "small.toml"), ['kick={kind="redraw", time_ps=0.2}'])
+    drawn = md_simulate.kicked_velocities(redraw, redraw.kick, x[:, 0], v, 0)
+    first = md_simulate.start_velocities(redraw, x[:, 0], 0)
+    assert abs(np.corrcoef(drawn.ravel(), first.ravel())[0, 1]) < 0.1
+    assert drawn.var(0)[0] / drawn.var(0)[1] == pytest.approx(0.25, rel=0.2)
+
+
+@needs_lammps
 @pytest.mark.parametrize("shared", slow_but([True], [True, False]))
 def test_replicates_share_a_configuration_or_not(tmp_path, shared):
     (tmp_path / "small.toml").write_text(SMALL)
@@ -281,6 +323,9 @@ def test_a_missing_lammps_says_how_to_install_it(monkeypatch):
         ("plasma.temperature_modulation_eV=0.1", "needs a slab"),
         ("plasma.density_m3=-1.0", "plasma.density_m3"),
         ("correlations={lag_ps=1.0, block_ps=4.0}", "equilibrium"),
+        ('kick={kind="swap", time_ps=0.25}', "multiple of time.snapshot_ps"),
+        ('kick={kind="swap", time_ps=2.0}', "within time.duration_ps"),
+        ('kick={kind="push", time_ps=0.2}', "kick"),
     ],
 )
 def test_mistakes_in_the_config_are_named(tmp_path, override, message):

@@ -14,8 +14,9 @@ from helpers import assert_conserved, ddco_here
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, steppers
 from ddco_jax.collisions.operator import CollisionOperator as Operator
+from ddco_jax.correlations import NoMemory, Quench
 from ddco_jax.kernels import store
-from ddco_jax.kernels.forms import ConvexForm, LandauForm, LowRankForm, SeparableForm
+from ddco_jax.kernels.forms import ConvexForm, LandauForm, LowRankForm, SeparableForm, buildup_name
 from ddco_jax.learning import recompress
 from ddco_jax.plasma.state import State
 
@@ -40,11 +41,22 @@ def equal(a, b):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_format_is_read(name):
-    """The kernels of version 0.1 are those that ship, whose arrays have been given names."""
+    """The kernels of version 0.1 are those that ship, whose arrays have been given names; ddco is ddco-quench now."""
     assert "format" not in json.loads((FORMAT_1 / name / "kernel.json").read_text())
-    old, new = store.load_learned(FORMAT_1 / name), store.load_learned(name)
+    old = store.load_learned(FORMAT_1 / name)
+    new = store.load_learned("ddco-quench" if name == "ddco" else name)
     equal(old, new)
     assert all(a.size for a in store.arrays_of(new).values())
+
+
+def test_the_second_format_is_read():
+    """Its "quench" is the law of version 0.1, without a memory."""
+    folder = store.pretrained()["ddco-quench"]
+    stored = json.loads((folder / "kernel.json").read_text())
+    assert stored["format"] == 2 and stored["kernel"]["buildup"] == "quench"
+    law = store.load_learned("ddco-quench").buildup
+    assert buildup_name(law) == "quench_0.1" and buildup_name(Quench.initial()) == "quench"
+    assert isinstance(law.memory, NoMemory)
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -58,12 +70,13 @@ def test_what_is_stored_comes_back(name, tmp_path):
 
 def test_names_say_where_a_parameter_belongs():
     names = store.arrays_of(store.load_learned("ddco"))
-    assert len(names) == 18 + 17
+    assert len(names) == 18 + 19
     for name in (
         "kernel.terms.0.parallel.network.layers.2.bias",
         "buildup.pairs.ringing.lifetime",
         "buildup.microfield.neighbour_fading.time",
         "buildup.hole.radius",
+        "buildup.memory.growth",
     ):
         assert name in names
 
@@ -102,7 +115,7 @@ def one_array(folder):
 
 
 SPOILT = {
-    "newer": (NAMES[0], kernel_json(lambda t: t.update(format=3)), "reads formats up to 2, not 3"),
+    "newer": (NAMES[0], kernel_json(lambda t: t.update(format=4)), "reads formats up to 3, not 4"),
     "form": (NAMES[0], kernel_json(lambda t: t["kernel"].update(form="neural")), "kernel.form must be one of"),
     "list of forms": (NAMES[0], kernel_json(lambda t: t["kernel"].update(form=["a"])), "kernel.form must be one of"),
     "deep": (NAMES[0], lambda folder: (folder / "kernel.json").write_text("[" * 100_000), "recursion"),

@@ -13,7 +13,7 @@ from helpers import ddco, ddco_here, slow_but
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
 from ddco_jax.collisions.direct import velocity_points
 from ddco_jax.kernels.chapman_enskog import converged, physical, transport
-from ddco_jax.kernels.store import load_kernel, load_learned
+from ddco_jax.kernels.store import load_kernel, load_law, load_learned
 from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.plasma.ocp import effective_logarithm
@@ -150,7 +150,7 @@ def test_the_default_kernel_has_the_coefficients_of_md(measured):
     """D* within 5 %, the kinetic eta* within 10 %; Landau with Xi22/2 misses eta* by more."""
     assert len(measured) >= 7
     for md in measured:
-        found = transport(load_kernel("ddco"), md.gamma)
+        found = transport(load_kernel("ddco"), md.gamma, law=load_law("ddco"))
         assert float(found.D_star) == pytest.approx(md.D_star.value, rel=0.05)
         assert float(found.eta_star) == pytest.approx(md.eta_star_kinetic.value, rel=0.10)
         assert float(transport(kernels.Landau(), md.gamma).eta_star) > 1.1 * md.eta_star_kinetic.value

@@ -1,5 +1,6 @@
 """The collision operator C[f] of Eq. (32): one pure function of f, the same cell by cell."""
 
+import functools
 from typing import ClassVar, NamedTuple
 
 import equinox as eqx
@@ -8,7 +9,22 @@ import jax.numpy as jnp
 from jax import lax
 
 from ddco_jax.collisions import direct, spectral
-from ddco_jax.correlations import AGED, Aged, Correlations, Record, as_record, entropy, hole, jumps, microfield
+from ddco_jax.correlations import (
+    AGED,
+    Aged,
+    Correlations,
+    Mature,
+    NoMemory,
+    Record,
+    Retardation,
+    Uniform,
+    as_record,
+    entropy,
+    hole,
+    jumps,
+    microfield,
+    retardation,
+)
 from ddco_jax.kernels import Kernel, Scaled
 from ddco_jax.plasma.arrays import (
     Array,
@@ -126,20 +142,27 @@ class CollisionOperator(eqx.Module):
         cell, kernel, force = Cell.of(self.grid, f), self._kernel(now), FORCES[self.force]
         log = self.differences.forces(jnp.log(cell.f))
         equilibrium = force.equilibrium(cell, log)
-        if not isinstance(now, Correlations):
+        if isinstance(now, Aged | Uniform):
             p, A = self.collide(cell, force.of(self.differences, cell, equilibrium), kernel)
             if force.dissipative:
                 return Fluxes(cell, log, p, A, jnp.zeros((), f.dtype), equilibrium)
             p, limited = entropy.limit(log, p, microfield.flux(cell, log, jnp.ones_like(cell.f)), _thermal(cell, A))
             return Fluxes(cell, log, p, A, limited, equilibrium)
+        known = functools.partial(_known, retardation(now), cell)
+        if isinstance(now, Mature):
+            (in_pairs,) = jumps.smooth(cell, equilibrium, now.pair_jump)
+            p, A = self.collide(in_pairs, known(force.of(self.differences, in_pairs, equilibrium)), kernel)
+            fallback = microfield.flux(cell, known(log), jnp.ones_like(cell.f))
+            p, limited = entropy.limit(known(log), p, fallback, _thermal(cell, A))
+            return Fluxes(cell, log, p, A, limited, equilibrium)
         in_field, in_pairs = jumps.smooth(cell, equilibrium, now.microfield_jump, now.pair_jump)
-        p, A = self.collide(in_pairs, force.of(self.differences, in_pairs, equilibrium), kernel)
+        p, A = self.collide(in_pairs, known(force.of(self.differences, in_pairs, equilibrium)), kernel)
         with jax.named_scope("microfield"):
             partners = hole.present(cell, now.partners)
-            field = microfield.flux(in_field, force.of(self.differences, in_field, equilibrium), partners)
-            fallback = microfield.flux(cell, log, partners)
+            field = microfield.flux(in_field, known(force.of(self.differences, in_field, equilibrium)), partners)
+            fallback = microfield.flux(cell, known(log), partners)
         A = A + now.microfield_rate * cell.temperature * partners
-        p, limited = entropy.limit(log, p + now.microfield_rate * field, fallback, _thermal(cell, A))
+        p, limited = entropy.limit(known(log), p + now.microfield_rate * field, fallback, _thermal(cell, A))
         return Fluxes(cell, log, p, A, limited, equilibrium)
 
     def collide(self, cell: Cell, forces: Forces, kernel: Kernel) -> tuple[Forces, VelocityVector]:
@@ -212,6 +235,13 @@ class CollisionOperator(eqx.Module):
         # checkpoint: the backward pass runs a group again instead of storing its stages
         results = lax.map(jax.checkpoint(lambda group: function(*group)), groups)
         return jax.tree.map(lambda a: a.reshape(nx, *a.shape[2:]), results)
+
+
+def _known(memory: Retardation | NoMemory, cell: Cell, forces: Forces) -> Forces:
+    """The part of a force that the correlations know."""
+    if isinstance(memory, NoMemory):
+        return forces
+    return jnp.concatenate([forces[:3] - memory.force(cell), forces[3:]])
 
 
 def _thermal(cell: Cell, diffusion: VelocityVector) -> Scalar:

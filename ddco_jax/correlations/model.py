@@ -9,10 +9,11 @@ from collections.abc import Callable
 import equinox as eqx
 import jax.numpy as jnp
 
-from ddco_jax.correlations.buildup import PairBuildup, PairRate
+from ddco_jax.correlations.buildup import MEMORY, PairBuildup, PairRate
 from ddco_jax.correlations.functions import Elementwise, log_gamma, polynomial, power
 from ddco_jax.correlations.hole import Hole, Partners
 from ddco_jax.correlations.jumps import COLLISION_JUMP, viscosity_factor
+from ddco_jax.correlations.memory import NO_MEMORY, NoMemory, Retardation, StressMemory
 from ddco_jax.correlations.microfield import Microfield
 from ddco_jax.plasma.arrays import Array
 
@@ -60,6 +61,8 @@ class Correlations(eqx.Module):
     """B: partners that are still inside the correlation hole."""
     pair_jump: Array
     """ell^2 of the jumps in collisions, v_th^2."""
+    retardation: Retardation | NoMemory = NO_MEMORY
+    """Memory of the stress: rates in omega_p from a model, in 1/t0 for the operator (`in_units`)."""
 
     def pair_rate(self, speed) -> Array:
         """The factor of omega at |u| (v_th)."""
@@ -67,10 +70,38 @@ class Correlations(eqx.Module):
 
     def in_units(self, plasma_frequency) -> "Correlations":
         """The same with rates in 1/t0, for omega_p in 1/t0."""
-        return dataclasses.replace(self, microfield_rate=self.microfield_rate * plasma_frequency)
+        return dataclasses.replace(
+            self,
+            microfield_rate=self.microfield_rate * plasma_frequency,
+            retardation=self.retardation.in_units(plasma_frequency),
+        )
 
 
-Record = Aged | Uniform | Correlations
+class Mature(eqx.Module):
+    """A plasma whose quench is long past: nothing is left of the microfield, new disturbances are remembered."""
+
+    pair_jump: Array
+    """ell^2 of the jumps in collisions, v_th^2."""
+    retardation: Retardation | NoMemory
+    """Memory of the stress: rates in omega_p from a model, in 1/t0 for the operator (`in_units`)."""
+
+    def pair_rate(self, speed) -> Array:
+        """The factor of omega at |u| (v_th)."""
+        return viscosity_factor(self.pair_jump) * jnp.ones_like(speed)
+
+    def in_units(self, plasma_frequency) -> "Mature":
+        """The same with rates in 1/t0, for omega_p in 1/t0."""
+        return dataclasses.replace(self, retardation=self.retardation.in_units(plasma_frequency))
+
+
+AGED_AGE = 1e4
+"""1/omega_p: at this age every law has become that of an aged plasma."""
+Record = Aged | Uniform | Correlations | Mature
+
+
+def retardation(now: Record) -> Retardation | NoMemory:
+    """The memory of a record."""
+    return now.retardation if isinstance(now, Correlations | Mature) else NO_MEMORY
 
 
 Model = Callable[[Elementwise, Elementwise], Record | Elementwise]
@@ -128,16 +159,22 @@ class StretchedRise(eqx.Module):
 
 
 class Quench(eqx.Module):
-    """Everything that a quench of the velocities sets going, all smooth in ln Gamma, fitted to MD."""
+    """Everything that a quench of the velocities sets going, and the memory of later changes; smooth in ln Gamma."""
 
     pairs: PairBuildup
     microfield: Microfield
     hole: Hole
+    memory: StressMemory | NoMemory
 
     @classmethod
     def initial(cls) -> "Quench":
         """Where a training starts."""
-        return cls(PairBuildup.initial(), Microfield.initial(), Hole.initial())
+        return cls(PairBuildup.initial(), Microfield.initial(), Hole.initial(), StressMemory.initial())
+
+    @classmethod
+    def first(cls) -> "Quench":
+        """The law of version 0.1, without a memory of later changes."""
+        return cls(PairBuildup.initial(), Microfield.initial(), Hole.initial(), NO_MEMORY)
 
     def __call__(self, age: Elementwise, gamma: Elementwise) -> Correlations:
         x = log_gamma(gamma)
@@ -148,4 +185,19 @@ class Quench(eqx.Module):
             microfield_jump=jump,
             partners=self.hole.at(age, x),
             pair_jump=COLLISION_JUMP + 0 * age * x,
+            retardation=self.memory.at(-jnp.expm1(-age / MEMORY) + 0 * x, x),
         )
+
+    def mature(self) -> "Undisturbed":
+        """The law of a plasma that was never quenched, or long ago."""
+        return Undisturbed(self.memory)
+
+
+class Undisturbed(eqx.Module):
+    """The law of a plasma whose quench is long past: `Quench` at a large age, at less cost."""
+
+    memory: StressMemory | NoMemory
+
+    def __call__(self, age: Elementwise, gamma: Elementwise) -> Mature:
+        x = log_gamma(gamma)
+        return Mature(COLLISION_JUMP + 0 * age * x, self.memory.at(jnp.ones_like(age * x), x))

@@ -95,9 +95,9 @@ def transport_report(names, gammas, order: int, density_m3: float | None, measur
     rows = []
     truth = {md.gamma: md for md in measured}
     for name in names or ["landau", *store.pretrained()]:
-        kernel = store.load_kernel(name)
+        kernel, law = store.load_kernel(name), store.load_law(name)
         for gamma in gammas or list(truth) or GAMMAS:
-            found = chapman_enskog.transport(kernel, gamma, order=order)
+            found = chapman_enskog.transport(kernel, gamma, law=law, order=order)
             if not all(float(x) > 0 for x in found):
                 raise ValueError(f"{name} has no transport coefficients at Gamma = {gamma:g}: it is not positive there")
             row = {"gamma": gamma, **{k: float(v) for k, v in found._asdict().items()}, "kernel": name}

@@ -21,7 +21,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddco_jax.kernels.base import Kernel
+from ddco_jax.correlations import AGED_AGE, MARKOV, Aged, Correlations, Mature, as_record
+from ddco_jax.correlations.jumps import SHAPE
+from ddco_jax.correlations.model import Model
+from ddco_jax.kernels.base import Kernel, Scaled
 from ddco_jax.plasma.arrays import Array
 from ddco_jax.plasma.units import BOLTZMANN, PAPER, Scales
 
@@ -49,6 +52,7 @@ def transport(
     kernel: Kernel,
     gamma,
     *,
+    law: Model = MARKOV,
     order: int = ORDER,
     points: tuple[int, int, int] = POINTS,
     density: float = 1.0,
@@ -56,25 +60,43 @@ def transport(
 ) -> Transport:
     """D*, eta*, kappa* of a kernel at coupling `gamma` (scalar or array); differentiable in the kernel's parameters.
 
-    `order` Sonine polynomials; `density` (n0) matters only for kernels without similarity in Gamma.
+    `law` is that of the correlations, of which the aged plasma counts.  `order` Sonine polynomials; `density` (n0)
+    matters only for kernels without similarity in Gamma.
     """
     gamma = jnp.asarray(gamma, None if hasattr(gamma, "dtype") else float)
 
     def one(g):
-        return _transport(kernel, g, (order,), points, density, scales)[0]
+        return _transport(kernel, g, (order,), points, density, scales, law)[0]
 
     found = jax.lax.map(one, jnp.atleast_1d(gamma))  # one program also for a scalar
     return found if gamma.ndim else jax.tree.map(lambda a: a[0], found)
 
 
-def _transport(kernel, gamma, orders, points, density, scales) -> list[Transport]:
+def aged(law: Model, kernel: Kernel, gamma) -> tuple[Kernel, Array]:
+    """The kernel of an aged plasma, and ell^2 of its jumps (v_th^2)."""
+    now = as_record(law(jnp.full_like(gamma, AGED_AGE), gamma))
+    if isinstance(now, Aged):
+        return kernel, jnp.zeros_like(gamma)
+    jump = now.pair_jump if isinstance(now, Correlations | Mature) else jnp.zeros_like(gamma)
+    return Scaled(kernel, now.pair_rate), jump
+
+
+def remaining(jump, degree) -> Array:
+    """(1 + n ell^2)^(-1/4): what is left of a Hermite polynomial of degree n in F, on which collisions act."""
+    return (1 + degree * jump) ** -SHAPE
+
+
+def _transport(kernel, gamma, orders, points, density, scales, law) -> list[Transport]:
     """Coefficients at several orders, whose matrices are corners of that of the largest."""
     dtype = gamma.dtype
-    pairs = [jnp.asarray(a, dtype) for a in _pairs(points)]
+    kernel, jump = aged(law, kernel, gamma)
+    pairs = [jnp.asarray(a, dtype) for a in pair_nodes(points)]
     n = jnp.asarray(density, dtype)
     temperature = scales.coupling_parameter(n, 1.0) / gamma
     first, second = _brackets(kernel, pairs, max(orders), n, temperature, scales)
-    vector, heat, tensor = first[0], first[1][1:, 1:], second
+    degree = 2 * jnp.arange(max(orders), dtype=dtype)
+    vector, tensor = first[0] * remaining(jump, 1 + degree), second * remaining(jump, 2 + degree)
+    heat = first[1][1:, 1:] * remaining(jump, 3 + degree)
 
     def solve(matrix, source: float):
         unit = jnp.zeros(len(matrix), dtype).at[0].set(source)
@@ -88,17 +110,17 @@ def _transport(kernel, gamma, orders, points, density, scales) -> list[Transport
 def _brackets(kernel, pairs, order, n, temperature, scales):
     """((A, B of vectors), B of tensors), matrices (order + 1, order + 1)[: order] over the Sonine polynomials."""
     c, c_prime, weight = pairs
-    omega = _omega_hat(kernel, c, c_prime, n, temperature, scales)
-    gradients = [_vector_gradients(v, order + 1) for v in (c, c_prime)]
+    omega = omega_hat(kernel, c, c_prime, n, temperature, scales)
+    gradients = [vector_gradients(v, order + 1) for v in (c, c_prime)]
     difference = gradients[0] - gradients[1]
     A = jnp.einsum("s,spia,sij,sqja->pq", weight, gradients[0], omega, gradients[0], optimize=True) / 3
     B = jnp.einsum("s,spia,sij,sqja->pq", weight, difference, omega, difference, optimize=True) / 6
-    shear = _tensor_gradients(c, order) - _tensor_gradients(c_prime, order)
+    shear = tensor_gradients(c, order) - tensor_gradients(c_prime, order)
     second = jnp.einsum("s,spia,sij,sqja->pq", weight, shear, omega, shear, optimize=True) / 20
     return (A[:order, :order], B), second
 
 
-def _omega_hat(kernel, c, c_prime, n, temperature, scales):
+def omega_hat(kernel, c, c_prime, n, temperature, scales):
     """omega over omega_p v_th^2/n for pairs (P, 3) in thermal units."""
     thermal = jnp.sqrt(temperature)
     zero = jnp.zeros(3, c.dtype)
@@ -118,14 +140,14 @@ def _sonine(square, order: int, index: float):
     return jnp.stack(values[:order]), jnp.stack(slopes[:order])
 
 
-def _vector_gradients(c, order: int):
+def vector_gradients(c, order: int):
     """d_i [c_a S_p^(3/2)], (P, order, 3, 3)."""
     S, dS = _sonine(jnp.sum(c**2, -1), order, 1.5)
     eye = jnp.eye(3, dtype=c.dtype)
     return jnp.einsum("ps,ia->spia", S, eye) + jnp.einsum("ps,si,sa->spia", dS, c, c)
 
 
-def _tensor_gradients(c, order: int):
+def tensor_gradients(c, order: int):
     """d_i [(c_a c_b - delta_ab c^2/3) S_p^(5/2)], (P, order, 3, 9)."""
     S, dS = _sonine(jnp.sum(c**2, -1), order, 2.5)
     eye = jnp.eye(3, dtype=c.dtype)
@@ -137,7 +159,7 @@ def _tensor_gradients(c, order: int):
 
 
 @functools.cache
-def _pairs(points: tuple[int, int, int]):
+def pair_nodes(points: tuple[int, int, int]):
     """Pairs c, c' (P, 3) and weights (P,) of the average over two Maxwellians, up to their common orientation."""
     (u, wu), (g, wg) = (_half_line(n, end) for n, end in zip(points, REACH, strict=False))
     cosine, wc = np.polynomial.legendre.leggauss(points[2])
@@ -171,10 +193,12 @@ def physical(coefficients: Transport, gamma: float, density_m3: float, scales: S
     }
 
 
-def converged(kernel: Kernel, gamma: float, tolerance: float = 1e-5, largest: int = 12) -> tuple[Transport, int, float]:
+def converged(
+    kernel: Kernel, gamma: float, tolerance: float = 1e-5, largest: int = 12, *, law: Model = MARKOV
+) -> tuple[Transport, int, float]:
     """(coefficients, order, relative quadrature error): the first order whose next one moves none by more."""
     orders = tuple(range(2, largest + 1))
-    found, finer = (_orders(kernel, gamma, orders, points) for points in (POINTS, FINER))
+    found, finer = (_orders(kernel, gamma, orders, points, law) for points in (POINTS, FINER))
     k = 1
     while k < len(orders) - 1 and _change(found[k], found[k - 1]) > tolerance:
         k += 1
@@ -186,8 +210,8 @@ FINER = (72, 36, 24)
 
 
 @eqx.filter_jit
-def _orders(kernel, gamma: float, orders, points) -> list[Transport]:
-    return _transport(kernel, jnp.asarray(gamma, float), orders, points, 1.0, PAPER)
+def _orders(kernel, gamma: float, orders, points, law) -> list[Transport]:
+    return _transport(kernel, jnp.asarray(gamma, float), orders, points, 1.0, PAPER, law)
 
 
 def _change(now: Transport, before: Transport) -> float:

@@ -24,11 +24,12 @@ KNOTS = 2048
 """Of the tables: their error is then rounding."""
 LEVELS = {"isotropic": 0.0, "perpendicular": -4.0, "parallel": -2.5}
 """ln of the initial ratio of each weight to Landau's: near the solution, so that training is short."""
-Buildup = Literal["off", "rise", "quench"]
+Buildup = Literal["off", "rise", "quench", "quench_0.1"]
 BUILDUPS: dict[Buildup, Callable[[], Markov | StretchedRise | Quench]] = {
     "off": lambda: MARKOV,
     "rise": StretchedRise.initial,
     "quench": Quench.initial,
+    "quench_0.1": Quench.first,
 }
 """Initial laws of the correlations, by name."""
 
@@ -137,7 +138,11 @@ class ConvexForm:
 
 def buildup_name(buildup: Markov | StretchedRise | Quench) -> Buildup:
     """The name of a law of the correlations in `BUILDUPS`."""
-    return next(name for name, initial in BUILDUPS.items() if type(initial()) is type(buildup))
+
+    def structure(law) -> str:
+        return str(jax.tree.structure(law))
+
+    return next(name for name, initial in BUILDUPS.items() if structure(initial()) == structure(buildup))
 
 
 KernelForm = SeparableForm | LowRankForm | LandauForm | ConvexForm

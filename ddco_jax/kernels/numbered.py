@@ -49,7 +49,7 @@ QUENCH: tuple[Parts, ...] = (
 BUILDUPS: dict[str, tuple[Parts, ...]] = {
     "off": (),
     "rise": ((("time", ()),), (("exponent", ()),)),
-    "quench": QUENCH,
+    "quench_0.1": QUENCH,
 }
 
 
@@ -66,7 +66,7 @@ def specification(stored: dict[str, Any]) -> dict[str, Any]:
     retired = form == "separable" and (stored["slow_exchange"] or not stored["factors"])
     if form not in KEPT or on not in ([], list(FLAGS)) or retired:
         raise ValueError("this form was an experiment that no version reads any more; learn it again with `ddco train`")
-    buildup = "quench" if on else "rise"
+    buildup = "quench_0.1" if on else "rise"
     out = {"form": form, "buildup": buildup if stored.get("buildup", True) else "off"}
     return out | {key: stored[key] for key in KEPT[form] if key in stored}
 

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from ddco_jax.correlations import MARKOV
+from ddco_jax.correlations.model import Model
 from ddco_jax.kernels import numbered
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.forms import KernelForm, Learned, form_of, tabulated
@@ -26,8 +28,8 @@ from ddco_jax.kernels.maxwell import MaxwellMolecules
 from ddco_jax.plasma.files import complete, write_text
 from ddco_jax.plasma.units import PAPER, Scales
 
-FORMAT = 2
-"""Of a stored kernel; the first one numbered its arrays (`numbered`)."""
+FORMAT = 3
+"""Of a stored kernel; the first numbered its arrays (`numbered`), in the second "quench" was today's "quench_0.1"."""
 NAMED: dict[str, tuple[Callable[[Scales], Kernel], str]] = {
     "landau": (
         lambda scales: Landau(effective_potential(scales)),
@@ -83,6 +85,11 @@ def load_kernel(name_or_folder: str | Path) -> Kernel:
     return analytic(name) if name in NAMED else tabulated(load_learned(name).kernel)
 
 
+def load_law(name_or_folder: str | Path) -> Model:
+    """The correlations that a kernel has learned; none of an analytic one.  Raises ValueError where there is none."""
+    return MARKOV if str(name_or_folder) in NAMED else load_learned(name_or_folder).buildup
+
+
 def load_learned(name_or_folder: str | Path) -> Learned:
     """A learned kernel with its build-up, networks as they are.  Raises ValueError where there is none."""
     return load_ensemble(name_or_folder)[0]
@@ -111,8 +118,11 @@ def _form(stored: Any) -> tuple[KernelForm, numbered.Names]:
     if not isinstance(stored, dict) or not isinstance(stored.get("kernel"), dict):
         raise ValueError("holds no specification of a kernel")
     found = stored.get("format", numbered.FORMAT)
-    if found == FORMAT:
-        return form_of(stored["kernel"]), {}
+    if found in (2, FORMAT):
+        specification = dict(stored["kernel"])
+        if found == 2 and specification.get("buildup") == "quench":
+            specification["buildup"] = "quench_0.1"
+        return form_of(specification), {}
     if found != numbered.FORMAT:
         raise ValueError(f"this version reads formats up to {FORMAT}, not {found!r}; is there a newer one?")
     form = form_of(numbered.specification(stored["kernel"]))

@@ -14,13 +14,16 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
+from ddco_jax.correlations import Quench
 from ddco_jax.kernels import store
 from ddco_jax.kernels.forms import ConvexForm, Learned
-from ddco_jax.learning import convex, losses
+from ddco_jax.learning import convex, losses, memory
 from ddco_jax.learning.coefficients import Coefficients, load_coefficients
 from ddco_jax.learning.config import TrainConfig
 from ddco_jax.learning.data import Run, load_runs
 from ddco_jax.learning.rates import Predictor
+from ddco_jax.md import green_kubo
+from ddco_jax.md.dataset import open_dataset
 from ddco_jax.plasma.files import write_text
 from ddco_jax.settings import ConfigError, RunFailed
 from ddco_jax.simulation.checkpoint import Checkpoints
@@ -113,6 +116,8 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
         model = convex.fit(runs, config.kernel, config.training.error_floor)
     else:
         model = _descend(config, folder, groups, coefficients, show)
+    if isinstance(model.buildup, Quench) and equilibrium:
+        model = memory.fitted(model, green_kubo.group([open_dataset(path) for path in equilibrium]))
     metadata = {
         "description": config.description,
         "training_chi_squared": float(chi_squared(model, groups)),

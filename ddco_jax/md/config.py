@@ -93,6 +93,26 @@ class SamplerStart(Section):
 StartSection = Annotated[NamedStart | BimaxwellianStart | SamplerStart, Field(discriminator="kind")]
 
 
+class StretchKick(Section):
+    """vx times the root of `factor`, then all of the cell's velocities such that its temperature stays."""
+
+    kind: Literal["stretch"]
+    time_ps: PositiveFloat
+    """A multiple of time.snapshot_ps; the snapshot there is that after the kick."""
+    factor: PositiveFloat
+
+
+class NamedKick(Section):
+    """vx and vy exchanged (`swap`), or all velocities drawn anew from the start (`redraw`)."""
+
+    kind: Literal["swap", "redraw"]
+    time_ps: PositiveFloat
+    """As above."""
+
+
+KickSection = Annotated[StretchKick | NamedKick, Field(discriminator="kind")]
+
+
 class MDTimeSection(Section):
     """Duration and snapshots; the step is the longest safe one that divides the snapshot interval, or shorter."""
 
@@ -153,6 +173,8 @@ class MDConfig(Section):
     equilibrate: EquilibrateSection = EquilibrateSection()
     start: StartSection
     time: MDTimeSection
+    kick: KickSection | None = None
+    """A sudden change of all velocities after the start."""
     forces: ForcesSection = ForcesSection()
     statistics: StatisticsSection = StatisticsSection()
     correlations: CorrelationsSection | None = None
@@ -165,6 +187,14 @@ class MDConfig(Section):
             raise ValueError("equilibrate.file is one configuration: equilibrate.shared must be true")
         if self.correlations is not None and (self.start.kind != "equilibrium" or self.box.cells > 1):
             raise ValueError('correlations need start.kind = "equilibrium" in a homogeneous box')
+        if self.kick is not None:
+            if self.correlations is not None:
+                raise ValueError("a run with [correlations] has no kick")
+            if self.kick.kind == "redraw" and self.start.kind == "equilibrium":
+                raise ValueError('kick.kind = "redraw" needs a start that draws velocities')
+            snapshots = self.kick.time_ps / self.time.snapshot_ps
+            if abs(snapshots - round(snapshots)) > 1e-6 or not 0 < self.kick.time_ps < self.time.duration_ps:
+                raise ValueError("kick.time_ps must be a multiple of time.snapshot_ps within time.duration_ps")
         return self
 
     @property

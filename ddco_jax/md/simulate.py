@@ -10,7 +10,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from ddco_jax.md import correlations, dataset, dump, lammps
-from ddco_jax.md.config import MDConfig
+from ddco_jax.md.config import MDConfig, NamedKick, StretchKick
 from ddco_jax.md.equilibrate import equilibrate, load_configuration
 from ddco_jax.md.statistics import EXTENT, Bins, Statistics, cell_of
 from ddco_jax.plasma import ocp, particles
@@ -115,10 +115,10 @@ def _configuration(config: MDConfig, work: Path, r: int, show: bool) -> dump.Fra
     return dump.Frame(0, box, dump.COLUMNS[1:], np.column_stack([x, v]))
 
 
-def start_velocities(config: MDConfig, x: np.ndarray, replicate: int) -> np.ndarray:
+def start_velocities(config: MDConfig, x: np.ndarray, replicate: int, draw: int = 0) -> np.ndarray:
     """Velocities (N, 3) of a draw: zero drift and exact kinetic energy in every cell."""
     sampler = config.sampler() or particles.maxwellian
-    rng = np.random.default_rng([config.seed, 1, replicate])
+    rng = np.random.default_rng([config.seed, 1, replicate, *[draw] * bool(draw)])
     cells = config.box.cells
     cell = cell_of(x, config.lengths[0], cells)
     c = particles.exact(sampler(rng, len(x)), cell, cells)
@@ -150,7 +150,7 @@ def _replicate(config: MDConfig, work: Path, r: int, show: bool, keep: bool) -> 
             velocities = start_velocities(config, frame["x"], r)
         with complete(folder / "frame.0.bin") as partial:
             dump.write_frame(partial, 0, system.lengths, frame.positions, velocities)
-    frames = _integrate(config, folder, last, dt, every, show, f"run {r + 1}/{config.replicates}")
+    frames = _trajectory(config, folder, r, last, dt, every, show)
     result = _measure(config, frames, r, dt, every)
     rows = _thermo(folder)
     energy = np.interp(np.arange(0, last + 1, every), rows[:, 0], rows[:, 3]) / system.particles
@@ -173,16 +173,54 @@ def _replicate(config: MDConfig, work: Path, r: int, show: bool, keep: bool) -> 
     return result
 
 
-def _integrate(config, folder, last, dt, every, show, name) -> Iterator[dump.Frame]:
-    """All snapshots of a run, those stored before a kill first."""
-    first = -every
-    while _stored(folder / f"frame.{first + every}.bin") is not None:
+def _trajectory(config, folder, r, last, dt, every, show) -> Iterator[dump.Frame]:
+    """All snapshots of a replicate, from the start to the step `last`."""
+    name = f"run {r + 1}/{config.replicates}"
+    if config.kick is None:
+        yield from _integrate(config, folder, 0, last, dt, every, show, name)
+        return
+    kick = every * round(config.kick.time_ps / config.time.snapshot_ps)
+    for frame in _integrate(config, folder, 0, kick, dt, every, show, name):
+        if frame.step < kick:
+            yield frame
+    start = folder / f"start.{kick}.bin"
+    if not start.exists():
+        before = _stored(folder / f"frame.{kick}.bin")
+        assert before is not None
+        velocities = kicked_velocities(config, config.kick, before["x"], before.velocities, r)
+        with complete(start) as partial:
+            dump.write_frame(partial, kick, config.system().lengths, before.positions, velocities)
+    yield from _integrate(config, folder, kick, last, dt, every, show, name)
+
+
+def kicked_velocities(
+    config: MDConfig, kick: StretchKick | NamedKick, x: np.ndarray, v: np.ndarray, replicate: int
+) -> np.ndarray:
+    """Velocities (N, 3) after a kick; drift and temperature of every cell stay, but a redraw makes them the start's."""
+    if isinstance(kick, StretchKick):
+        cells = config.box.cells
+        cell = cell_of(x, config.lengths[0], cells)
+        count = np.bincount(cell, minlength=cells)
+        mean = np.stack([np.bincount(cell, v[:, a], cells) for a in range(3)], axis=1) / count[:, None]
+        c = v - mean[cell]
+        temperature = np.bincount(cell, np.einsum("na,na->n", c, c), cells) / (3 * count)
+        stretched = particles.exact(c * [kick.factor**0.5, 1, 1], cell, cells)
+        return mean[cell] + stretched * np.sqrt(temperature)[cell, None]
+    if kick.kind == "swap":
+        return v[:, [1, 0, 2]]
+    return start_velocities(config, x, replicate, draw=1)
+
+
+def _integrate(config, folder, begin, last, dt, every, show, name) -> Iterator[dump.Frame]:
+    """The snapshots of a run from the step `begin` on, those stored before a kill first."""
+    first = begin - every
+    while first < last and _stored(folder / f"frame.{first + every}.bin") is not None:
         first += every
-    start = folder / f"start.{max(first, 0)}.bin"
-    if first < 0:  # killed while LAMMPS wrote the first snapshot over the one it had read
-        shutil.copyfile(start, folder / "frame.0.bin")
-        first = 0
-    for step in range(0, first + 1 if first > 0 else 0, every):
+    start = folder / f"start.{max(first, begin)}.bin"
+    if first < begin:  # killed while LAMMPS wrote the first snapshot over the one it had read
+        shutil.copyfile(start, folder / f"frame.{begin}.bin")
+        first = begin
+    for step in range(begin, first + 1 if first > begin else begin, every):
         frame = _stored(folder / f"frame.{step}.bin")
         assert frame is not None
         yield frame
@@ -202,7 +240,7 @@ def _integrate(config, folder, last, dt, every, show, name) -> Iterator[dump.Fra
     segment = lammps.Segment(config.system(), start, first, last - first, dt, every, columns, fixes)
     with tqdm(total=last, initial=first, unit="step", desc=name, disable=not show) as bar:
         for frame in lammps.run(segment, folder, lambda s: bar.update(s - bar.n)):
-            if frame.step > first or first == 0:
+            if frame.step > first or first == begin:
                 yield frame
 
 

@@ -12,6 +12,9 @@ from jax import lax
 from ddco_jax.plasma.arrays import Array, Float, Profile, VectorProfile
 from ddco_jax.plasma.grid import PhaseGrid
 
+COLDEST = 1e-4
+"""Temperature of an axis, as a share of the mean one, below which anisotropies are no longer told apart."""
+
 
 class Moments(NamedTuple):
     """Local moments of f, code units."""
@@ -41,6 +44,23 @@ def compute_moments(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> M
     drift = jnp.stack([m[..., 1, 0, 0], m[..., 0, 1, 0], m[..., 0, 0, 1]], -1) / density[..., None]
     mean_square = (m[..., 2, 0, 0] + m[..., 0, 2, 0] + m[..., 0, 0, 2]) / density
     return Moments(density, drift, (mean_square - jnp.sum(drift**2, -1)) / 3)
+
+
+def stress_anisotropy(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> Float[Array, "*batch 3 3"]:
+    """S_ij = delta_ij - T (T^-1)_ij of every cell, T_ij the tensor of <c_i c_j> and T a third of its trace.
+
+    Of a bi-Maxwellian c.S.c/2T is log(f/M), M the Maxwellian of the same temperature.  COLDEST T is added to every
+    axis, so that S is finite where f is on a single point of one.
+    """
+    m = power_moments(grid, f)
+    density = m[..., 0, 0, 0]
+    mean = jnp.stack([m[..., 1, 0, 0], m[..., 0, 1, 0], m[..., 0, 0, 1]], -1) / density[..., None]
+    rows = [[(2, 0, 0), (1, 1, 0), (1, 0, 1)], [(1, 1, 0), (0, 2, 0), (0, 1, 1)], [(1, 0, 1), (0, 1, 1), (0, 0, 2)]]
+    square = jnp.stack([jnp.stack([m[..., a, b, c] for a, b, c in row], -1) for row in rows], -2)
+    tensor = square / density[..., None, None] - mean[..., :, None] * mean[..., None, :]
+    temperature = jnp.trace(tensor, axis1=-2, axis2=-1)[..., None, None] / 3
+    one = jnp.eye(3, dtype=f.dtype)
+    return one - (1 + COLDEST) * jnp.linalg.inv(tensor / temperature + COLDEST * one)
 
 
 def face_density(grid: PhaseGrid, faces: Float[Array, "*batch inner nvy nvz"]) -> Float[Array, "*batch"]:

@@ -1,4 +1,6 @@
-"""What evolves: the distribution, the electric field, the correlation age, the time."""
+"""What evolves: the distribution, the electric field, age and memory of the correlations, the time."""
+
+import dataclasses
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ from jax.typing import ArrayLike
 from ddco_jax.plasma.arrays import Array, Distribution, Float, Profile, Scalar
 from ddco_jax.plasma.fields import poisson_field
 from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.moments import stress_anisotropy
 from ddco_jax.plasma.units import PAPER, Scales
 
 
@@ -40,6 +43,9 @@ class State(eqx.Module):
     """E(x) at the cell centres, E0."""
     correlation_age: Profile | None
     """Age s(x) of the correlations since a quench, 1/omega_p of the local plasma; None where it does not evolve."""
+    memory: Float[Array, "nx 3 3 3"]
+    """What the correlations know of the stress (`correlations.memory`): the part E of its anisotropy that is new to
+    them, the rate h (1/t0) with which E goes on to grow, and the anisotropy S that they saw last."""
     time: Scalar
     """t, t0."""
     tally: Tally
@@ -56,12 +62,24 @@ class State(eqx.Module):
     ) -> "State":
         """A state at t = 0 with E(0) from dE/dx = (rho - mean rho)/lambda^2.
 
-        `correlation_age` is zero everywhere at a quench; None (the default) leaves the build-up of
-        correlations out.  Raises ValueError where the shape of f is not that of the grid.
+        `correlation_age` is zero everywhere at a quench and large in an aged plasma; None (the default) leaves the
+        correlations out.  f is then nothing new to them: a later change of f, by whatever means, is a kick.
+        Raises ValueError where the shape of f is not that of the grid.
         """
         f = jnp.asarray(f)
         if f.shape != grid.shape:
             raise ValueError(f"f has shape {f.shape}, the grid has {grid.shape} (nx, nvx, nvy, nvz)")
         field = poisson_field(grid, jnp.sum(f, (1, 2, 3)) * grid.dv3, scales)
         age = None if correlation_age is None else jnp.asarray(correlation_age, f.dtype)
-        return cls(f, field, age, jnp.zeros((), f.dtype), Tally.zero(f.dtype))
+        return cls(f, field, age, _acquainted(grid, f), jnp.zeros((), f.dtype), Tally.zero(f.dtype))
+
+    def quenched(self, grid: PhaseGrid) -> "State":
+        """The state just after all velocities were drawn anew from f: f is the same, its correlations begin again."""
+        age = None if self.correlation_age is None else jnp.zeros_like(self.correlation_age)
+        return dataclasses.replace(self, correlation_age=age, memory=_acquainted(grid, self.f))
+
+
+def _acquainted(grid: PhaseGrid, f: Distribution) -> Float[Array, "nx 3 3 3"]:
+    """The memory for which f is nothing new."""
+    S = stress_anisotropy(grid, f)
+    return jnp.stack([jnp.zeros_like(S), jnp.zeros_like(S), S], axis=1)

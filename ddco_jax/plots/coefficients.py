@@ -30,7 +30,10 @@ def plot_coefficients(
     MD of one density serves for all: reduced coefficients depend on Gamma alone.
     """
     gammas = np.geomspace(*SPAN, CURVE_POINTS)
-    curves = {name: chapman_enskog.transport(store.load_kernel(name), jnp.asarray(gammas)) for name in names}
+    curves = {
+        name: chapman_enskog.transport(store.load_kernel(name), jnp.asarray(gammas), law=store.load_law(name))
+        for name in names
+    }
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(2, len(densities), figsize=(3.6 * len(densities), 5.4), layout="constrained")
         axes = np.reshape(axes, (2, -1))

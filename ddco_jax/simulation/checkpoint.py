@@ -51,7 +51,8 @@ def arrays_of(state: State) -> dict[str, jax.Array]:
 
 def shapes_of(grid: PhaseGrid, dtype, aging: bool) -> dict[str, jax.ShapeDtypeStruct]:
     """Shape and dtype of what `arrays_of` returns; `aging` is whether the correlation age evolves."""
-    shapes = {"f": grid.shape, "electric_field": (grid.nx,), "time": (), "tally": (len(vars(Tally.zero(dtype))),)}
+    shapes = {"f": grid.shape, "electric_field": (grid.nx,), "memory": (grid.nx, 3, 3, 3), "time": ()}
+    shapes["tally"] = (len(vars(Tally.zero(dtype))),)
     if aging:
         shapes["correlation_age"] = (grid.nx,)
     return {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape in shapes.items()}
@@ -59,6 +60,5 @@ def shapes_of(grid: PhaseGrid, dtype, aging: bool) -> dict[str, jax.ShapeDtypeSt
 
 def state_of(arrays: Mapping[str, jax.Array]) -> State:
     """The state that `arrays_of` took apart."""
-    return State(
-        arrays["f"], arrays["electric_field"], arrays.get("correlation_age"), arrays["time"], Tally(*arrays["tally"])
-    )
+    fields = {name: arrays[name] for name in ("f", "electric_field", "memory", "time")}
+    return State(correlation_age=arrays.get("correlation_age"), tally=Tally(*arrays["tally"]), **fields)

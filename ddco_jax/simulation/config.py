@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from ddco_jax import kernels, settings
-from ddco_jax.correlations import MARKOV, Markov, StretchedExponential
+from ddco_jax.correlations import MARKOV, Markov, Quench, StressMemory, StretchedExponential
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels import store
 from ddco_jax.kernels.forms import Learned, tabulated
@@ -112,8 +112,9 @@ class CollisionsSection(Section):
     substeps: PositiveInt = 1
     """Midpoint rule: collision steps per time step."""
     cells_at_once: PositiveInt = 1
-    buildup: Literal["auto", "off", "quench"] = "auto"
-    """Whether correlations begin at t = 0; auto: they do unless the start is a Maxwellian, BKW's or an array."""
+    buildup: Literal["auto", "off", "quench", "aged"] = "auto"
+    """Correlations that begin at t = 0 (quench), that are as old as the plasma (aged), or of no age and without memory
+    (off); auto: aged where the start is a Maxwellian, BKW's or an array, else quench."""
     buildup_time: PositiveFloat | None = None
     """1/omega_p, of the amplitude 1 - exp(-(s/time)^exponent); what the kernel has learned, or 0.45, by default."""
     buildup_exponent: PositiveFloat | None = None
@@ -189,11 +190,13 @@ class Config(Section):
         return data
 
     @property
-    def quench(self) -> bool:
-        """Whether the correlations begin at t = 0."""
-        if self.collisions.kernel == "none" or self.collisions.buildup != "auto":
-            return self.collisions.kernel != "none" and self.collisions.buildup == "quench"
-        return self.initial.kind not in ("maxwellian", "bkw", "array")
+    def correlations(self) -> Literal["off", "quench", "aged"]:
+        """What `collisions.buildup` comes to."""
+        if self.collisions.kernel == "none":
+            return "off"
+        if self.collisions.buildup != "auto":
+            return self.collisions.buildup
+        return "aged" if self.initial.kind in ("maxwellian", "bkw", "array") else "quench"
 
     @property
     def scales(self) -> Scales:
@@ -237,9 +240,14 @@ class Config(Section):
         return tabulated(_learned(c.kernel).kernel)
 
     def build_buildup(self) -> Model:
-        """The law of the correlations that build up after a quench; none where it is off."""
+        """The law of the correlations; an aged plasma of a kernel that has learned no memory needs none."""
         c = self.collisions
-        if not self.quench:
+        if self.correlations == "off":
+            return MARKOV
+        if self.correlations == "aged":
+            learned = MARKOV if c.kernel in store.NAMED else _learned(c.kernel).buildup
+            if isinstance(learned, Quench) and isinstance(learned.memory, StressMemory):
+                return learned.mature()
             return MARKOV
         given = {"time": c.buildup_time, "exponent": c.buildup_exponent}
         chosen = {k: v for k, v in given.items() if v is not None}

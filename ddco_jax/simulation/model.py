@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddco_jax.collisions import CollisionOperator
+from ddco_jax.correlations import AGED_AGE, Markov
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.state import State
 from ddco_jax.simulation.config import Config, ConfigError
@@ -21,8 +22,8 @@ class Model:
     stepper: Strang
     dt: float
     dtype: np.dtype
-    aging: bool
-    """Whether the correlation age evolves."""
+    age: float | None
+    """Age of the correlations at t = 0, 1/omega_p; None where it does not evolve."""
 
 
 def build(config: Config) -> Model:
@@ -53,11 +54,12 @@ def build(config: Config) -> Model:
         collision_substeps=c.substeps if c.step == "midpoint" else None,
         scales=config.scales,
     )
-    return Model(grid, stepper, config.dt, np.dtype(config.precision), config.quench)
+    age = None if isinstance(buildup, Markov) else 0.0 if config.correlations == "quench" else AGED_AGE
+    return Model(grid, stepper, config.dt, np.dtype(config.precision), age)
 
 
 def initial_state(config: Config, model: Model) -> State:
     """The state at t = 0, in the precision of the config."""
     f = jnp.asarray(config.build_distribution(model.grid), model.dtype)
-    age = np.zeros(model.grid.nx) if model.aging else None
+    age = None if model.age is None else np.full(model.grid.nx, model.age)
     return State.from_distribution(model.grid, f, correlation_age=age, scales=config.scales)

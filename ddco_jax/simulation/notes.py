@@ -110,11 +110,11 @@ def _buildup(config: Config) -> list[str]:
     if config.collisions.kernel == "none" or config.collisions.buildup != "auto":
         return []
     kind = config.initial.kind
-    if config.quench:
+    if config.correlations == "quench":
         return [f'collisions.buildup = "auto": correlations begin at t = 0, for the start {kind} is no equilibrium']
     why = {
         "maxwellian": "a Maxwellian is an equilibrium",
         "bkw": "the BKW solution is that of a plasma without memory",
         "array": "an array does not say how old it is",
     }[kind]
-    return [f'collisions.buildup = "auto": off, correlations are there from the start, for {why}']
+    return [f'collisions.buildup = "auto": aged, correlations are there from the start, for {why}']

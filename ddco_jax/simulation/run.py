@@ -92,7 +92,7 @@ def resume(folder: Path, progress: bool | None = None) -> Summary:
     if step is None:  # killed before the first checkpoint: nothing to go on from
         checkpoints.close()
         return _from_start(config, model, initial_state(config, model), folder, settings["name"], progress)
-    state = state_of(checkpoints.restore(step, shapes_of(model.grid, model.dtype, model.aging)))
+    state = state_of(checkpoints.restore(step, shapes_of(model.grid, model.dtype, model.age is not None)))
     out, last = config.output, config.time.steps
     results.truncate(
         folder,

@@ -1,7 +1,6 @@
 """What the advection steps share: they move f by one transport and differ in their field law."""
 
 import abc
-import dataclasses
 from typing import ClassVar
 
 import equinox as eqx
@@ -17,7 +16,7 @@ from ddco_jax.vlasov.v_flux import Faces
 
 
 class Advection(Stepper, FieldLaw):
-    """df/dt = -vx df/dx - E df/dvx, and the transport of the correlation age.
+    """df/dt = -vx df/dx - E df/dvx, and the transport of age and memory of the correlations.
 
     `x_flux` names the transport (`vlasov.transport.TRANSPORTS`): "weno5" is of high order and keeps f positive,
     "upwind" is the paper's.  Second order in dt.
@@ -35,8 +34,9 @@ class Advection(Stepper, FieldLaw):
     def step(self, state: State, dt) -> State:
         scheme, grid, field = transport.named(self.x_flux), self.grid, state.electric_field
         f, faces, first, whole = scheme.step(grid, self, state.f, field, dt)
-        age = state.correlation_age
+        age, memory = state.correlation_age, state.memory
         if age is not None:
-            age = transport.transport_age(grid, self.scales, state.f, age, first, whole, dt)
+            age, memory = transport.transport_correlations(grid, self.scales, state.f, age, memory, first, whole, dt)
         field = self.at_end(field, faces, f, dt)
-        return dataclasses.replace(state, f=f, electric_field=field, correlation_age=age, time=state.time + dt)
+        time = state.time + dt
+        return State(f, field, age, memory, time, state.tally)

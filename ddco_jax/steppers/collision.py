@@ -1,6 +1,8 @@
 """Collision steps: the explicit midpoint rule (30), and a stabilised one that keeps f positive and entropy rising."""
 
+import abc
 import dataclasses
+import functools
 from typing import ClassVar
 
 import equinox as eqx
@@ -10,15 +12,16 @@ import numpy as np
 from jax import lax
 
 from ddco_jax.collisions import CollisionOperator
-from ddco_jax.correlations import AGED, MARKOV, Record, as_record
+from ddco_jax.correlations import AGED, MARKOV, Aged, NoMemory, Record, Uniform, as_record, retardation
 from ddco_jax.correlations.model import Model
-from ddco_jax.plasma.arrays import Distribution, Profile
+from ddco_jax.plasma.arrays import Distribution, Profile, VelocityDistribution
 from ddco_jax.plasma.grid import PhaseGrid
-from ddco_jax.plasma.moments import compute_moments
+from ddco_jax.plasma.moments import compute_moments, stress_anisotropy
 from ddco_jax.plasma.state import State, Tally
 from ddco_jax.plasma.units import PAPER, Scales
 from ddco_jax.steppers.base import Stepper
 from ddco_jax.velocity import positivity
+from ddco_jax.velocity.cell import Cell
 
 STAGES = np.array([0.5, 1.0])
 """Ends of the two stages of the midpoint rule, in steps."""
@@ -45,6 +48,25 @@ class CollisionStep(Stepper):
     def grid(self) -> PhaseGrid:
         return self.op.grid
 
+    def step(self, state: State, dt) -> State:
+        now = self.correlations(state)
+        dt = jnp.asarray(dt, state.f.dtype)
+        law = retardation(now)
+        if isinstance(law, NoMemory) or isinstance(now, Aged | Uniform):
+            f, tally = self.collide(state, now, dt)
+            return dataclasses.replace(state, f=f, time=state.time + dt, tally=tally)
+        # what has changed f since the last collisions is new; what collisions change, as far as the quench is forgotten
+        memory = law.taught(state.memory, stress_anisotropy(self.grid, state.f), jnp.ones_like(law.rate))
+        memory = law.aged(memory, dt / 2)
+        f, tally = self.collide(state, dataclasses.replace(now, retardation=law.beginning(memory)), dt)
+        memory = law.taught(memory, stress_anisotropy(self.grid, f), law.forgotten)
+        memory = law.aged(memory, dt / 2)
+        return dataclasses.replace(state, f=f, memory=memory, time=state.time + dt, tally=tally)
+
+    @abc.abstractmethod
+    def collide(self, state: State, now: Record, dt) -> tuple[Distribution, Tally]:
+        """f after dt of collisions with the correlations of `now`, and what has been done since the start."""
+
     def correlations(self, state: State) -> Record:
         """The correlations of every cell, rates in 1/t0; aged where the state carries no age."""
         if state.correlation_age is None:
@@ -68,8 +90,7 @@ class MidpointCollision(CollisionStep):
         if self.substeps < 1:
             raise ValueError(f"substeps must be at least 1, got {self.substeps}")
 
-    def step(self, state: State, dt) -> State:
-        now = self.correlations(state)
+    def collide(self, state: State, now: Record, dt) -> tuple[Distribution, Tally]:
         h = dt / self.substeps
 
         def substep(f, _):
@@ -77,7 +98,7 @@ class MidpointCollision(CollisionStep):
             return lax.scan(lambda at, part: (f + part * h * self.op(at, now), None), f, STAGES.astype(f.dtype))
 
         f, _ = lax.scan(jax.checkpoint(substep), state.f, None, length=self.substeps)
-        return dataclasses.replace(state, f=f, time=state.time + dt)
+        return f, state.tally
 
 
 class ChebyshevCollision(CollisionStep):
@@ -100,23 +121,21 @@ class ChebyshevCollision(CollisionStep):
         if self.stages < 2:
             raise ValueError(f"stages must be at least 2, got {self.stages}")
 
-    def step(self, state: State, dt) -> State:
-        now = self.correlations(state)
-        dt = jnp.asarray(dt, state.f.dtype)
+    def collide(self, state: State, now: Record, dt) -> tuple[Distribution, Tally]:
         f, tally = self.op.over_groups(lambda f, now: self._step_cells(f, now, dt), state.f, now)
-        tally = jax.tree.map(lambda a, b: a + jnp.sum(b), state.tally, tally)
-        return dataclasses.replace(state, f=f, time=state.time + dt, tally=tally)
+        return f, jax.tree.map(lambda a, b: a + jnp.sum(b), state.tally, tally)
 
     def _step_cells(self, f: Distribution, now: Record, dt) -> tuple[Distribution, Tally]:
         """Some cells, which divide their steps each by itself but take the parts together."""
         one, none = jnp.ones(len(f), f.dtype), jnp.zeros(len(f), f.dtype)
+        potential = _each(self._potential, f, now)
 
         def attempt(carry):
             f, done, share, tally = carry
             ended, taken, limited = self._chebyshev(f, now, share, dt)
             moved, repaired = _each(lambda f: positivity.repair(self.grid, f), ended)
-            moved, restored = _each(lambda *pair: positivity.restore(self.grid, *pair), f, moved)
-            good = _each(positivity.acceptable, f, moved) & (done < 1)
+            moved, restored = _each(functools.partial(positivity.restore, self.grid), f, moved, potential)
+            good = _each(positivity.acceptable, f, moved, potential) & (done < 1)
             active = (done < 1).astype(f.dtype)
             told = Tally(
                 tally.evaluations + self.stages * active,
@@ -138,6 +157,13 @@ class ChebyshevCollision(CollisionStep):
         unfinished = (done < 1) & jnp.all(jnp.isfinite(begun), (1, 2, 3))
         f = jnp.where((done < 1)[:, None, None, None], jnp.asarray(jnp.nan, f.dtype), f)
         return f, dataclasses.replace(tally, unfinished=unfinished.astype(f.dtype))
+
+    def _potential(self, f: VelocityDistribution, now: Record) -> positivity.Potential:
+        """What the entropy of one cell is measured with (`correlations.memory`)."""
+        memory = retardation(now)
+        if isinstance(memory, NoMemory):
+            return jnp.zeros((), f.dtype)
+        return memory.potential(Cell.of(self.grid, f))
 
     def _chebyshev(self, f: Distribution, now: Record, share: Profile, dt) -> tuple[Distribution, Profile, Profile]:
         """Cells after a part of the step, what share of the step it was, and how many stages were limited.

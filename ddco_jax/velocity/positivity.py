@@ -40,8 +40,12 @@ def _clipped(grid: PhaseGrid, f: VelocityDistribution) -> VelocityDistribution:
     return (kept * (1 - _solved(_integrals(invariants * kept, invariants.T), added) @ invariants)).reshape(f.shape)
 
 
+Potential = VelocityDistribution | Scalar | float
+"""What the mean of is added to the entropy of f (`correlations.memory`); a number where there is none."""
+
+
 def restore(
-    grid: PhaseGrid, before: VelocityDistribution, after: VelocityDistribution
+    grid: PhaseGrid, before: VelocityDistribution, after: VelocityDistribution, potential: Potential = 0.0
 ) -> tuple[VelocityDistribution, Scalar]:
     """f after a step with a small loss of entropy made good, and 1 where there was one, else 0.
 
@@ -49,13 +53,14 @@ def restore(
     moves towards the Maxwellian of its own mass, momentum and energy by the share that makes the loss good, at most:
     entropy is concave.  A loss above `tolerance` of the sum of |f log f| stays, for the step to be refused.
     """
-    lost = -_gained(before, after)
+    lost = -_gained(before, after, potential)
     small = (lost > _rounding(before)) & (lost <= tolerance(after.dtype) * _size(before))
 
     def moved():
         equilibrium = _maxwellian(grid, after)
         needed = jnp.where(small, lost, 1)  # under vmap this runs in every cell
-        share = needed / jnp.maximum(_gained(after, equilibrium), needed)
+        there = _gained(after, equilibrium, potential)  # with a potential it may be less than needed, or negative
+        share = jnp.where(there > needed / 2, needed / jnp.maximum(there, needed), 0)
         return after + share * (equilibrium - after)
 
     return lax.cond(small, moved, lambda: after), small.astype(after.dtype)
@@ -104,18 +109,18 @@ def _solved(matrix: Array, b: Array) -> Array:
     return x / size
 
 
-def acceptable(before: VelocityDistribution, after: VelocityDistribution) -> jax.Array:
+def acceptable(before: VelocityDistribution, after: VelocityDistribution, potential: Potential = 0.0) -> jax.Array:
     """Whether f after a step is positive within `tolerance` and has no less entropy, within the rounding of its sum.
 
     Below the floor of `velocity.cell`, and below zero, log f counts as that of the floor, as in the collision flux.
     """
     positive = jnp.min(after) >= -tolerance(after.dtype) * jnp.max(after)
-    return positive & (_gained(before, after) >= -_rounding(before))
+    return positive & (_gained(before, after, potential) >= -_rounding(before))
 
 
-def _gained(before: VelocityDistribution, after: VelocityDistribution) -> Scalar:
+def _gained(before: VelocityDistribution, after: VelocityDistribution, potential: Potential) -> Scalar:
     """Entropy of f after less that before, as the sum of the differences, which rounds less than that of the sums."""
-    return jnp.sum(_f_log_f(before, before) - _f_log_f(after, before))
+    return jnp.sum(_f_log_f(before, before) - _f_log_f(after, before) + potential * (after - before))
 
 
 def _f_log_f(f: VelocityDistribution, before: VelocityDistribution) -> VelocityDistribution:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ddco_jax.plasma.arrays import Distribution, Profile
+from ddco_jax.plasma.arrays import Array, Distribution, Float, Profile
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import Scales
 from ddco_jax.vlasov import v_flux, x_flux
@@ -131,29 +131,41 @@ def limited(grid: PhaseGrid, f: Distribution, X: Distribution, V: Faces, field: 
     return X, V
 
 
-def transport_age(
-    grid: PhaseGrid, scales: Scales, f: Distribution, age: Profile, first: Distribution, whole: Distribution, dt
-) -> Profile:
-    """The correlation age after dt: d(rho s)/dt = rho omega_p - d(rho v-bar s)/dx, s upwind of the mass flux.
+def transport_correlations(
+    grid: PhaseGrid,
+    scales: Scales,
+    f: Distribution,
+    age: Profile,
+    memory: Float[Array, "nx 3 3 3"],
+    first: Distribution,
+    whole: Distribution,
+    dt,
+) -> tuple[Profile, Float[Array, "nx 3 3 3"]]:
+    """Age and memory of the correlations after dt: they move with the plasma, and the age grows.
 
-    By the explicit midpoint rule, with the x-fluxes of f of the first stage and of the whole step, which move rho.
+    d(rho s)/dt = rho omega_p - d(rho v-bar s)/dx, s upwind of the mass flux, and the memory likewise without the first
+    term.  By the explicit midpoint rule, with the x-fluxes of f of the first stage and of the whole step that move rho.
     """
-    first, whole = cell_density(grid, first), cell_density(grid, whole)
+    first, whole = (cell_density(grid, flux)[:, None] for flux in (first, whole))
+    rho = cell_density(grid, f)[:, None]
+    carried = jnp.concatenate([age[:, None], memory.reshape(len(age), -1)], axis=1)
+    ages = jnp.zeros_like(carried[:1]).at[:, 0].set(1)
 
     def divergence(flux, carried=1.0):
         flux = flux * carried
-        return (flux - jnp.roll(flux, 1)) / grid.dx
+        return (flux - jnp.roll(flux, 1, 0)) / grid.dx
 
-    def upwind(flux, age):
-        return jnp.where(flux > 0, age, jnp.roll(age, -1))
+    def upwind(flux, carried):
+        return jnp.where(flux > 0, carried, jnp.roll(carried, -1, 0))
 
-    rho = cell_density(grid, f)
-    growth = rho * scales.plasma_frequency(rho)
+    def growth(rho):
+        return rho * scales.plasma_frequency(rho) * ages
+
     rho_half = rho - dt / 2 * divergence(first)
-    age_half = (rho * age + dt / 2 * (growth - divergence(first, upwind(first, age)))) / rho_half
-    growth = rho_half * scales.plasma_frequency(rho_half)
-    amount = rho * age + dt * (growth - divergence(whole, upwind(whole, age_half)))
-    return amount / (rho - dt * divergence(whole))
+    half = (rho * carried + dt / 2 * (growth(rho) - divergence(first, upwind(first, carried)))) / rho_half
+    amount = rho * carried + dt * (growth(rho_half) - divergence(whole, upwind(whole, half)))
+    carried = amount / (rho - dt * divergence(whole))
+    return carried[:, 0], carried[:, 1:].reshape(memory.shape)
 
 
 def cell_density(grid: PhaseGrid, f: Distribution) -> Profile:

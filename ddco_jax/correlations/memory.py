@@ -1,0 +1,123 @@
+"""Memory of the stress: a new anisotropy of f relaxes slowly at first, whatever made it.
+
+Correlations take a time to follow f, and until then a new part of f does not collide at its kinetic rate.
+
+In an equilibrium that is weakly disturbed the relaxation has a memory M (projection operators: Mori 1965, Zwanzig):
+
+    d phi/dt = S - nu int M(tau) phi(t - tau) dtau,   int M = 1,
+
+for the anisotropy phi of the stress and a source S.  With the share of an anisotropy of age tau that correlations do
+not know yet, Y(tau) = 1 - int_0^tau M, the part of phi that is new is
+
+    e(t) = int Y(tau) phi'(t - tau) dtau,   d phi/dt = S - nu (phi - e).
+
+Y = (1 + growth tau) exp(-rate tau) fits the stress autocorrelation of molecular dynamics at Gamma = 0.2 ... 3 within
+its errors.  This Y is that of two numbers,
+
+    de/dt = -rate e + h + d phi/dt,   dh/dt = -rate h + growth d phi/dt.
+
+The anisotropy of a cell is the tensor S_ij = delta_ij - T (T^-1)_ij of its temperature tensor T_ij: of a bi-Maxwellian
+log(f/M) = c.S.c m/2kT exactly.  The force of the new part, E.c m/kT, is taken off the force that drives the flux.
+
+A quench of the velocities has laws of its own (`buildup`, `microfield`), which hold for the f that relaxes from it.  So
+changes of f by collisions count as new only as far as the quench is forgotten, all others at once.
+"""
+
+import dataclasses
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from ddco_jax.correlations.functions import Elementwise, polynomial
+from ddco_jax.plasma.arrays import Array, Float
+from ddco_jax.plasma.moments import stress_anisotropy
+from ddco_jax.velocity.cell import Cell
+
+Memory = Float[Array, "nx 3 3 3"]
+"""E, h (1/t0) and the S seen last, of every cell (`plasma.state.State.memory`)."""
+
+
+class Retardation(eqx.Module):
+    """The memory at one age: numbers per cell."""
+
+    rate: Array
+    """omega_p."""
+    growth: Array
+    """omega_p; negative where Y falls below 0 before it ends."""
+    forgotten: Array
+    """Share of the changes by collisions that count as new, 0 (just quenched) ... 1."""
+    new: Float[Array, "... 3 3"]
+    """E at the begin of the collisions."""
+    seen: Float[Array, "... 3 3"]
+    """S at the begin of the collisions."""
+
+    def force(self, cell: Cell) -> Array:
+        """E.c m/kT of one cell, (3, nvx, nvy, nvz), with what collisions have added to E since their begin."""
+        S = stress_anisotropy(cell.grid, cell.f)
+        new = self.new + self.forgotten * (S - self.seen)
+        return jnp.tensordot(new, cell.velocity, 1) / cell.temperature
+
+    def potential(self, cell: Cell) -> Array:
+        """c.E.c m/2kT of one cell, (nvx, nvy, nvz): the entropy of f plus its mean is what collisions cannot lower."""
+        return jnp.einsum("ixyz,ij,jxyz->xyz", cell.velocity, self.new, cell.velocity) / (2 * cell.temperature)
+
+    def in_units(self, plasma_frequency) -> "Retardation":
+        """The same with rates in 1/t0, for omega_p in 1/t0."""
+        return dataclasses.replace(self, rate=self.rate * plasma_frequency, growth=self.growth * plasma_frequency)
+
+    def aged(self, memory: Memory, dt) -> Memory:
+        """The memory after dt (t0) in which nothing new comes."""
+        new, rising, seen = _parts(memory)
+        decay = jnp.exp(-self.rate * dt)[:, None, None]
+        return jnp.stack([decay * (new + dt * rising), decay * rising, seen], axis=1)
+
+    def taught(self, memory: Memory, S: Array, share: Array) -> Memory:
+        """The memory that sees the anisotropy S, of whose change the share (nx,) is new."""
+        new, rising, seen = _parts(memory)
+        change = share[:, None, None] * (S - seen)
+        return jnp.stack([new + change, rising + self.growth[:, None, None] * change, S], axis=1)
+
+    def beginning(self, memory: Memory) -> "Retardation":
+        """The same at the begin of the collisions."""
+        new, _, seen = _parts(memory)
+        return dataclasses.replace(self, new=new, seen=seen)
+
+
+def _parts(memory: Memory) -> tuple[Array, Array, Array]:
+    return memory[:, 0], memory[:, 1], memory[:, 2]
+
+
+class StressMemory(eqx.Module):
+    """The law of the memory."""
+
+    rate: Array
+    """(3,): ln rate (omega_p) in powers of ln Gamma."""
+    growth: Array
+    """(3,): growth/rate."""
+
+    @classmethod
+    def initial(cls) -> "StressMemory":
+        """That of the one-component plasma, to two digits: where a fit starts."""
+        return cls(jnp.array([0.67, -0.65, 0.08], jnp.float32), jnp.array([-0.52, -0.4, -0.06], jnp.float32))
+
+    def at(self, forgotten: Elementwise, x: Elementwise) -> Retardation:
+        """The memory at x = ln Gamma."""
+        rate = jnp.exp(polynomial(self.rate, x, forgotten))
+        nothing = jnp.zeros((*rate.shape, 3, 3), rate.dtype)
+        growth = rate * polynomial(self.growth, x, forgotten)
+        return Retardation(rate, growth, forgotten, nothing, nothing)
+
+
+class NoMemory(eqx.Module):
+    """Every anisotropy relaxes as an old one: the law, and what it gives at every age."""
+
+    def in_units(self, plasma_frequency) -> "NoMemory":
+        """Itself."""
+        return self
+
+    def at(self, forgotten: Elementwise, x: Elementwise) -> "NoMemory":
+        """Itself."""
+        return self
+
+
+NO_MEMORY = NoMemory()

@@ -1,0 +1,172 @@
+"""Response of an equilibrium to a weak kick, by Sonine expansion, at every age of the plasma.
+
+In equilibrium the kinetic stress that is left of a weak anisotropy of the velocities is its autocorrelation function
+C_kk(t)/C_kk(0), and the mean velocity of a tagged population its velocity autocorrelation: exact, for any coupling
+(fluctuation and dissipation).  Molecular dynamics knows both.
+
+In thermal units a deviation phi of f = M (1 + phi) is a vector over the polynomials of `chapman_enskog`, and C[f] a
+matrix that changes with the age of the plasma: collisions of pairs, of which those at |u| have the weight A(s; |u|),
+and diffusion in the microfield.  The new part of the stress (`correlations.memory`) is taken off its first entry.
+"""
+
+import functools
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+
+from ddco_jax.correlations import AGED_AGE, Correlations, Mature, NoMemory, Retardation, as_record, retardation
+from ddco_jax.correlations.model import Model
+from ddco_jax.kernels.base import Kernel
+from ddco_jax.kernels.chapman_enskog import (
+    omega_hat,
+    pair_nodes,
+    remaining,
+    tensor_gradients,
+    vector_gradients,
+)
+from ddco_jax.plasma.arrays import Array
+from ddco_jax.plasma.units import PAPER
+
+ORDER, POINTS = 3, (32, 12, 8)
+"""Of the expansion; the autocorrelations are then right to 1e-3."""
+INDICES = (1.5, 2.5)
+"""Of the Sonine polynomials of vectors and of tensors."""
+
+
+class Response(NamedTuple):
+    """What is left of a kick of size 1 at `times`, from t = 0 on."""
+
+    stress: Array
+    """Anisotropy of f, as a share of that of the kick."""
+    velocity: Array
+    """Mean velocity of a tagged population, likewise."""
+
+
+class Brackets(NamedTuple):
+    """Rates of relaxation, by |u|: matrices over the polynomials (U, p, q), vectors first, then tensors."""
+
+    pairs: tuple[Array, Array]
+    """By collisions, in omega_p."""
+    field: tuple[Array, Array]
+    """By the microfield, in nu."""
+
+
+@functools.cache
+def _geometry():
+    """|u| (U,), and per pair weight, gradients of vectors, of tensors, and their differences between partners."""
+    c, c_prime, weight = pair_nodes(POINTS)
+    u = np.linalg.norm(c - c_prime, axis=-1).reshape(POINTS[0], -1)[:, 0]
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        vector = np.asarray(vector_gradients(jnp.asarray(c), ORDER))
+        tensor, other = (np.asarray(tensor_gradients(jnp.asarray(v), ORDER)) for v in (c, c_prime))
+    norms = []
+    for index in INDICES:  # of S_p over that of S_0, in the Maxwellian average
+        steps = [(p + index) / p for p in range(1, ORDER)]
+        norms.append(np.cumprod([1.0, *steps]))
+    return u, c, c_prime, weight, vector, tensor, tensor - other, norms
+
+
+def brackets(kernel: Kernel, gamma) -> Brackets:
+    """The rates at one coupling; differentiable in the kernel's parameters."""
+    u, c, c_prime, weight, vector, tensor, difference, norms = _geometry()
+    dtype = gamma.dtype
+    omega = omega_hat(
+        kernel,
+        jnp.asarray(c, dtype),
+        jnp.asarray(c_prime, dtype),
+        jnp.ones((), dtype),
+        PAPER.coupling_parameter(jnp.ones((), dtype), 1.0) / gamma,
+        PAPER,
+    )
+
+    def by_speed(left, between, factor, norm):
+        """factor <left . between . left> by |u|, over the norm of the row."""
+        left = jnp.asarray(left, dtype)
+        product = jnp.einsum("sij,sqja->sqia", between, left) if between is not None else left
+        terms = jnp.einsum("spia,sqia->spq", left, product) * jnp.asarray(weight / factor, dtype)[:, None, None]
+        return terms.reshape(len(u), -1, ORDER, ORDER).sum(1) / jnp.asarray(norm, dtype)[:, None]
+
+    pairs = by_speed(vector, omega, 3, norms[0]), by_speed(difference, omega, 20, norms[1])
+    return Brackets(pairs, (by_speed(vector, None, 3, norms[0]), by_speed(tensor, None, 10, norms[1])))
+
+
+def rates(found: Brackets, law: Model, age, gamma) -> tuple[Array, Array, Retardation | NoMemory]:
+    """Matrices of relaxation of vectors and of tensors (p, q) at an age (1/omega_p), in omega_p, and the memory."""
+    u = jnp.asarray(_geometry()[0], found.pairs[0].dtype)
+    now = as_record(law(age, gamma))
+    share, degree = now.pair_rate(u), 2 * jnp.arange(ORDER, dtype=u.dtype)
+    matrices = [jnp.tensordot(share, pairs, 1) for pairs in found.pairs]
+    if isinstance(now, Correlations | Mature):
+        matrices = [m * remaining(now.pair_jump, lowest + degree) for lowest, m in zip((1, 2), matrices, strict=True)]
+    if isinstance(now, Correlations):
+        field = [now.microfield_rate * jnp.tensordot(now.partners(u), m, 1) for m in found.field]
+        field = [m * remaining(now.microfield_jump, lowest + degree) for lowest, m in zip((1, 2), field, strict=True)]
+        matrices = [a + b for a, b in zip(matrices, field, strict=True)]
+    return matrices[0], matrices[1], retardation(now)
+
+
+@eqx.filter_jit
+def response(
+    kernel: Kernel,
+    law: Model,
+    gamma,
+    step,
+    n_steps: int,
+    age=0.0,
+    told=True,
+    second: tuple[ArrayLike, ArrayLike] = (0, 0.0),
+) -> Response:
+    """The response at 0, step, 2 step, ... n_steps step (1/omega_p) to a kick at an age of the plasma.
+
+    `told` says whether the kick is the quench that the age counts from, as a redraw of all velocities is; a kick of a
+    plasma that is younger or older is not.  `second` is a further kick that is not: the number of the step before it,
+    and its size.  Second order in the step.
+    """
+    gamma = jnp.asarray(gamma)
+    found, step = brackets(kernel, gamma), jnp.asarray(step, gamma.dtype)
+    new = 1 - jnp.asarray(told, gamma.dtype)
+    first = jnp.zeros(ORDER + 2, gamma.dtype).at[0].set(1)
+    memory = rates(found, law, jnp.asarray(age, gamma.dtype), gamma)[2]
+    kick = first if isinstance(memory, NoMemory) else first.at[ORDER].set(1).at[ORDER + 1].set(memory.growth)
+    start = first + new * (kick - first)
+
+    def advance(carry, k):
+        vector, tensor = carry
+        now = jnp.where(k == jnp.asarray(second[0], gamma.dtype), jnp.asarray(second[1], gamma.dtype), 0)
+        vector, tensor = vector + now * first[:ORDER], tensor + now * kick
+        vectors, tensors, memory = rates(found, law, age + (k + 0.5) * step, gamma)
+        vector = _cayley(vectors, vector, step)
+        tensor = _cayley(remembering(tensors, memory), tensor, step)
+        return (vector, tensor), (tensor[0], vector[0])
+
+    _, (stress, velocity) = lax.scan(advance, (first[:ORDER], start), jnp.arange(n_steps, dtype=gamma.dtype))
+    one = jnp.ones(1, gamma.dtype)
+    return Response(jnp.concatenate([one, stress]), jnp.concatenate([one, velocity]))
+
+
+def aged_response(kernel: Kernel, law: Model, gamma, step, n_steps: int) -> Response:
+    """The response of an aged plasma."""
+    return response(kernel, law, gamma, step, n_steps, AGED_AGE, False)
+
+
+def remembering(tensors: Array, memory: Retardation | NoMemory) -> Array:
+    """Matrix of (phi_0 ... phi_p, e, h): d phi/dt = -tensors (phi - e of the first), with the memory of the stress."""
+    matrix = jnp.zeros((ORDER + 2, ORDER + 2), tensors.dtype).at[:ORDER, :ORDER].set(tensors)
+    matrix = matrix.at[:ORDER, ORDER].set(-tensors[:, 0])
+    if isinstance(memory, NoMemory):
+        return matrix.at[:, ORDER].set(0)
+    driven = memory.forgotten * matrix[0]
+    matrix = matrix.at[ORDER].add(driven).at[ORDER + 1].add(memory.growth * driven)
+    matrix = matrix.at[ORDER, ORDER].add(memory.rate).at[ORDER, ORDER + 1].add(-1)
+    return matrix.at[ORDER + 1, ORDER + 1].add(memory.rate)
+
+
+def _cayley(matrix: Array, state: Array, step) -> Array:
+    """One step of d state/dt = -matrix state by the trapezoidal rule."""
+    one = jnp.eye(len(state), dtype=state.dtype)
+    return jnp.linalg.solve(one + step / 2 * matrix, (one - step / 2 * matrix) @ state)

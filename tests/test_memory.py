@@ -1,0 +1,192 @@
+"""The memory of the stress, in the operator, in the step, in the linear response."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import QUICKLY, assert_conserved, assert_derivatives, random_positive, shared_low_rank
+from young import young
+
+from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, load_kernel
+from ddco_jax.correlations import AGED_AGE, NO_MEMORY, Quench, Retardation, Undisturbed
+from ddco_jax.correlations.memory import StressMemory
+from ddco_jax.kernels.linear_response import aged_response, response
+from ddco_jax.kernels.store import load_learned
+from ddco_jax.plasma.moments import compute_moments, stress_anisotropy
+from ddco_jax.plasma.units import PAPER
+from ddco_jax.steppers.collision import ChebyshevCollision, MidpointCollision
+
+GAMMA = 1.0
+T = float(PAPER.coupling_parameter(1.0, 1.0)) / GAMMA
+OMEGA = float(PAPER.plasma_frequency(1.0))
+GRID = PhaseGrid(1.0, 2, (2.0, 2.2, 2.4), (7, 6, 8))
+
+
+def retardation(rng, forgotten=0.0, size=0.3):
+    """A memory of two cells with random symmetric E and S."""
+    new, seen = rng.normal(size=(2, 2, 3, 3)) * size
+    new, seen = (jnp.asarray(a + np.swapaxes(a, 1, 2)) for a in (new, seen))
+    one = jnp.ones(2)
+    return Retardation(1.5 * one, 0.7 * one, forgotten * one, new, seen)
+
+
+def law(kernel="ddco"):
+    """The default law with a memory that shows."""
+    learned = load_learned(kernel).buildup
+    memory = StressMemory(jnp.array([0.4, -0.2]), jnp.array([0.5, 0.0]))
+    return Quench(learned.pairs, learned.microfield, learned.hole, memory)
+
+
+def test_the_anisotropy_of_a_bimaxwellian_is_that_of_its_logarithm():
+    grid = PhaseGrid(1.0, 1, (4.0, 6.0, 6.0), (20, 20, 20))
+    vx, vy, vz = np.meshgrid(*grid.velocities, indexing="ij")
+    f = np.exp(-(vx**2) / 0.8 - (vy**2 + vz**2) / 2)[None]
+    S, (_, _, temperature) = stress_anisotropy(grid, jnp.asarray(f)), compute_moments(grid, jnp.asarray(f))
+    log = (S[0, 0, 0] * vx**2 + S[0, 1, 1] * vy**2 + S[0, 2, 2] * vz**2) / (2 * temperature[0])
+    ratio = np.log(f[0]) + (vx**2 + vy**2 + vz**2) / (2 * temperature[0]) - log
+    assert np.ptp(ratio) < 1e-5 and abs(S[0, 0, 0] - S[0, 1, 1]) > 1
+
+
+@pytest.mark.parametrize("forgotten", [0.0, 1.0])
+@pytest.mark.parametrize(("force", "differences"), [("log", "central"), ("ratio", "eighth")])
+def test_any_memory_conserves_and_answers_to_what_is_known(rng, force, differences, forgotten):
+    """Invariants to rounding; S plus the mean of the potential of E grows, whatever E is."""
+    op = CollisionOperator(GRID, shared_low_rank(), force=force, differences=differences)
+    f = random_positive(rng, GRID.shape)
+    memory = retardation(rng)
+    now = dataclasses.replace(young(2, level=0.6, rate=jnp.array([0.2, 0.1])), retardation=memory)
+    c = op(f, now)
+    if forgotten:  # E is that at the begin plus what f has changed since
+        S = stress_anisotropy(GRID, f)
+        memory = dataclasses.replace(memory, new=memory.new - 0.5 * (S - memory.seen), forgotten=jnp.full(2, 0.5))
+        same = op(f, dataclasses.replace(now, retardation=memory))
+        np.testing.assert_allclose(same, c, atol=1e-12 * np.max(np.abs(c)))
+        memory = now.retardation
+    assert_conserved(GRID, c)
+    without = op(f, dataclasses.replace(now, retardation=NO_MEMORY))
+    assert np.max(np.abs(c - without)) > 0.01 * np.max(np.abs(without))
+    for i in range(2):
+        _, drift, temperature = compute_moments(GRID, f[i])
+        v = np.stack(np.meshgrid(*GRID.velocities, indexing="ij")) - np.asarray(drift)[:, None, None, None]
+        potential = np.einsum("ixyz,ij,jxyz->xyz", v, memory.new[i], v) / (2 * float(temperature))
+        gained = np.sum(c[i] * (potential - np.log(f[i]))) * GRID.dv3
+        assert gained > -1e-12 * np.sum(np.abs(c[i] * np.log(f[i])))
+
+
+def test_a_maxwellian_stays_one_at_any_age():
+    """Its stress is nothing new, also where the box cuts it."""
+    grid = PhaseGrid(1.0, 3, (1.5, 1.7, 1.6), (8, 9, 8))
+    step = ChebyshevCollision(CollisionOperator(grid, load_kernel("ddco")), law(), stages=2)
+    v = np.meshgrid(*grid.velocities, indexing="ij")
+    f = np.exp(-sum((w - 0.2) ** 2 for w in v) / 0.6)[None].repeat(3, 0)
+    state = State.from_distribution(grid, f, correlation_age=np.array([0.0, 1.0, AGED_AGE]))
+    end = jax.jit(lambda s: step.step(s, 0.1), compiler_options=QUICKLY)(state)
+    assert np.max(np.abs(end.f - f)) < 1e-12 * np.max(f)
+
+
+@pytest.fixture(scope="module")
+def kicked():
+    """Cells at rest beside each other: a quench, a kick of an aged plasma, two kicks 1/omega_p apart, the second alone.
+
+    Times (1/omega_p), anisotropy of the cells (steps + 1, 4) over that of a kick, and the step.
+    """
+    grid = PhaseGrid(1.0, 4, (5.5 * T**0.5,) * 3, (14, 14, 14))
+    step = ChebyshevCollision(CollisionOperator(grid, load_kernel("ddco"), cells_at_once=4), law(), stages=3)
+    M, K = (jnp.asarray(initial.bimaxwellian(grid, 1.0, T, a)) for a in (1.0, 0.96))
+    ages = np.array([0.0, AGED_AGE, AGED_AGE, AGED_AGE])
+    state = State.from_distribution(grid, M.at[0].set(K[0]), correlation_age=ages)
+    dt, first = 0.1, 10
+
+    @jax.jit
+    def advance(state):
+        state = step.step(state, dt / OMEGA)
+        return dataclasses.replace(state, correlation_age=state.correlation_age + dt)
+
+    def anisotropy(f):
+        pressure = jnp.einsum("xabc,a->x", f, jnp.asarray(grid.vx) ** 2)
+        return pressure - jnp.einsum("xabc,b->x", f, jnp.asarray(grid.vy) ** 2)
+
+    size = anisotropy(K - M)[0]
+    rows = []
+    for k in range(3 * first + 1):
+        f = state.f
+        if k == 0:
+            f = f.at[1].set(K[1]).at[2].set(K[2])
+        if k == first:
+            f = (f + (K - M) * jnp.array([0, 0, -0.8, -0.8])[:, None, None, None]) if k == first else f
+        state = dataclasses.replace(state, f=f)
+        rows.append(anisotropy(f - M) / size)
+        state = advance(state)
+    assert state.tally.unfinished == 0
+    return dt, first, np.array(rows)
+
+
+@pytest.mark.slow
+def test_the_step_s_response_is_that_of_the_expansion(kicked):
+    dt, _, rows = kicked
+    kernel, steps = load_learned("ddco").kernel, len(rows) - 1
+    fresh = response(kernel, law(), GAMMA, dt, steps).stress
+    aged = aged_response(kernel, law(), GAMMA, dt, steps).stress
+    assert abs(float(fresh[10] - aged[10])) > 0.03
+    np.testing.assert_allclose(rows[:, 0], fresh, atol=0.012)
+    np.testing.assert_allclose(rows[:, 1], aged, atol=0.012)
+
+
+@pytest.mark.slow
+def test_two_kicks_add_up(kicked):
+    """Of opposite sign and of almost the same size: neither ages the other."""
+    _, first, rows = kicked
+    assert abs(rows[first, 2]) < 0.2 < abs(rows[-1, 3])
+    np.testing.assert_allclose(rows[:, 2], rows[:, 1] + rows[:, 3], atol=0.005)
+
+
+def test_an_aged_response_begins_with_rate_zero_and_has_the_kernel_s_integral():
+    """int C dt = 1/nu: the memory moves relaxation in time, and leaves the viscosity."""
+    kernel, base = load_learned("ddco").kernel, law()
+    remembering = aged_response(kernel, base, GAMMA, 0.05, 1200).stress
+    without = aged_response(kernel, eqx.tree_at(lambda q: q.memory, base, NO_MEMORY), GAMMA, 0.05, 1200).stress
+    assert 1 - remembering[1] < 0.35 * (1 - without[1])
+    area = [0.05 * (float(jnp.sum(c)) - 0.5) for c in (remembering, without)]
+    assert area[0] == pytest.approx(area[1], rel=1e-3)
+
+
+def test_the_response_is_of_second_order():
+    kernel = load_learned("ddco").kernel
+    ends = [response(kernel, law(), GAMMA, 0.8 / n, 3 * n, 0.5, False).stress[-1] for n in (2, 4, 8)]
+    assert (ends[0] - ends[1]) / (ends[1] - ends[2]) == pytest.approx(4, rel=0.2)
+
+
+@pytest.mark.slow
+def test_derivatives_of_a_step_that_remembers(rng):
+    """In both modes, with respect to f, the memory and the constants of its law."""
+    grid = PhaseGrid(1.0, 1, (2.2, 2.0, 2.4), (7, 6, 6))
+    op = CollisionOperator(grid, kernels.Landau(), force="log", differences="central")
+    v = np.meshgrid(*grid.velocities, indexing="ij")
+    log_f = jnp.asarray(-(v[0] ** 2) / 0.9 - (v[1] ** 2 + v[2] ** 2) / 1.3 + 0.1 * rng.normal(size=grid.nv))[None]
+    memory = jnp.asarray(0.1 * rng.normal(size=(1, 3, 3, 3)))
+    memory, probe = memory + jnp.swapaxes(memory, 2, 3), jnp.asarray(rng.normal(size=grid.shape))
+
+    def step(log_f, memory, rate, growth):
+        stepper = MidpointCollision(op, Undisturbed(StressMemory(rate, growth)))
+        start = State.from_distribution(grid, jnp.exp(log_f), correlation_age=jnp.ones(1))
+        end = stepper.step(dataclasses.replace(start, memory=memory), jnp.asarray(0.03))
+        return jnp.sum(probe * end.f) + jnp.sum(end.memory**2)
+
+    at = (log_f, memory, jnp.array([0.5, -0.3, 0.1]), jnp.array([-0.4, 0.2, 0.1]))
+    slope = jax.jit(jax.grad(step, 2), compiler_options=QUICKLY)(*at)
+    assert np.all(np.abs(slope[0]) > 1e-6)
+    assert_derivatives(step, at, rtol=1e-5)
+
+
+def test_a_quench_begins_again():
+    grid = PhaseGrid(1.0, 2, (3.0,) * 3, (8, 8, 8))
+    f = np.asarray(initial.bimaxwellian(grid, 1.0, 0.5, 0.6))
+    state = State.from_distribution(grid, f, correlation_age=np.full(2, 3.0))
+    state = dataclasses.replace(state, memory=state.memory + 0.2, f=state.f[:, ::-1])
+    again = state.quenched(grid)
+    assert not np.any(again.correlation_age) and not np.any(again.memory[:, :2])
+    np.testing.assert_array_equal(again.memory[:, 2], stress_anisotropy(grid, state.f))
+    np.testing.assert_array_equal(again.f, state.f)
