@@ -33,6 +33,8 @@ INTERVAL = 0.1
 """1/omega_p, of the times at which autocorrelations are compared and of the steps of the prediction."""
 EXTENT, POINTS, STEP = 6.4, 32, 0.05
 """Of the solver's runs with kicks: half extent (thermal speeds), points per axis, time step (1/omega_p)."""
+LEAST = 1e-10
+"""Of max f: less is taken for this when f is stretched, for its logarithm is interpolated."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,11 +161,11 @@ def kicked_state(grid: PhaseGrid, state: State, kick: dict, start) -> State:
     axes = [(f.sum(tuple({0, 1, 2} - {a})) * v**2).sum() for a, v in enumerate(grid.velocities)]
     stretch = np.array([kick["factor"] ** 0.5, 1, 1])
     stretch = stretch * (sum(axes) / (stretch**2 * axes).sum()) ** 0.5
-    log = np.log(np.maximum(f, f.max() * 1e-300))
+    log = np.log(np.maximum(f, LEAST * f.max()))
     for a, v in enumerate(grid.velocities):
         from_where = v / stretch[a]
         log = make_interp_spline(v, np.moveaxis(log, a, 0), k=3)(np.clip(from_where, v[0], v[-1]))
-        log[np.abs(from_where) > v[-1]] = np.log(f.max()) - 600  # nothing comes from outside the box
+        log[np.abs(from_where) > v[-1]] = np.log(LEAST * f.max())  # nothing comes from outside the box
         log = np.moveaxis(log, 0, a)
     moved = np.exp(log)
     return dataclasses.replace(state, f=jnp.asarray(moved * f.sum() / moved.sum(), state.f.dtype)[None])
