@@ -1,6 +1,8 @@
 """The memory of the stress, in the operator, in the step, in the linear response."""
 
 import dataclasses
+import tomllib
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -13,12 +15,15 @@ from young import young
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, load_kernel
 from ddco_jax.correlations import AGED_AGE, NO_MEMORY, Quench, Retardation, Undisturbed
 from ddco_jax.correlations.memory import StressMemory
+from ddco_jax.evaluation import linear_response
 from ddco_jax.kernels.linear_response import aged_response, response
 from ddco_jax.kernels.store import load_learned
 from ddco_jax.plasma.moments import compute_moments, stress_anisotropy
 from ddco_jax.plasma.units import PAPER
 from ddco_jax.steppers.collision import ChebyshevCollision, MidpointCollision
 
+MD = Path(__file__).parents[1] / "data" / "md"
+VERDICT = tomllib.loads((MD.parent / "verdict.toml").read_text())
 GAMMA = 1.0
 T = float(PAPER.coupling_parameter(1.0, 1.0)) / GAMMA
 OMEGA = float(PAPER.plasma_frequency(1.0))
@@ -157,6 +162,18 @@ def test_the_response_is_of_second_order():
     kernel = load_learned("ddco").kernel
     ends = [response(kernel, law(), GAMMA, 0.8 / n, 3 * n, 0.5, False).stress[-1] for n in (2, 4, 8)]
     assert (ends[0] - ends[1]) / (ends[1] - ends[2]) == pytest.approx(4, rel=0.2)
+
+
+def test_the_default_kernel_answers_weak_kicks_as_unseen_plasmas_do():
+    """Stress of an aged plasma and viscosity at 0.3, 1 and 2 omega_p, beside MD that nothing was fitted to."""
+    data = linear_response.autocorrelations(sorted((MD / "equilibrium_held_out").glob("gamma_[23]_*.nc")), 12.0)
+    assert [round(plasma.gamma, 2) for plasma in data] == [2, 3]
+    for plasma in data:
+        ours, before = (linear_response.weak_kicks(VERDICT, name, plasma) for name in ("ddco", "ddco-quench"))
+        assert ours["aged, over what is allowed"] < 2 < 5 < before["aged, over what is allowed"]
+        for omega in VERDICT["response"]["frequencies"]:
+            assert ours[f"eta({omega:g})/eta_md"] == pytest.approx(1, abs=VERDICT["response"]["target_viscosity"])
+        assert min(before[f"eta({omega:g})/eta_md"] for omega in (1, 2)) < 0.93
 
 
 @pytest.mark.slow

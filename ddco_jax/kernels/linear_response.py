@@ -110,15 +110,14 @@ def rates(found: Brackets, law: Model, age, gamma) -> tuple[Array, Array, Retard
     return matrices[0], matrices[1], retardation(now)
 
 
-@eqx.filter_jit
 def response(
     kernel: Kernel,
     law: Model,
-    gamma,
-    step,
+    gamma: ArrayLike,
+    step: ArrayLike,
     n_steps: int,
-    age=0.0,
-    told=True,
+    age: ArrayLike = 0.0,
+    told: ArrayLike = True,
     second: tuple[ArrayLike, ArrayLike] = (0, 0.0),
 ) -> Response:
     """The response at 0, step, 2 step, ... n_steps step (1/omega_p) to a kick at an age of the plasma.
@@ -127,17 +126,22 @@ def response(
     plasma that is younger or older is not.  `second` is a further kick that is not: the number of the step before it,
     and its size.  Second order in the step.
     """
-    gamma = jnp.asarray(gamma)
-    found, step = brackets(kernel, gamma), jnp.asarray(step, gamma.dtype)
-    new = 1 - jnp.asarray(told, gamma.dtype)
+    gamma = jnp.asarray(gamma, None if hasattr(gamma, "dtype") else float)
+    numbers = [jnp.asarray(x, gamma.dtype) for x in (step, age, told, *second)]
+    return _response(kernel, law, gamma, n_steps, *numbers)  # numbers as arrays: one program for all of them
+
+
+@eqx.filter_jit
+def _response(kernel, law, gamma, n_steps: int, step, age, told, second, size) -> Response:
+    found, new = brackets(kernel, gamma), 1 - told
     first = jnp.zeros(ORDER + 2, gamma.dtype).at[0].set(1)
-    memory = rates(found, law, jnp.asarray(age, gamma.dtype), gamma)[2]
+    memory = rates(found, law, age, gamma)[2]
     kick = first if isinstance(memory, NoMemory) else first.at[ORDER].set(1).at[ORDER + 1].set(memory.growth)
     start = first + new * (kick - first)
 
     def advance(carry, k):
         vector, tensor = carry
-        now = jnp.where(k == jnp.asarray(second[0], gamma.dtype), jnp.asarray(second[1], gamma.dtype), 0)
+        now = jnp.where(k == second, size, 0)
         vector, tensor = vector + now * first[:ORDER], tensor + now * kick
         vectors, tensors, memory = rates(found, law, age + (k + 0.5) * step, gamma)
         vector = _cayley(vectors, vector, step)
