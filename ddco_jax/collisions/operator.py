@@ -79,7 +79,8 @@ class CollisionOperator(eqx.Module):
 
     Exact to rounding: mass, momentum and energy of every cell, whatever f does at the edge of the velocity box, and
     C[M] = 0 for a Maxwellian, also where the box cuts it.  The entropy production is non-negative: in the log form of
-    an aged plasma by the sign of omega, else by the limiter (`correlations.entropy`).
+    an aged plasma by the sign of omega, else by the limiter (`correlations.entropy`).  With a memory of the stress that
+    holds for the force that the correlations know: the entropy of f plus the mean of c.E.c m/2kT does not fall.
 
     `force` is what drives the flux (`velocity.force`): "ratio" is accurate also beside steep flanks of f, damps the
     grid's Nyquist mode and is linear where it matters for explicit steps; "log" is the paper's q = D- log f.

@@ -36,7 +36,8 @@ class CollisionStep(Stepper):
     """df/dt = C[f], each cell by itself.  Mass, momentum and energy of every cell are exact to rounding.
 
     `buildup` gives the correlations at an age and Gamma (`correlations.model`); it is evaluated once per step, at the
-    age that the state carries, which in Strang splitting is that of the collision midpoint.
+    age that the state carries, which in Strang splitting is that of the collision midpoint.  Where they have a memory,
+    whatever has changed f since the last step is new to it: streaming, a field, a kick by the caller.
     """
 
     order: ClassVar[int] = 2
@@ -108,6 +109,8 @@ class ChebyshevCollision(CollisionStep):
     rule has 2.  Where the stiffness of a cell (`CollisionOperator.rate`) asks for it, the step is divided.  After each
     part negative f is removed (`positivity.repair`) and a small loss of entropy made good (`positivity.restore`).  The
     part is accepted if then f >= -tolerance max f and the entropy has not fallen, beyond rounding; else it is halved.
+    With a memory of the stress (`correlations.memory`) entropy means that of f plus the mean of c.E.c m/2kT: correlations
+    that remember another f may take entropy from it.
     After PARTS parts, refused ones included, the cell counts as unfinished, and its f is NaN.  `State.tally` counts all
     of it.
 
