@@ -109,8 +109,8 @@ class ChebyshevCollision(CollisionStep):
     rule has 2.  Where the stiffness of a cell (`CollisionOperator.rate`) asks for it, the step is divided.  After each
     part negative f is removed (`positivity.repair`) and a small loss of entropy made good (`positivity.restore`).  The
     part is accepted if then f >= -tolerance max f and the entropy has not fallen, beyond rounding; else it is halved.
-    With a memory of the stress (`correlations.memory`) entropy means that of f plus the mean of c.E.c m/2kT: correlations
-    that remember another f may take entropy from it.
+    With a memory of the stress (`correlations.memory`) entropy means that of f plus the mean of c.E.c m/2kT, for
+    correlations that remember another f may take entropy from it.
     After PARTS parts, refused ones included, the cell counts as unfinished, and its f is NaN.  `State.tally` counts all
     of it.
 
