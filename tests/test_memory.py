@@ -12,7 +12,7 @@ import pytest
 from helpers import QUICKLY, assert_conserved, assert_derivatives, random_positive, shared_low_rank
 from young import young
 
-from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, load_kernel
+from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, load_kernel, solve
 from ddco_jax.correlations import AGED_AGE, NO_MEMORY, Quench, Retardation, Undisturbed
 from ddco_jax.correlations.memory import StressMemory
 from ddco_jax.evaluation import linear_response
@@ -20,6 +20,9 @@ from ddco_jax.kernels.linear_response import aged_response, response
 from ddco_jax.kernels.store import load_learned
 from ddco_jax.plasma.moments import compute_moments, stress_anisotropy
 from ddco_jax.plasma.units import PAPER
+from ddco_jax.simulation.check import check_report
+from ddco_jax.simulation.config import parse
+from ddco_jax.simulation.model import build, initial_state
 from ddco_jax.steppers.collision import ChebyshevCollision, MidpointCollision
 
 MD = Path(__file__).parents[1] / "data" / "md"
@@ -196,6 +199,28 @@ def test_derivatives_of_a_step_that_remembers(rng):
     slope = jax.jit(jax.grad(step, 2), compiler_options=QUICKLY)(*at)
     assert np.all(np.abs(slope[0]) > 1e-6)
     assert_derivatives(step, at, rtol=1e-5)
+
+
+def test_a_wave_in_an_aged_plasma(tmp_path):
+    """What `buildup = "auto"` makes of a Maxwellian start: the wave's stress is new, and energy is exact."""
+    config = parse(
+        {
+            "plasma": {"density_m3": 1e24, "temperature_eV": 0.2},
+            "grid": {"length_angstrom": 800.0, "nx": 6, "velocity_extent_m_s": [2.3e4] * 3, "nv": [10, 8, 8]},
+            "time": {"step_ps": 0.1, "steps": 6},
+            "initial": {"kind": "maxwellian", "density_perturbation": 0.2},
+        }
+    )
+    assert config.correlations == "aged" and isinstance(config.build_buildup(), Undisturbed)
+    assert any("aged" in note for note in check_report(config)["notes"])
+    model = build(config)
+    state = initial_state(config, model)
+    assert np.all(state.correlation_age == AGED_AGE)
+    end, history = jax.jit(lambda s: solve(s, model.stepper, dt=model.dt, n_steps=6), compiler_options=QUICKLY)(state)
+    energy = np.asarray(history.total_energy)
+    assert np.max(np.abs(energy / energy[0] - 1)) < 1e-14 and np.ptp(history.kinetic_energy) > 1e-4 * energy[0]
+    assert end.tally.unfinished == 0 and np.all(np.isfinite(end.f))
+    assert 1e-4 < np.max(np.abs(end.memory[:, 0])) < 1
 
 
 def test_a_quench_begins_again():

@@ -189,7 +189,7 @@ class CollisionOperator(eqx.Module):
 
     @eqx.filter_jit
     def entropy_production(self, f: Distribution, now: Record | Profile | None = AGED) -> Profile:
-        """dS/dt = dv^3 sum_j (D- log f)_j . p_j of every cell, per unit length, with `now` as in C[f]; >= 0 without E."""
+        """dS/dt = dv^3 sum_j (D- log f)_j . p_j of every cell, per unit length, `now` as in C[f]; >= 0 without E."""
 
         def cell(f_cell, now):
             flux = self._fluxes(f_cell, now)
