@@ -185,7 +185,7 @@ class Quench(eqx.Module):
             microfield_jump=jump,
             partners=self.hole.at(age, x),
             pair_jump=COLLISION_JUMP + 0 * age * x,
-            retardation=self.memory.at(-jnp.expm1(-age / MEMORY) + 0 * x, x),
+            retardation=self.memory.at(-jnp.expm1(-((age / MEMORY) ** 2)) + 0 * x, x),
         )
 
     def mature(self) -> "Undisturbed":
