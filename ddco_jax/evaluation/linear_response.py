@@ -158,7 +158,7 @@ def kicked_state(grid: PhaseGrid, state: State, kick: dict, start) -> State:
     if kick["kind"] == "redraw":
         return dataclasses.replace(state, f=jnp.asarray(start, state.f.dtype)).quenched(grid)
     if kick["kind"] == "swap":
-        return dataclasses.replace(state, f=jnp.swapaxes(state.f, 1, 2))
+        return state.kicked(jnp.swapaxes(state.f, 1, 2), np.eye(3)[[1, 0, 2]])
     f = np.asarray(state.f[0])
     axes = [(f.sum(tuple({0, 1, 2} - {a})) * v**2).sum() for a, v in enumerate(grid.velocities)]
     stretch = np.array([kick["factor"] ** 0.5, 1, 1])
@@ -170,7 +170,7 @@ def kicked_state(grid: PhaseGrid, state: State, kick: dict, start) -> State:
         log[np.abs(from_where) > v[-1]] = np.log(LEAST * f.max())  # nothing comes from outside the box
         log = np.moveaxis(log, 0, a)
     moved = np.exp(log)
-    return dataclasses.replace(state, f=jnp.asarray(moved * f.sum() / moved.sum(), state.f.dtype)[None])
+    return state.kicked((moved * f.sum() / moved.sum())[None], np.diag(stretch))
 
 
 def _anisotropies(stepper: Strang, state: State, times) -> tuple[np.ndarray, State]:

@@ -78,6 +78,17 @@ class State(eqx.Module):
         age = None if self.correlation_age is None else jnp.zeros_like(self.correlation_age)
         return dataclasses.replace(self, correlation_age=age, memory=_acquainted(grid, self.f))
 
+    def kicked(self, f: ArrayLike, matrix: ArrayLike) -> "State":
+        """The state just after a kick c -> A c of all velocities, from f to the f given.
+
+        `matrix` is A, (3, 3) or (nx, 3, 3).  What the correlations know of the stress is the covariance of velocities
+        and forces, of which the kick changes the velocities alone: A K, made symmetric.  A change of f without this
+        counts as one that turns nothing, which is right for small kicks and for fields.
+        """
+        turned = jnp.asarray(matrix, self.memory.dtype)[..., None, :, :] @ self.memory
+        memory = (turned + jnp.swapaxes(turned, -1, -2)) / 2
+        return dataclasses.replace(self, f=jnp.asarray(f, self.f.dtype), memory=memory)
+
 
 def _acquainted(grid: PhaseGrid, f: Distribution) -> Float[Array, "nx 3 3 3"]:
     """The memory for which f is nothing new."""
