@@ -81,11 +81,13 @@ class State(eqx.Module):
     def kicked(self, f: ArrayLike, matrix: ArrayLike) -> "State":
         """The state just after a kick c -> A c of all velocities, from f to the f given.
 
-        `matrix` is A, (3, 3) or (nx, 3, 3).  What the correlations know of the stress is the covariance of velocities
-        and forces, of which the kick changes the velocities alone: A K, made symmetric.  A change of f without this
-        counts as one that turns nothing, which is right for small kicks and for fields.
+        `matrix` is A, (3, 3) or (nx, 3, 3).  What the correlations know of the stress, K, is a covariance of velocities
+        and forces, of which the kick turns the velocities alone: R K, made symmetric, with R the rotation in A = R P, P
+        symmetric and positive.  That P leaves K as it is was seen in MD of stretched plasmas.  A change of f without
+        this counts as one that turns nothing, as small kicks and fields do.
         """
-        turned = jnp.asarray(matrix, self.memory.dtype)[..., None, :, :] @ self.memory
+        u, _, v = jnp.linalg.svd(jnp.asarray(matrix, self.memory.dtype))
+        turned = (u @ v)[..., None, :, :] @ self.memory
         memory = (turned + jnp.swapaxes(turned, -1, -2)) / 2
         return dataclasses.replace(self, f=jnp.asarray(f, self.f.dtype), memory=memory)
 
