@@ -223,6 +223,27 @@ def test_a_wave_in_an_aged_plasma(tmp_path):
     assert 1e-4 < np.max(np.abs(end.memory[:, 0])) < 1
 
 
+def test_a_step_that_remembers_is_of_second_order():
+    """f and memory of a kicked plasma at one time, in the limit of short steps."""
+    grid = PhaseGrid(1.0, 1, (2.4, 2.6, 2.5), (9, 8, 8))
+    op = CollisionOperator(grid, kernels.Landau(), force="log", differences="central")
+    stepper = MidpointCollision(op, law().mature())
+    M, K = (jnp.asarray(initial.bimaxwellian(grid, 1.0, 0.5, a)) for a in (1.0, 0.6))
+    start = State.from_distribution(grid, M, correlation_age=np.full(1, AGED_AGE))
+    start = dataclasses.replace(start, f=K)
+    step = jax.jit(lambda state, dt: stepper.step(state, dt), compiler_options=QUICKLY)
+    ends = []
+    for n in (3, 6, 12):
+        state = start
+        for _ in range(n):
+            state = step(state, 1.2 / n)
+        ends.append(state)
+    for part in (lambda s: s.f, lambda s: s.memory[:, 0]):
+        coarse, fine = (float(jnp.linalg.norm(part(ends[i]) - part(ends[i + 1]))) for i in (0, 1))
+        assert coarse / fine == pytest.approx(4, rel=0.2)
+    assert float(jnp.max(jnp.abs(ends[-1].memory[:, 0]))) > 0.01
+
+
 def test_a_kick_turns_the_velocities_of_what_is_known():
     """Of a covariance of velocities and forces: a stretch turns nothing, an exchange of x and y leaves z alone."""
     grid = PhaseGrid(1.0, 2, (3.0,) * 3, (8, 8, 8))
