@@ -48,7 +48,7 @@ def weak(names, training: bool) -> None:
 def kicks(names) -> None:
     for path in sorted(p for pattern in VERDICT["kicks"]["files"] for p in DATA.glob(pattern)):
         for name in names:
-            row = linear_response.kicked(VERDICT, name, path)
+            row = linear_response.kicked(name, path)
             print({k: v for k, v in row.items() if not isinstance(v, list)}, flush=True)
             store("kicks", [row])
 

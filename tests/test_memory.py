@@ -18,6 +18,9 @@ from ddco_jax.correlations.memory import StressMemory
 from ddco_jax.evaluation import linear_response
 from ddco_jax.kernels.linear_response import aged_response, response
 from ddco_jax.kernels.store import load_learned
+from ddco_jax.learning import memory
+from ddco_jax.md import green_kubo
+from ddco_jax.md.dataset import open_dataset
 from ddco_jax.plasma.moments import compute_moments, stress_anisotropy
 from ddco_jax.plasma.units import PAPER
 from ddco_jax.simulation.check import check_report
@@ -177,6 +180,17 @@ def test_the_default_kernel_answers_weak_kicks_as_unseen_plasmas_do():
         for omega in VERDICT["response"]["frequencies"]:
             assert ours[f"eta({omega:g})/eta_md"] == pytest.approx(1, abs=VERDICT["response"]["target_viscosity"])
         assert min(before[f"eta({omega:g})/eta_md"] for omega in (1, 2)) < 0.93
+
+
+@pytest.mark.slow
+def test_the_memory_that_ships_is_that_of_the_data():
+    """The fit of a training, from its own start, on the equilibrium runs of the repository."""
+    learned = load_learned("ddco")
+    groups = green_kubo.group([open_dataset(path) for path in sorted((MD / "equilibrium").glob("*.nc"))])
+    found = memory.fitted(eqx.tree_at(lambda m: m.buildup.memory, learned, StressMemory.initial()), groups)
+    np.testing.assert_allclose(found.buildup.memory.rate, learned.buildup.memory.rate, atol=0.01)
+    np.testing.assert_allclose(found.buildup.memory.growth, learned.buildup.memory.growth, atol=0.01)
+    assert float(jnp.max(jnp.abs(found.buildup.memory.rate - StressMemory.initial().rate))) > 1e-3
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ class Autocorrelation:
     """C_kk(t)/C_kk(0)."""
     stress_error: np.ndarray
     velocity: np.ndarray
-    velocity_error: np.ndarray
+    """<v(0).v(t)>/<v^2>."""
 
 
 def autocorrelations(paths: Sequence[Path], last: float) -> list[Autocorrelation]:
@@ -57,8 +57,8 @@ def autocorrelations(paths: Sequence[Path], last: float) -> list[Autocorrelation
     found = []
     for data in green_kubo.group([open_dataset(path) for path in paths]):
         lag = data["lag"].to_numpy() * data.attrs["plasma_frequency"]
-        columns = [normalised(data[name].to_numpy()) for name in ("stress_kk", "vacf")]
-        values = [np.interp(time, lag, a) for pair in columns for a in pair]
+        columns = [*normalised(data["stress_kk"].to_numpy()), normalised(data["vacf"].to_numpy())[0]]
+        values = [np.interp(time, lag, column) for column in columns]
         found.append(Autocorrelation(float(data.attrs["coupling_parameter"]), time, *values))
     return found
 
@@ -107,7 +107,7 @@ def two_kicks(kernel: Kernel, law: Model, data: Autocorrelation, apart: float, s
     return round(worst, 4)
 
 
-def kicked(verdict: dict, name: str, path: Path) -> dict[str, Any]:
+def kicked(name: str, path: Path) -> dict[str, Any]:
     """Anisotropy (Tx - Tperp) after a kick of a relaxing bi-Maxwellian, of the solver and of molecular dynamics.
 
     Differences are relative to the anisotropy just before or just after the kick, whichever is larger.

@@ -33,13 +33,13 @@ from ddco_jax.plasma.arrays import Array
 from ddco_jax.plasma.units import PAPER
 
 ORDER, POINTS = 3, (32, 12, 8)
-"""Of the expansion; the autocorrelations are then right to 1e-3."""
+"""Of the expansion; at order 5 with more points responses of `ddco` at Gamma = 0.5 ... 3 differ by 1e-4."""
 INDICES = (1.5, 2.5)
 """Of the Sonine polynomials of vectors and of tensors."""
 
 
 class Response(NamedTuple):
-    """What is left of a kick of size 1 at `times`, from t = 0 on."""
+    """What is left of a kick of size 1, at t = 0 and after every step."""
 
     stress: Array
     """Anisotropy of f, as a share of that of the kick."""
