@@ -1,7 +1,6 @@
 """What several test files share: grids, distributions, kernels, the conservation check, the `ddco` command."""
 
 import contextlib
-import functools
 import io
 import subprocess
 import sys
@@ -36,8 +35,8 @@ def decaying(width, offset=0.0):
     return lambda s, n, T: n * jnp.exp(-(s**2) / (2 * width**2 * T)) + offset
 
 
-QUICKLY = {"xla_backend_optimization_level": 0}
-"""Compiler options for programs that take far longer to compile than to run."""
+AS_USED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+"""Compiler options of programs as users run them; those of other tests are compiled quickly (conftest)."""
 
 
 def assert_derivatives(function, args, rtol, eps=1e-5):
@@ -46,7 +45,7 @@ def assert_derivatives(function, args, rtol, eps=1e-5):
     rng = np.random.default_rng(1)
     direction = jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), args)
 
-    @functools.partial(jax.jit, compiler_options=QUICKLY)
+    @jax.jit
     def both(args):
         along = jax.jvp(function, args, direction)[1]
         return along, jax.grad(function, tuple(range(len(args))))(*args)
@@ -55,7 +54,7 @@ def assert_derivatives(function, args, rtol, eps=1e-5):
     parts = jax.tree.leaves(gradient)
     assert all(np.any(part != 0) for part in parts) and all(np.all(np.isfinite(part)) for part in parts)
     reverse = sum(float(jnp.vdot(a, b)) for a, b in zip(parts, jax.tree.leaves(direction), strict=True))
-    compiled = jax.jit(function, compiler_options=QUICKLY)
+    compiled = jax.jit(function)
     upper, lower = (float(compiled(*jax.tree.map(lambda a, d, s=s: a + s * eps * d, args, direction))) for s in (1, -1))
     assert float(along) == pytest.approx((upper - lower) / (2 * eps), rel=rtol)
     assert reverse == pytest.approx(float(along), rel=1e-9)

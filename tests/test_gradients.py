@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import QUICKLY, assert_derivatives, slow_but
+from helpers import assert_derivatives, slow_but
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, solve, steppers
 from ddco_jax.correlations import StretchedExponential
@@ -79,7 +79,7 @@ def test_gradients_are_finite_where_the_formulas_are_singular():
         energy = compute_invariants(grid, end).total_energy
         return jnp.sum(end.f**2) + energy + jnp.sum(CollisionOperator(grid, general)(f) ** 2)
 
-    gradients = jax.jit(jax.grad(observable, argnums=(0, 1)), compiler_options=QUICKLY)(f, params)
+    gradients = jax.jit(jax.grad(observable, argnums=(0, 1)))(f, params)
     leaves = jax.tree.leaves(gradients)
     assert all(np.all(np.isfinite(leaf)) for leaf in leaves)
     assert np.any(leaves[0] != 0)
@@ -101,10 +101,10 @@ def test_through_a_run_against_finite_differences():
         return jnp.sum(v2 * end.f) * GRID.dx * GRID.dv3
 
     at = (jnp.asarray(0.05), jnp.asarray(0.03))
-    reverse = jax.jit(jax.grad(anisotropy, (0, 1)), compiler_options=QUICKLY)(*at)
-    compiled = jax.jit(anisotropy, compiler_options=QUICKLY)
+    reverse = jax.jit(jax.grad(anisotropy, (0, 1)))(*at)
+    compiled = jax.jit(anisotropy)
     # not jacfwd: under vmap all parts of a collision step are evaluated
-    along = jax.jit(lambda *direction: jax.jvp(anisotropy, at, direction)[1], compiler_options=QUICKLY)
+    along = jax.jit(lambda *direction: jax.jvp(anisotropy, at, direction)[1])
     forward = [along(jnp.asarray(a), jnp.asarray(b)) for a, b in ((1.0, 0.0), (0.0, 1.0))]
     for k, h in enumerate((1e-4, 1e-4)):
         shift = [jnp.asarray(h if i == k else 0.0) for i in range(2)]

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import QUICKLY, assert_conserved, assert_derivatives, random_positive, shared_low_rank
+from helpers import assert_conserved, assert_derivatives, random_positive, shared_low_rank
 from young import young
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, load_kernel, solve
@@ -94,7 +94,7 @@ def test_a_maxwellian_stays_one_at_any_age():
     v = np.meshgrid(*grid.velocities, indexing="ij")
     f = np.exp(-sum((w - 0.2) ** 2 for w in v) / 0.6)[None].repeat(3, 0)
     state = State.from_distribution(grid, f, correlation_age=np.array([0.0, 1.0, AGED_AGE]))
-    end = jax.jit(lambda s: step.step(s, 0.1), compiler_options=QUICKLY)(state)
+    end = jax.jit(lambda s: step.step(s, 0.1))(state)
     assert np.max(np.abs(end.f - f)) < 1e-12 * np.max(f)
 
 
@@ -210,7 +210,7 @@ def test_derivatives_of_a_step_that_remembers(rng):
         return jnp.sum(probe * end.f) + jnp.sum(end.memory**2)
 
     at = (log_f, memory, jnp.array([0.5, -0.3, 0.1]), jnp.array([-0.4, 0.2, 0.1]))
-    slope = jax.jit(jax.grad(step, 2), compiler_options=QUICKLY)(*at)
+    slope = jax.jit(jax.grad(step, 2))(*at)
     assert np.all(np.abs(slope[0]) > 1e-6)
     assert_derivatives(step, at, rtol=1e-5)
 
@@ -230,7 +230,7 @@ def test_a_wave_in_an_aged_plasma(tmp_path):
     model = build(config)
     state = initial_state(config, model)
     assert np.all(state.correlation_age == AGED_AGE)
-    end, history = jax.jit(lambda s: solve(s, model.stepper, dt=model.dt, n_steps=6), compiler_options=QUICKLY)(state)
+    end, history = jax.jit(lambda s: solve(s, model.stepper, dt=model.dt, n_steps=6))(state)
     energy = np.asarray(history.total_energy)
     assert np.max(np.abs(energy / energy[0] - 1)) < 1e-14 and np.ptp(history.kinetic_energy) > 1e-4 * energy[0]
     assert end.tally.unfinished == 0 and np.all(np.isfinite(end.f))
@@ -245,7 +245,7 @@ def test_a_step_that_remembers_is_of_second_order():
     M, K = (jnp.asarray(initial.bimaxwellian(grid, 1.0, 0.5, a)) for a in (1.0, 0.6))
     start = State.from_distribution(grid, M, correlation_age=np.full(1, AGED_AGE))
     start = dataclasses.replace(start, f=K)
-    step = jax.jit(lambda state, dt: stepper.step(state, dt), compiler_options=QUICKLY)
+    step = jax.jit(lambda state, dt: stepper.step(state, dt))
     ends = []
     for n in (3, 6, 12):
         state = start
