@@ -1,12 +1,13 @@
 """The default scheme under hard cases: far tails, hot tails, random distributions, the Nyquist mode over many steps."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import slow_but
+from helpers import AS_USED, slow_but
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, load_kernel, steppers
 from ddco_jax.correlations import AGED, MARKOV
@@ -88,7 +89,7 @@ def test_random_steps_keep_positivity_entropy_and_the_invariants(name):
     stages = 5
     step = steppers.ChebyshevCollision(op, buildup, stages=stages)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=AS_USED)
     def advance(state, share):
         stiffness = jnp.max(jax.lax.map(lambda f: op.rate(f, AGED).stiffness, state.f))
         dt = share * stability_interval(stages) / stiffness
@@ -126,7 +127,7 @@ def test_the_nyquist_mode_stays_bounded():
     dt = 0.5 * stability_interval(5) / float(jax.jit(lambda f: op.rate(f, AGED).stiffness)(state.f[0]))
     step = steppers.ChebyshevCollision(op)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=AS_USED)
     def advance(state):
         def body(state, _):
             state = step.step(state, jnp.asarray(dt))
