@@ -9,7 +9,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax.numpy as jnp
 
-from ddco_jax.correlations.buildup import MEMORY, PairBuildup, PairRate
+from ddco_jax.correlations.buildup import FIRST_FADING, PairBuildup, PairRate
 from ddco_jax.correlations.functions import Elementwise, log_gamma, polynomial, power
 from ddco_jax.correlations.hole import Hole, Partners
 from ddco_jax.correlations.jumps import COLLISION_JUMP, viscosity_factor
@@ -174,7 +174,7 @@ class Quench(eqx.Module):
     @classmethod
     def first(cls) -> "Quench":
         """The law of version 0.1, without a memory of later changes."""
-        return cls(PairBuildup.initial(), Microfield.initial(), Hole.initial(), NO_MEMORY)
+        return cls(PairBuildup.initial(FIRST_FADING), Microfield.initial(), Hole.initial(), NO_MEMORY)
 
     def __call__(self, age: Elementwise, gamma: Elementwise) -> Correlations:
         x = log_gamma(gamma)
@@ -185,7 +185,7 @@ class Quench(eqx.Module):
             microfield_jump=jump,
             partners=self.hole.at(age, x),
             pair_jump=COLLISION_JUMP + 0 * age * x,
-            retardation=self.memory.at(-jnp.expm1(-((age / MEMORY) ** 2)) + 0 * x, x),
+            retardation=self.memory.at(1 - self.pairs.fading(age) + 0 * x, x),
         )
 
     def mature(self) -> "Undisturbed":
