@@ -1,4 +1,4 @@
-"""Fills the tables of the README from the JSON of benchmarks/results, the MD of data/md and the kernels that ship.
+"""Fills the tables of the README and of docs/ from benchmarks/results, the MD of data/md and the kernels that ship.
 
 python scripts/readme_tables.py
 """
@@ -26,6 +26,8 @@ STARTS = ("bimaxwellian", "asymmetric_double_well", "symmetric_double_well", "un
 CONSERVATION = RESULT.parent / "conservation.json"
 DISTURBED = RESULT.parent / "linear_response.json"
 AGES = ("fresh", "aged")
+ACCURACY = RESULT.parent / "accuracy.json"
+ACCURACY_PAGE = ROOT / "docs" / "accuracy_per_second.md"
 OPERATOR = RESULT.parent / "collision_operator.json"
 CASES = {
     "local_maxwellian": "local Maxwellian, 28³",
@@ -178,7 +180,30 @@ def kicks(rows: list[dict]) -> str:
     return markdown(["kick", "Γ", *(f"`{k}`" for k in kernels)], body)
 
 
+def accuracy(starts: dict[str, dict]) -> str:
+    """Error and time of every scheme, one table per start; in bold what no other beats in both."""
+    tables = []
+    for start, stored in starts.items():
+        rows, body = stored["rows"], []
+        ran = [r for r in rows if "seconds" in r]
+        for r in rows:
+            cells = [r["scheme"], r["precision"], f"{r['points']}³", str(r["evaluations_per_step"])]
+            if r not in ran:
+                body.append([*cells, "", "", "not run"])
+                continue
+            best = not any(o["seconds"] < r["seconds"] and o["error"] < r["error"] for o in ran)
+            error = f"**{r['error']:.4f}**" if best else f"{r['error']:.4f}"
+            body.append([*cells, f"{r['seconds']:.1f}", error, f"{r['repaired']:.0f}, {r['refused']:.0f}"])
+        header = ["scheme", "precision", "points", "evaluations per step", "s for 0.8 t0", "error of f(vx, vy)"]
+        heading = f"{start.replace('_', ' ').capitalize()} ({stored['date']}, commit {stored['commit']}):"
+        tables.append(f"{heading}\n\n{markdown([*header, 'repaired, refused'], body)}")
+    return "\n\n".join(tables)
+
+
 def main() -> None:
+    page = ACCURACY_PAGE.read_text()
+    table = accuracy(json.loads(ACCURACY.read_text())["starts"])
+    write_text(ACCURACY_PAGE, filled(page, "accuracy", table))
     text, result = README.read_text(), json.loads(RESULT.read_text())
     cases = json.loads(CONSERVATION.read_text())["cases"]
     disturbed = json.loads(DISTURBED.read_text())
@@ -192,8 +217,13 @@ def main() -> None:
         ("slabs", slabs(cases)),
         ("collision_operator", collision_operator(json.loads(OPERATOR.read_text())["sizes"])),
     ):
-        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", rf"\g<1>{table}\n\g<2>", text, flags=re.DOTALL)
+        text = filled(text, name, table)
     write_text(README, text)
+
+
+def filled(text: str, name: str, table: str) -> str:
+    """A page with a table between its two marks."""
+    return re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", rf"\g<1>{table}\n\g<2>", text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
