@@ -1,6 +1,6 @@
 """Fills the tables of the README and of docs/ from benchmarks/results, the MD of data/md and the shipped kernels.
 
-python scripts/readme_tables.py
+python scripts/tables.py
 """
 
 import json
@@ -21,13 +21,12 @@ from ddco_jax.md import green_kubo  # noqa: E402
 from ddco_jax.md.dataset import open_dataset  # noqa: E402
 from ddco_jax.plasma.files import write_text  # noqa: E402
 
-README = ROOT / "README.md"
+DOCS = ROOT / "docs"
 STARTS = ("bimaxwellian", "asymmetric_double_well", "symmetric_double_well", "uniform_ball")
 CONSERVATION = RESULT.parent / "conservation.json"
 DISTURBED = RESULT.parent / "linear_response.json"
 AGES = ("fresh", "aged")
 ACCURACY = RESULT.parent / "accuracy.json"
-ACCURACY_PAGE = ROOT / "docs" / "accuracy_per_second.md"
 OPERATOR = RESULT.parent / "collision_operator.json"
 CASES = {
     "local_maxwellian": "local Maxwellian, 28³",
@@ -203,25 +202,47 @@ def accuracy(starts: dict[str, dict]) -> str:
     return "\n\n".join(tables)
 
 
+def summary(result: dict) -> str:
+    """Errors of the cases that all kernels have run, root mean square over cases and times, one line per kernel."""
+    chi = {(r["kernel"], r["case"]): r["chi_squared"] for r in result["rates"]}
+    shared = {row["case"] for row in result["forward"] if row["kernel"] == "landau"}
+    body = []
+    for name in dict.fromkeys(r["kernel"] for r in result["forward"]):
+        rows = [r for r in result["forward"] if r["kernel"] == name and r["case"] in shared]
+        cells = []
+        for q in ("f_vx", "f_vxvy"):
+            excess = [e["excess"] for row in rows for e in row["errors"] if e["quantity"] == q]
+            cells.append(f"{np.mean(np.square(excess)) ** 0.5:.3f}")
+        cells.append(f"{np.mean([v for (kernel, _), v in chi.items() if kernel == name]):.1f}")
+        body.append([f"`{name}`", *cells])
+    return markdown(["kernel", "f(vx)", "f(vx, vy)", "χ² per datum of the rates"], body)
+
+
 def main() -> None:
-    page = ACCURACY_PAGE.read_text()
-    table = accuracy(json.loads(ACCURACY.read_text())["starts"])
-    write_text(ACCURACY_PAGE, filled(page, "accuracy", table))
-    text, result = README.read_text(), json.loads(RESULT.read_text())
+    result = json.loads(RESULT.read_text())
     cases = json.loads(CONSERVATION.read_text())["cases"]
     disturbed = json.loads(DISTURBED.read_text())
-    for name, table in (
-        ("verdict_rates", rates(result)),
-        ("verdict_forward", forward(result)),
-        ("response", response(disturbed["weak"])),
-        ("kicks", kicks(disturbed["kicks"])),
-        ("transport", coefficients()),
-        ("conservation", conservation(cases)),
-        ("slabs", slabs(cases)),
-        ("collision_operator", collision_operator(json.loads(OPERATOR.read_text())["sizes"])),
-    ):
-        text = filled(text, name, table)
-    write_text(README, text)
+    pages = {
+        ROOT / "README.md": {"summary": summary(result)},
+        DOCS / "accuracy.md": {
+            "verdict_rates": rates(result),
+            "verdict_forward": forward(result),
+            "response": response(disturbed["weak"]),
+            "kicks": kicks(disturbed["kicks"]),
+            "slabs": slabs(cases),
+            "transport": coefficients(),
+        },
+        DOCS / "performance.md": {
+            "conservation": conservation(cases),
+            "collision_operator": collision_operator(json.loads(OPERATOR.read_text())["sizes"]),
+        },
+        DOCS / "accuracy_per_second.md": {"accuracy": accuracy(json.loads(ACCURACY.read_text())["starts"])},
+    }
+    for page, tables in pages.items():
+        text = page.read_text()
+        for name, table in tables.items():
+            text = filled(text, name, table)
+        write_text(page, text)
 
 
 def filled(text: str, name: str, table: str) -> str:
