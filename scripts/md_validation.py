@@ -1,4 +1,4 @@
-"""Check the MD data of the repository against REFERENCES: energies, drifts, anisotropy decay; stored as JSON.
+"""Check the MD data of the repository against docs/references.md: energies, drifts, anisotropy decay; stored as JSON.
 
 python scripts/md_validation.py
 """
@@ -24,7 +24,7 @@ RATES = {
     1.159: (0.055, 0.153, 0.235, 0.290, 0.346, 0.362, 0.372, 0.361, 0.347),
     0.773: (0.070, 0.170, 0.221, 0.235, 0.249, 0.246, 0.246, 0.252, 0.228),
 }
-"""-d ln|Tx - Tperp|/d tau at tau = 0.1, 0.3, ... 1.7 (REFERENCES, one draw of N = 13,824)."""
+"""-d ln|Tx - Tperp|/d tau at tau = 0.1, 0.3, ... 1.7 (docs/references.md, one draw of N = 13,824)."""
 
 
 def energies() -> list[dict]:

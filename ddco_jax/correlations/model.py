@@ -128,7 +128,7 @@ MARKOV = Markov()
 class StretchedExponential(eqx.Module):
     """A = 1 - exp(-(s/time)^exponent), from 0 to 1, the same at every Gamma and |u|: for kernels without a learned law.
 
-    The defaults fit molecular dynamics at Gamma = 1.5 (REFERENCES, forward solution at 0.15 eV).
+    The defaults fit molecular dynamics at Gamma = 1.5 (docs/references.md, forward solution at 0.15 eV).
     """
 
     time: float | Array = 0.45

@@ -107,7 +107,8 @@ def stanton_murillo(gamma):
 
 
 LANDAU_D, LANDAU_ETA = 1.02333, 0.852772
-"""First Sonine order of D* Gamma^2.5 lnLambda and eta* Gamma^2.5 lnLambda for the Landau kernel (REFERENCES)."""
+"""First Sonine order of D* Gamma^2.5 lnLambda and of eta* Gamma^2.5 lnLambda of the Landau kernel
+(docs/references.md)."""
 
 
 def effective_potential(gamma):

@@ -76,8 +76,8 @@ class Scales:
     def landau_prefactor(self, density):
         """gamma/lnLambda of the Landau kernel gamma P/|u|: 2 pi q^4/m^2, per unit of code density.
 
-        At n0 L0^3 = 1 this is 0.1193 (REFERENCES: gamma = 0.1193 lnLambda).  `density` only sets the array type: the
-        prefactor of Eq. (8) is independent of it, because f contains the density.
+        At n0 L0^3 = 1 this is 0.1193 (docs/references.md: gamma = 0.1193 lnLambda).  `density` only sets the array
+        type: the prefactor of Eq. (8) is independent of it, because f contains the density.
         """
         return 2 * math.pi * self.coulomb_constant**2 * (self.density * self.length**3) * density**0
 
