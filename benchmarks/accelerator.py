@@ -1,11 +1,11 @@
-"""How fast is the solver on one accelerator?
+"""Speed of the solver on one accelerator.
 
     python benchmarks/accelerator.py [--sizes 32 64 128 200] [--precision float32 float64] [--paper 200] [--steps 3]
 
 One evaluation of C[f] in one cell at n^3 velocity points, for Landau's kernel and for the default one in a young
-plasma, beside the same number of zero-padded real FFTs of (2n)^3 by the FFT library of the device: the floor of an
-operator that is made of transforms.  Then steps of the paper's bi-Maxwellian (20 x 200^3, +-8 V0) with the default
-kernel, with the conservation over them.  Needs the core of the package alone; stored as
+plasma, is compared with the same number of zero-padded real FFTs of (2n)^3 by the FFT library of the device: the floor
+of an operator that consists of transforms.  Then steps of the paper's bi-Maxwellian (20 x 200^3, +-8 V0) with the
+default kernel are timed, and their conservation errors measured.  Needs only the core of the package; stored as
 benchmarks/results/accelerator.json.
 """
 
@@ -32,11 +32,11 @@ from ddco_jax.plasma.invariants import compute_invariants  # noqa: E402
 RESULT = Path(__file__).parent / "results" / "accelerator.json"
 REPEATS = 5
 AGE = 0.8
-"""1/omega_p: an age at which every term of the default kernel counts."""
+"""Age of the correlations (1/omega_p) at which every term of the default kernel contributes."""
 
 
 def seconds(function, *arguments) -> float:
-    """The least time of REPEATS calls after a first one."""
+    """Shortest time (s) of REPEATS calls after a first one."""
     times = []
     for _ in range(REPEATS + 1):
         start = time.perf_counter()
@@ -46,7 +46,7 @@ def seconds(function, *arguments) -> float:
 
 
 def operator(n: int, name: str, dtype) -> dict:
-    """One evaluation of C[f] in one cell of n^3 points."""
+    """Time one evaluation of C[f] in one cell of n^3 points."""
     grid = PhaseGrid(1.0, 1, (3.0, 3.0, 3.0), (n, n, n))
     f = jnp.asarray(initial.bimaxwellian(grid, 1.0, 0.2), dtype)
     op, now = CollisionOperator(grid, load_kernel(name)), AGED
@@ -72,7 +72,7 @@ def operator(n: int, name: str, dtype) -> dict:
 
 
 def paper(n: int, cells: int, steps: int, dtype) -> dict:
-    """Steps of the paper's bi-Maxwellian with the default kernel after a quench."""
+    """Time steps of the paper's bi-Maxwellian with the default kernel after a quench, and their conservation errors."""
     grid = PhaseGrid(10.24, cells, (8.0, 8.0, 8.0), (n, n, n))
     wave = np.sin(2 * np.pi * grid.x / grid.length)
     T = units.PAPER.temperature_from_ev(0.2 + 0.1 * wave)

@@ -1,12 +1,13 @@
-"""Which scheme gives the smallest error in a given time?
+"""Error and computing time of the numerical schemes.
 
     python benchmarks/accuracy.py [--points 28 36 46] [--reference 72] [--starts ...] [--figure FILE]
 
 Homogeneous symmetric and asymmetric double wells at Gamma = 1.3 over +-5 thermal speeds, from a quench to 0.8 t0 with
-the default kernel.  Error: of f(vx, vy), relative L2 over all times of 0.4 and 0.8 t0, against the default scheme on
-`--reference`^3 points.  Time: of the steps, without compilation.  Schemes: the paper's (log, central, midpoint with as
-many substeps as `ddco check` asks for; not run where that is more than MOST) and the ratio form of order 2, 4, 6, 8
-with the Chebyshev step, in double and single precision.  Stored as benchmarks/results/accuracy.json, start by start.
+the default kernel.  The error is the relative L2 error of f(vx, vy), at 0.4 and 0.8 t0 together, against the default
+scheme on `--reference`^3 points.  The time is that of the steps, without compilation.  Schemes: the paper's (log,
+central, midpoint with as many substeps as `ddco check` asks for; not run where that is more than MOST) and the ratio
+form of order 2, 4, 6, 8 with the Chebyshev step, in double and single precision.  Stored as
+benchmarks/results/accuracy.json, start by start.
 """
 
 import argparse
@@ -36,7 +37,7 @@ GAMMA = 1.3
 STARTS = ("symmetric_double_well", "asymmetric_double_well")
 STEP, TIMES = 0.05, (0.4, 0.8)
 MOST = 40
-"""Most substeps of a step that are tried."""
+"""Largest number of substeps per step that is run."""
 SCHEMES = {
     "paper": {"scheme": "paper"},
     "ratio, 2": {"collisions": {"differences": "central"}},
@@ -47,7 +48,7 @@ SCHEMES = {
 
 
 def config_of(start: str, points: int, scheme: dict, precision: str):
-    """The run; the paper's scheme gets the substeps that its stability asks for."""
+    """Config of a run, with the substeps (paper's scheme) or stages that its stability requires."""
     T = 0.2221 / GAMMA
     extent = [SCALES.velocity * T**0.5 * 5.0] * 3
     settings: dict = {
@@ -69,7 +70,7 @@ def config_of(start: str, points: int, scheme: dict, precision: str):
 
 
 def solve(config) -> tuple[list[np.ndarray], float, dict]:
-    """f(vx, vy) at TIMES with the axes, the seconds that the steps took, and what the collision step counted."""
+    """f(vx, vy) at TIMES, the time of all steps (s), and the counters of the collision step (`State.tally`)."""
     model = build(config)
     state = initial_state(config, model)
     dt = jnp.asarray(model.dt, model.dtype)
@@ -85,7 +86,7 @@ def solve(config) -> tuple[list[np.ndarray], float, dict]:
 
 
 def on(points: np.ndarray, v: np.ndarray, plane: np.ndarray) -> np.ndarray:
-    """A plane at other velocities, by quintic splines."""
+    """f(vx, vy) given at velocities v of both axes, interpolated to `points` by quintic splines."""
     along = make_interp_spline(v, plane, k=5)(points)
     return make_interp_spline(v, along.T, k=5)(points).T
 

@@ -1,13 +1,14 @@
-"""How near is the fast collision operator to the bare cost of its transforms, and how far from its peers?
+"""Cost of the fast collision operator relative to its bare transforms, the direct sum and Eq. (B.3) as printed.
 
     python benchmarks/collision_operator.py [--sizes 16 24 32] [--direct-up-to 32] [--processes 5]
 
-One anisotropic product (g0^2, g1^2, g2^2 sharing M = N = 1), the Landau kernel and the default one, whose tables make
-another kernel in every cell, double precision, one cell after another.  Prints, and stores as
-benchmarks/results/collision_operator.json: time per cell over the bare transforms (the forward and inverse ones it
-counts, nothing else), over the direct sum and over Eq. (B.3) as printed at equal rank, the temporary memory, and the
-exponent of the cost in the number of velocity points.  A compiled operator's time depends a little on the memory it
-happens to get (up to a tenth at 24^3), so times are medians over fresh processes (--processes).
+The kernels are one anisotropic product (g0^2, g1^2, g2^2 with M = N = 1), Landau's, and the default one, whose tables
+give a different kernel in every cell.  Double precision, one cell after another.  Prints, and stores as
+benchmarks/results/collision_operator.json: the time per cell, its ratio to the bare transforms (only the forward and
+inverse ones that the operator counts), the ratios of the direct sum and of Eq. (B.3) as printed, at equal rank, to the
+operator, the temporary memory, and the exponent of the cost in the number of velocity points.  The time of a compiled
+operator depends on where its memory lies (by up to a tenth at 24^3), so times are medians over fresh processes
+(--processes).
 """
 
 import argparse
@@ -48,7 +49,7 @@ def gaussian(s, n, T):
 
 
 def weight(s):
-    """g^2 for g = L (M N' + N M') with L the function above and M = N = 1."""
+    """g^2 for g = L (M N' + N M') with L = `gaussian` and M = N = 1."""
     return np.exp(-(s**2) / WIDTH**2)
 
 
@@ -57,7 +58,7 @@ def seconds(function, *args, repeats: int = 9) -> float:
 
 
 def race(repeats: int, *calls) -> list[float]:
-    """The best time of each, taken in turns: what slows the machine for a while slows them alike."""
+    """Best time (s) of each call.  The calls alternate, so that a temporary slowdown of the machine affects all."""
     for call in calls:
         jax.block_until_ready(call())
     best = [np.inf] * len(calls)
@@ -76,7 +77,7 @@ def distribution(grid: PhaseGrid):
 
 
 def bare(grid: PhaseGrid, forward: int, inverse: int):
-    """The transforms alone, there and back, in the batches that the operator uses."""
+    """Two functions that run the forward and the inverse transforms alone, in the batches that the operator uses."""
     rng = np.random.default_rng(0)
     fields = jnp.asarray(rng.normal(size=(CELLS, forward, *grid.nv)))
     spectra = jax.jit(jax.vmap(transforms.forward))(jnp.asarray(rng.normal(size=(1, inverse, *grid.nv))))[0]
@@ -127,7 +128,7 @@ def in_processes(n: int, processes: int) -> dict:
 
 
 def peers(n: int, with_direct: bool) -> dict:
-    """Eq. (B.3) as printed and the direct sum over the fast operator."""
+    """Times of Eq. (B.3) as printed and of the direct sum, relative to the fast operator."""
     grid = PhaseGrid(1.0, CELLS, (4.0, 4.0, 4.0), (n, n, n))
     f, one_cell, entry = distribution(grid), PhaseGrid(1.0, 1, grid.v_max, grid.nv), {}
     two_terms = kernels.LowRank(g1=((gaussian, one, one),), g2=((gaussian, one, one),))

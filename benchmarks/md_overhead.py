@@ -1,11 +1,10 @@
-"""How much does `ddco md` cost beyond LAMMPS itself?
+"""Overhead of `ddco md` over LAMMPS itself.
 
     python benchmarks/md_overhead.py [--particles 13824 132651] [--processes 1]
 
-The run stage of one replicate (LAMMPS, reading every snapshot, all statistics, writing the dataset) against the same
-input script given to the same program by itself, and against that script without its dumps.  The order alternates and
-the best of the repeats counts.  Prints particle-steps per second and the overhead; stored as
-benchmarks/results/md_overhead.json.
+The run stage of one replicate (LAMMPS, reading every snapshot, all statistics, writing the dataset) is compared with
+LAMMPS alone on the same input script, and on that script without its dumps.  The runs alternate, and the best of the
+repeats counts.  Prints particle-steps per second and the overhead; stored as benchmarks/results/md_overhead.json.
 """
 
 import argparse
@@ -31,6 +30,7 @@ from ddco_jax.settings import parse
 
 RESULT = Path(__file__).parent / "results" / "md_overhead.json"
 TARGET = 0.05
+"""Target overhead relative to LAMMPS alone."""
 
 
 def settings(particles: int, processes: int, duration_ps: float, configuration: Path) -> MDConfig:
@@ -49,7 +49,7 @@ def settings(particles: int, processes: int, duration_ps: float, configuration: 
 
 
 def bare(config: MDConfig, positions: np.ndarray, folder: Path, dumps: bool) -> float:
-    """Seconds of LAMMPS by itself on the input of the run."""
+    """Time (s) of LAMMPS alone on the input of the run, with or without its dumps."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     every, dt = config.steps_per(config.interval(config.time.snapshot_ps))

@@ -1,8 +1,8 @@
-"""Eq. (B.3) expanded as printed, by zero-padded FFTs: the peer of the fast operator.
+"""Eq. (B.3) expanded as printed, by zero-padded FFTs, for comparison with the fast operator.
 
 |Pr|^2 and Pr r^T P are written as polynomials in |v|, |v'|, v, v' over powers of u, and every {alpha, beta, gamma} is
-a convolution of its own.  Forward transforms are shared per gamma and kernel spectra per beta, which is more than the
-printed formula asks for.  Drift zero, one product for each of g1^2 and g2^2.
+a convolution of its own.  Terms of one gamma share their forward transforms and terms of one beta their kernel spectra,
+a saving that the printed formula does not include.  The drift is zero, and g1^2 and g2^2 have one product each.
 """
 
 import functools
@@ -79,7 +79,7 @@ class Terms:
         return jnp.stack([alpha * (sum(A[at(i, j)] * q[j] for j in range(3)) - B[i]) for i in range(3)])
 
     def _source(self, left, right, i, j, name, gamma):
-        """Transforms with the components of v' that the dyad a_i b_j takes."""
+        """`both` for gamma times the components of v' that the dyad a_i b_j contains."""
         if left == "v'":
             name, gamma = (*name, "a", i), gamma * self.v[i]
         if right == "v'":
@@ -116,7 +116,10 @@ class Terms:
 
 
 def make_operator(grid: PhaseGrid, l1, l2):
-    """C[f] of one cell for omega = l1(|u|) |Pr|^2 P + (l2 - l1)(|u|) Pr r^T P, and the count of inverse transforms."""
+    """C[f] of one cell for omega = l1(|u|) |Pr|^2 P + (l2 - l1)(|u|) Pr r^T P, and its convolver.
+
+    The convolver counts the inverse transforms.
+    """
     conv, differences = Convolver(grid), Differences(grid, 2)
     speed = np.sqrt(conv.safe)
     v = np.stack(np.meshgrid(*grid.velocities, indexing="ij"))

@@ -1,13 +1,13 @@
-"""How far are the shipped runs of the paper's four starts from converged ones, and both from molecular dynamics?
+"""Errors of the shipped runs of the paper's four starts against converged runs, and of both against MD.
 
     python benchmarks/slabs.py solve START NVX,NVY,NVZ STEP OUT.npz [--precision float32|float64]
     python benchmarks/slabs.py table START RUN_DIR OUT.npz
 
 `solve` runs a start of Eq. (E.2) in 20 cells with time step STEP (t0) and the default scheme, and keeps f(vx, vy) and
-the moments every 0.2 t0; it needs the core of the package alone, so that it runs on a bare machine with an accelerator.
-`table` sets a run beside it and beside data/md/slabs, root mean square over cells, and stores the figures in
-benchmarks/results/slabs.json.  Run minus converged is the error of the velocity grid and of the time step; both have
-the same cells in x.
+the moments every 0.2 t0; it needs only the core of the package, so it runs on a bare machine with an accelerator.
+`table` compares a run with this converged one and with data/md/slabs, root mean square over cells, and stores the
+errors in benchmarks/results/slabs.json.  The difference of run and converged run is the error of the velocity grid and
+of the time step; both have the same cells in x.
 """
 
 import argparse
@@ -31,13 +31,13 @@ from ddco_jax.steppers.collision import stability_interval  # noqa: E402
 RESULT = Path(__file__).parent / "results" / "slabs.json"
 MD = Path(__file__).parents[1] / "data" / "md" / "slabs"
 EXTENT = {"bimaxwellian": (2.95, 3.41, 3.41)}
-"""Half extents, V0, where they are not 2.95 along all axes."""
+"""Half extents along vx, vy, vz (V0) where they are not all 2.95."""
 EVERY = 0.2
-"""t0 between snapshots."""
+"""Time between snapshots, t0."""
 
 
 def solve(start: str, points: tuple[int, int, int], dt: float, out: Path, dtype, last: float = 0.8) -> None:
-    """A run of the paper's start, its snapshots into `out`."""
+    """Run a start of the paper up to `last` (t0) with time step dt (t0) and write its snapshots to `out`."""
     name = "maxwellian" if start == "local_maxwellian" else start
     grid = PhaseGrid(10.24, 20, EXTENT.get(start, (2.95,) * 3), points)
     T = units.PAPER.temperature_from_ev(0.2 + 0.1 * np.sin(2 * np.pi * grid.x / grid.length))

@@ -1,9 +1,10 @@
-"""How long do transport coefficients take, and how much of that is the kernel itself?
+"""Time to compute transport coefficients, relative to evaluating the kernel alone.
 
     python benchmarks/transport.py [KERNEL ...]
 
-D*, eta* and kappa* at order 4, and their gradient with respect to the kernel's parameters, against the bare evaluation
-of omega at the points of the quadrature (the floor of any quadrature).  Stored as benchmarks/results/transport.json.
+D*, eta* and kappa* at order 4, and their gradient with respect to the kernel's parameters, are compared with the bare
+evaluation of omega at the points of the quadrature, a lower bound for any quadrature.  Stored as
+benchmarks/results/transport.json.
 """
 
 import argparse
@@ -26,12 +27,12 @@ from ddco_jax.plasma.units import PAPER  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "transport.json"
 TARGET = 1.0
-"""Seconds after compilation."""
+"""Target time after compilation, s."""
 REPEATS = 5
 
 
 def seconds(function, *arguments) -> tuple[float, float]:
-    """(first call, best of the later ones)."""
+    """Times (s) of the first call and of the fastest later one."""
     times = []
     for _ in range(REPEATS + 1):
         start = time.perf_counter()

@@ -1,6 +1,6 @@
 """ddco_jax: kinetic simulation of moderately coupled plasmas, 1D-3V, differentiable, structure preserving.
 
-Importing the package sets no flag and touches no device; the dtype of f decides the precision.
+Importing the package sets no JAX flag and uses no device.  The dtype of f decides the precision.
 """
 
 import sys
@@ -15,7 +15,7 @@ from ddco_jax.plasma.moments import compute_moments
 from ddco_jax.plasma.state import State
 from ddco_jax.steppers.solve import solve
 
-sys.modules[f"{__name__}.initial"], sys.modules[f"{__name__}.units"] = initial, units  # import ddco_jax.units works
+sys.modules[f"{__name__}.initial"], sys.modules[f"{__name__}.units"] = initial, units  # for import ddco_jax.units
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""The `ddco` command.  A user's mistake ends with one line and status 2, a failed run with one line and status 3."""
+"""The `ddco` command.  A user error prints one line and exits with status 2, a failed run with status 3."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def run(config: str, *, out: Path | None = None, set_: Overrides = None) -> None
 
 @app.command
 def resume(folder: Path) -> None:
-    """Go on from the last checkpoint of a run."""
+    """Continue a run from its last checkpoint and print a summary."""
     from ddco_jax.evaluation.report import summary_table
     from ddco_jax.simulation import run as runner
 
@@ -38,7 +38,7 @@ def resume(folder: Path) -> None:
 
 @app.command
 def check(config: str, *, set_: Overrides = None, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
-    """Stability numbers, resolution and memory of a config, before the run is compiled."""
+    """Print stability numbers, resolution and memory of a config without running it."""
     from ddco_jax.evaluation.report import check_table
     from ddco_jax.simulation.check import check_report, refuse
 
@@ -57,7 +57,7 @@ def plot(
         list[Path] | None, Parameter(name="--with", help="another run in that figure, may be repeated")
     ] = None,
 ) -> None:
-    """Figures of a run as PNG into DIR/figures."""
+    """Write figures of a run as PNG to FOLDER/figures."""
     from ddco_jax.md.dataset import open_dataset
     from ddco_jax.plots.against_md import plot_against_md
     from ddco_jax.plots.run import plot_run
@@ -84,7 +84,7 @@ def compare(
     json_: Annotated[bool, Parameter(name="--json")] = False,
     bin_m_s: Annotated[float, Parameter(help="velocity bins of the comparison")] = 1600.0,
 ) -> None:
-    """Errors of a run against MD, per snapshot and cell, with the MD's own noise beside them."""
+    """Print the errors of a run against MD and the noise of the MD, and store them per snapshot and cell as JSON."""
     from ddco_jax.evaluation import compare as comparison
     from ddco_jax.md.dataset import open_dataset
     from ddco_jax.plasma.units import PAPER
@@ -108,8 +108,8 @@ def md(
         Path | None, Parameter(help="new folder in which the snapshots of all particles are kept")
     ] = None,
 ) -> None:
-    """Molecular dynamics with LAMMPS, written as a dataset; call it again after a kill and it goes on."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # statistics run beside LAMMPS, not in its place
+    """Run molecular dynamics with LAMMPS and write a dataset; after a kill, the same command continues the run."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # statistics must not take the cores of LAMMPS
     from ddco_jax.evaluation.md_report import md_table
     from ddco_jax.md.config import load
     from ddco_jax.md.simulate import estimate, simulate
@@ -138,7 +138,7 @@ def import_md(
     lag_ps: Annotated[float | None, Parameter(help="equilibrium: keep correlation functions up to this lag")] = None,
     block_ps: float | None = None,
 ) -> None:
-    """The dataset of `ddco md` from LAMMPS dumps (text, gzipped, binary) or H5MD, files in order of time."""
+    """Convert LAMMPS dumps (text, gzipped, binary) or H5MD, files in order of time, to a dataset as of `ddco md`."""
     from ddco_jax.evaluation.md_report import md_table
     from ddco_jax.md import importer
 
@@ -196,7 +196,7 @@ def train(
     set_: Overrides = None,
     cache: Annotated[Path | None, Parameter(help="folder for pair averages, to share between trainings")] = None,
 ) -> None:
-    """Learn a kernel from MD; call it again after a kill and it goes on, bitwise as if unbroken."""
+    """Train a kernel on MD; after a kill, the same command continues, with bitwise the same result."""
     from ddco_jax.evaluation.tables import listing
     from ddco_jax.kernels.store import metadata
     from ddco_jax.learning.config import load
@@ -248,7 +248,7 @@ def recompress(
     products: Annotated[int, Parameter(help="positive separable terms of the new kernel")] = 3,
     seed: int = 0,
 ) -> None:
-    """A learned kernel refitted with few separable products; prints the error and the speed-up."""
+    """Refit a learned kernel with few separable products; prints the error and the speed-up."""
     from ddco_jax.evaluation.report import recompression_table
     from ddco_jax.learning.recompress import recompress_learned
 
@@ -258,7 +258,7 @@ def recompress(
 
 @app.command(name="kernels")
 def list_kernels(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
-    """The kernels that come with the package; learned ones with their errors on MD that they never saw."""
+    """List the kernels that come with the package, learned ones with their errors on held-out MD."""
     from ddco_jax.kernels.store import describe, held_out, names
 
     if json_:
@@ -295,7 +295,7 @@ def main() -> None:
         _end(" ".join(str(error).split()), 2)
     except KeyboardInterrupt:
         _end("stopped; `ddco resume DIR` goes on from the last checkpoint", 130)
-    except Exception as error:  # told apart by name below, so that a usage error does not wait for JAX to load
+    except Exception as error:  # classified below, so that a usage error does not wait for JAX to load
         from ddco_jax.settings import RunFailed
         from ddco_jax.simulation.config import ConfigError
 

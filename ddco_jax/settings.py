@@ -1,4 +1,4 @@
-"""Reading settings: TOML checked by a frozen pydantic model, every mistake told in one line with its remedy."""
+"""Reads settings: TOML validated by frozen pydantic models; every error is one line that gives its remedy."""
 
 import difflib
 import tomllib
@@ -13,15 +13,15 @@ from ddco_jax.plasma.units import Scales
 
 
 class ConfigError(ValueError):
-    """A user's mistake, told in one line."""
+    """A user error; the message is one line."""
 
 
 class RunFailed(RuntimeError):
-    """The state of a run went bad; the message says where, in one line."""
+    """A simulation, MD run or training failed; the message says where or why, in one line."""
 
 
 class Section(BaseModel):
-    """Frozen, unknown keys refused, no silent conversion between types."""
+    """Base of all config sections: frozen, refuses unknown keys, converts no types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -58,7 +58,10 @@ Model = TypeVar("Model", bound=Section)
 
 
 def read(source: str, shipped: dict[str, Path], overrides=()) -> tuple[dict[str, Any], Path]:
-    """A TOML file, or a shipped one by name, with `section.key=value` overrides (values as in TOML)."""
+    """Read a TOML file, or a shipped one by name, with `section.key=value` overrides (values as in TOML).
+
+    Returns the data and the path.  Raises ConfigError.
+    """
     path = Path(source)
     if not path.is_file():
         if source not in shipped:
@@ -76,7 +79,7 @@ def read(source: str, shipped: dict[str, Path], overrides=()) -> tuple[dict[str,
 
 
 def absolute_file(data: dict[str, Any], section: str, folder: Path) -> None:
-    """Paths in a config are relative to the config, or else to the working directory."""
+    """Make `file` of a section absolute: relative to `folder` where it exists there, else to the working directory."""
     part = data.get(section)
     if isinstance(part, dict) and isinstance(part.get("file"), str):
         beside = folder / part["file"]
@@ -92,7 +95,7 @@ def parse(model: type[Model], data: dict[str, Any], source: str) -> Model:
 
 
 def tuples(value):
-    """JSON or TOML arrays to the tuples that a config holds; missing values dropped."""
+    """Convert JSON or TOML arrays to the tuples that a config holds, and drop None."""
     if isinstance(value, dict):
         return {k: tuples(v) for k, v in value.items() if v is not None}
     return tuple(value) if isinstance(value, list) else value
@@ -130,7 +133,7 @@ def _first_error(model: type[Section], error: ValidationError) -> str:
 
 
 def _walk(model: type[Section], location) -> tuple[list[str], list[str]]:
-    """The keys along an error's location, without the tags of unions, and the keys known where it ends."""
+    """The keys along an error's location, without the tags of unions, and the valid keys where it ends."""
     members: list[type[Section]] = [model]
     keys: list[str] = []
     known: list[str] = []

@@ -1,11 +1,11 @@
-"""Runs every shipped two-core case to its end and stores the conservation figures as JSON, and the errors beside MD.
+"""Runs every shipped case that fits two cores and stores its conservation errors and errors against MD as JSON.
 
     python scripts/conservation.py [CASE ...]
 
 Each start of the paper runs 40 steps of the paper's scheme on the grids of GRIDS, with the default kernel and with
-Landau's, with the Ampere and the Poisson step, and the bi-Maxwellian also in a box that cuts f at its edge; and as it
-ships, with the default scheme.
-With the Ampere step these are also set beside the MD of the same start in data/md/slabs (1.6e7 particles).
+Landau's, with the Ampere and with the Poisson step; the bi-Maxwellian also in a box that cuts f at its edge.  Every
+config also runs as it ships, with the default scheme.
+With the Ampere step the runs are also compared with the MD of the same start in data/md/slabs (1.6e7 particles).
 Cases already in the JSON file (benchmarks/results/conservation.json) are kept unless named.
 """
 
@@ -40,7 +40,7 @@ GRIDS = {
 }
 PAPER = ('scheme="paper"', "time.step_ps=0.02", "time.steps=40", "output.snapshot_every=10")
 KERNELS = {"ddco": (), "landau": ('collisions.kernel="landau"', 'collisions.buildup="off"')}
-"""What the cases ship with, and Landau's without the build-up of correlations."""
+"""Overrides by kernel: none for the kernel that the cases ship with; Landau's is without build-up of correlations."""
 CUT_BOX = ("grid.velocity_extent_m_s=[13000.0, 15000.0, 15000.0]", "grid.nv=[24, 16, 16]")
 
 
@@ -95,14 +95,14 @@ def main() -> None:
         file = "none" if "/poisson/" in name else f"i_{name.split('/')[0]}.nc"
         found = measure(config, overrides, ROOT / "data" / "md" / "slabs" / file)
         print(json.dumps(found), flush=True)
-        now = stored()  # read anew: another process may have added its own
+        now = stored()  # read again: another process may have added results
         now["cases"][name] = found
         now |= {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": platform.machine(), "cores": _cores()}
         write_text(RESULT, json.dumps(now, indent=1) + "\n")
 
 
 def stored() -> dict:
-    """What the result file holds."""
+    """The contents of the result file."""
     return json.loads(RESULT.read_text()) if RESULT.exists() else {"cases": {}}
 
 

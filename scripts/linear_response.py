@@ -1,10 +1,11 @@
-"""How kernels answer weak kicks, pairs of kicks, kicks of a relaxing plasma and second quenches, beside MD.
+"""Response of kernels to weak kicks, pairs of kicks, kicks of a relaxing plasma and second quenches, against MD.
 
     python scripts/linear_response.py [KERNEL ...] [--kicks] [--training] [--figure FILE]
 
-Without --kicks, by Sonine expansion: seconds.  With it the solver is run for every file of data/md/kicks.
---training compares with the autocorrelations that training has seen, else with those that it has not.  Targets are in
-data/verdict.toml; results are kept in benchmarks/results/linear_response.json.
+Without --kicks, weak kicks and pairs of them are computed by Sonine expansion, in seconds.  With --kicks, the solver is
+run for every file of data/md/kicks.  With --training, the comparison is with the autocorrelations that training has
+seen, else with held-out ones.  Targets are in data/verdict.toml; results are kept in
+benchmarks/results/linear_response.json.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def kicks(names) -> None:
 
 
 def draw(file: Path) -> None:
-    """Stress after a weak kick of an aged plasma, by kernel, with MD."""
+    """Plot the stress after a weak kick of an aged plasma, by kernel, with MD."""
     import matplotlib.pyplot as plt
 
     rows = json.loads(RESULT.read_text())["weak"]

@@ -5,8 +5,8 @@
 KIND: training, beams, held_out, draws, blind, paper_size, validation, slabs, equilibrium, kicks or
 equilibrium_held_out.
 
-Each file takes at most about 20 minutes on two cores.  The runs of one Gamma share an equilibrated configuration, made
-when the first of them needs it and kept under --scratch; that of the slabs of family (i) is kept in data/md.
+Each file takes at most about 20 minutes on two cores.  The runs of one Gamma share an equilibrated configuration,
+made for the first of them and kept under --scratch; that of the slabs of family (i) is kept in data/md.
 """
 
 import argparse
@@ -26,13 +26,13 @@ from ddco_jax.settings import parse, tuples
 DATA = Path(__file__).resolve().parent.parent / "data" / "md"
 TRAINING = (0.05, 0.1, 0.2, 0.4, 0.7, 0.9, 1.15, 1.45, 1.8, 2.1, 2.4, 3.0)
 NARROW = (0.4, 0.7, 1.15, 1.8)
-"""Gamma of the beams."""
+"""Gamma of the runs with narrow beams."""
 HELD_OUT = (0.8, 1.3, 1.95)
 ANISOTROPY = (0.5, 1.0, 2.3)
 BLIND = (0.6, 1.0, 1.65)
 KICKED = (0.5, 1.0, 2.0)
 REFERENCE = {0.1: 2.318, 0.2: 1.159, 0.3: 0.773}
-"""Temperatures (eV) of the table of anisotropy decay, and their Gamma."""
+"""Gamma by temperature (eV) of the reference table of anisotropy decay."""
 EQUILIBRIUM = (0.2, 0.5, 0.773, 1.0, 1.5, 2.0, 2.32, 3.0)
 LARGE = 132_651  # 51^3
 BI_OBLATE = {"kind": "bimaxwellian", "anisotropy": 0.25}
@@ -47,27 +47,27 @@ SLAB_STARTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One file: its settings, and the configuration that it shares (None: its own)."""
+    """One output file: its settings and the equilibrated configuration that it shares (None: its own)."""
 
     path: Path
     settings: dict
     configuration: Path | None = None
     drop: tuple[str, ...] = ()
-    """Variables that the repository does not need, by the beginning of their names."""
+    """Prefixes of the names of variables that are not stored."""
     means: int = 0
-    """Keep the means of so many groups of the draws; 0: every draw."""
+    """Number of groups of draws whose means are stored; 0: every draw is stored."""
     run: dict = dataclasses.field(default_factory=dict)
-    """Settings of the run that its configuration is made without."""
+    """Settings of the run that the equilibration of its configuration does not use."""
 
 
 def temperature_eV(gamma: float) -> float:
-    """kT at the paper's density."""
+    """kT (eV) at a coupling parameter and the paper's density."""
     scales = units.PAPER
     return scales.temperature_to_ev(scales.coupling_parameter(1.0, 1.0) / gamma)
 
 
 def homogeneous(gamma: float, start: dict, seed: int, particles: int = LARGE, **sections) -> dict:
-    """A cube at the paper's density, 2.4 t0 (3.16/omega_p) with snapshots every 0.1 t0."""
+    """Settings of a cube at the paper's density: 2.4 t0 (3.16/omega_p) with snapshots every 0.1 t0."""
     T = temperature_eV(gamma)
     weak = gamma < 0.3
     time = {"duration_ps": 2.4, "snapshot_ps": 0.1}
@@ -87,7 +87,7 @@ def homogeneous(gamma: float, start: dict, seed: int, particles: int = LARGE, **
 
 
 def family(folder: str, gamma: float, starts: dict[str, dict], seed: int, scratch: Path, **keys) -> Iterator[Job]:
-    """The runs of one Gamma, on one configuration."""
+    """The runs of one Gamma, which share one configuration."""
     for i, (name, start) in enumerate(starts.items()):
         path = DATA / folder / f"gamma_{gamma:g}_{name}.nc"
         shared = scratch / f"{folder}_gamma_{gamma:g}.nc"
@@ -95,12 +95,12 @@ def family(folder: str, gamma: float, starts: dict[str, dict], seed: int, scratc
 
 
 def training(scratch: Path) -> Iterator[Job]:
-    """Bi-Maxwellians of either sign, the uniform cube and a cold beam in a plasma, at twelve Gamma."""
+    """Bi-Maxwellians with Tx < Tperp and Tx > Tperp, the uniform cube and a cold beam in a plasma, at twelve Gamma."""
     starts = {
         "bimaxwellian_0.25": BI_OBLATE,
         "bimaxwellian_4": BI_PROLATE,
         "uniform": {"kind": "uniform"},
-        "bump_on_tail": {"kind": "bump_on_tail"},  # the one that is not even in c
+        "bump_on_tail": {"kind": "bump_on_tail"},  # the only one that is not even in c
     }
     order = sorted(TRAINING, key=lambda g: (g < 0.3, g))
     for gamma in order:
@@ -109,11 +109,11 @@ def training(scratch: Path) -> Iterator[Job]:
 
 
 def beams(scratch: Path) -> Iterator[Job]:
-    """Beams as narrow as the microfield acts, in a plasma and among themselves, at Gamma of the training."""
+    """Beams so narrow that the microfield widens them first: one in a plasma, or four alone; Gamma of the training."""
     for gamma in NARROW:
         seed = 1004 + 10 * TRAINING.index(gamma)
         for job in family("beams", gamma, {k: {"kind": k} for k in ("cold_beam", "four_beams")}, seed, scratch):
-            if job.path.stem.endswith("four_beams"):  # which are narrow no longer than that
+            if job.path.stem.endswith("four_beams"):  # after 1.6 ps they are no longer narrow
                 job.settings["time"]["duration_ps"] = 1.6
             yield dataclasses.replace(job, drop=("f_vxvy",))
 
@@ -132,14 +132,14 @@ def held_out(scratch: Path) -> Iterator[Job]:
 
 
 def draws(scratch: Path) -> Iterator[Job]:
-    """Four more draws of every held-out run, their mean: histograms with less than half the noise."""
+    """The mean of four more draws of every held-out run; averaged with the run, it more than halves the noise."""
     for job in held_out(scratch):
         path = DATA / "held_out_draws" / job.path.name
         yield four_draws(path, job.settings | {"seed": job.settings["seed"] + 500}, job.configuration)
 
 
 def four_draws(path: Path, settings: dict, configuration: Path | None) -> Job:
-    """The mean of four draws to 1.6 t0, histograms only; without a configuration each is on its own."""
+    """The mean of four draws to 1.6 t0, histograms only; without a configuration each draw has its own."""
     settings = settings | {"replicates": 4, "time": {"duration_ps": 1.6, "snapshot_ps": 0.2}}
     settings["statistics"] = settings["statistics"] | {"particles_kept": 0}
     if configuration is None:
@@ -148,10 +148,10 @@ def four_draws(path: Path, settings: dict, configuration: Path | None) -> Job:
 
 
 def blind(scratch: Path) -> Iterator[Job]:
-    """The start with the narrowest beams at yet other Gamma, made after the kernel that ships was chosen.
+    """The start with the narrowest beams at further Gamma, made after the kernel that ships was chosen.
 
-    Every draw is on a configuration of its own: <F F> of one, and with it how fast a narrow beam spreads at first, is
-    up to 3.5 % off (Gamma = 0.7).
+    Every draw has its own configuration: in a single one <F F>, and with it the initial spreading rate of a narrow
+    beam, is off by up to 3.5 % (Gamma = 0.7).
     """
     for i, gamma in enumerate(BLIND):
         settings = homogeneous(gamma, {"kind": "asymmetric_double_well"}, 2200 + 10 * i)
@@ -159,16 +159,17 @@ def blind(scratch: Path) -> Iterator[Job]:
 
 
 def paper_size(scratch: Path) -> Iterator[Job]:
-    """One bi-Maxwellian at the paper's N = 1e6: what noise hides."""
+    """One bi-Maxwellian at the paper's N = 1e6, to see errors that the noise of smaller runs hides."""
     sections = {"time": {"duration_ps": 1.6, "snapshot_ps": 0.1}}
     settings = homogeneous(REFERENCE[0.2], BI_OBLATE, 3000, 1_000_000, **sections)
     yield Job(DATA / "held_out" / "paper_size_bimaxwellian_0.25.nc", settings, scratch / "paper_size.nc")
 
 
 def validation(scratch: Path) -> Iterator[Job]:
-    """Anisotropy decay at the Gamma of the reference table: as usual, half the step, ten times the accuracy, 2 N.
+    """Anisotropy decay at the Gamma of the reference table: usual settings, half the step, ten times the accuracy, 2 N.
 
-    `coarse` is the accuracy of the slabs.  Snapshots every 0.2/omega_p, where the table has its rates.
+    `coarse` has the force accuracy of the slabs.  Snapshots are every 0.2/omega_p, and the table has the rates in the
+    middle of these intervals.
     """
     time = {"duration_ps": 1.368, "snapshot_ps": 0.152}
     variants = {
@@ -184,19 +185,20 @@ def validation(scratch: Path) -> Iterator[Job]:
             keys = {"time": time, "replicates": 8, **sections}
             settings = homogeneous(gamma, BI_OBLATE, 4000 + 100 * i + 10 * j, n, **keys)
             settings["statistics"] |= {"particles_kept": 0, "bin_m_s": 8000.0}  # only moments are wanted
-            settings["equilibrate"] |= {"shared": False}  # or the scatter of draws would miss that of positions
+            settings["equilibrate"] |= {"shared": False}  # so that the scatter of the draws includes that of positions
             path = DATA / "validation" / f"gamma_{gamma:g}_{name}.nc"
             yield Job(path, settings, None, ("psi", "moment", "f_", "power"))
 
 
 ACCURATE_SLABS = ("i_bimaxwellian", "ii_bimaxwellian", "ii_asymmetric_double_well")
-"""Where the energy drifts by more than 1e-4 NkT per 10/omega_p at a force error of 5e-4: these have the usual one."""
+"""Slabs whose energy drifts by more than 1e-4 NkT per 10/omega_p at a force error of 5e-4: they have the usual one."""
 
 
 def slabs(scratch: Path) -> Iterator[Job]:
-    """The four starts of (E.2) in the paper's box at a tenth of its cross-section, both families, start by start.
+    """The four starts of Eq. (E.2) in the paper's box at a tenth of its cross-section, for both families.
 
-    Ten draws on one configuration, kept as the means of two halves.
+    Family (i), equilibrated at T(x), has ten draws on one configuration, stored as the means of two halves; family
+    (ii), equilibrated at the mean temperature, has one draw.
     """
     for letter, temperature, replicates in (("i", "local", 10), ("ii", "mean", 1)):
         shared = (DATA / "slabs" if letter == "i" else scratch) / f"configuration_{letter}.nc"
@@ -218,7 +220,10 @@ def slabs(scratch: Path) -> Iterator[Job]:
 
 
 def equilibrium(scratch: Path) -> Iterator[Job]:
-    """Correlation functions for Green-Kubo; durations in correlation times of the shear stress, 3 Gamma eta*."""
+    """Correlation functions for Green-Kubo.
+
+    Durations are multiples of the correlation time of the shear stress, 3 Gamma eta*/omega_p.
+    """
     from ddco_jax.plasma import ocp
 
     for i, gamma in reversed(list(enumerate(EQUILIBRIUM))):  # the quick ones first
@@ -235,7 +240,7 @@ def equilibrium(scratch: Path) -> Iterator[Job]:
 
 
 def kicks(scratch: Path) -> Iterator[Job]:
-    """Relaxing bi-Maxwellians kicked at 1/omega_p: stretched along x, exchanged along x and y, drawn anew."""
+    """Relaxing bi-Maxwellians with a kick at 1/omega_p: vx stretched, vx and vy swapped, or all velocities redrawn."""
     at = 0.76  # ps
     kinds = {
         "stretch_0.5": {"kind": "stretch", "factor": 0.5},
@@ -253,7 +258,7 @@ def kicks(scratch: Path) -> Iterator[Job]:
 
 
 def equilibrium_held_out(scratch: Path) -> Iterator[Job]:
-    """Correlation functions that no training sees, at four of the Gamma."""
+    """Correlation functions that no training sees, at four of the Gamma of `equilibrium`."""
     for job in equilibrium(scratch):
         if job.path.stem.split("_")[1] in ("0.5", "1", "2", "3"):
             settings = job.settings | {"seed": job.settings["seed"] + 500}
@@ -261,7 +266,7 @@ def equilibrium_held_out(scratch: Path) -> Iterator[Job]:
 
 
 def make(job: Job, processes: int, scratch: Path) -> None:
-    """Run one job, its configuration first where that is missing."""
+    """Run one job; a missing shared configuration is made first."""
     settings = job.settings | {"processes": processes}
     if job.configuration is not None:
         if not job.configuration.exists():

@@ -1,4 +1,4 @@
-"""Check the MD data of the repository against REFERENCES: energies, drifts, anisotropy decay; stored as JSON.
+"""Check the MD data of the repository against docs/references.md: energies, drifts, anisotropy decay; stored as JSON.
 
 python scripts/md_validation.py
 """
@@ -24,11 +24,11 @@ RATES = {
     1.159: (0.055, 0.153, 0.235, 0.290, 0.346, 0.362, 0.372, 0.361, 0.347),
     0.773: (0.070, 0.170, 0.221, 0.235, 0.249, 0.246, 0.246, 0.252, 0.228),
 }
-"""-d ln|Tx - Tperp|/d tau at tau = 0.1, 0.3, ... 1.7 (REFERENCES, one draw of N = 13,824)."""
+"""-d ln|Tx - Tperp|/d tau at tau = 0.1, 0.3, ... 1.7 (docs/references.md, one draw of N = 13,824)."""
 
 
 def energies() -> list[dict]:
-    """u_ex of the equilibrium runs; the error by blocks, of the energy at the measured temperature."""
+    """u_ex = U/NkT of the equilibrium runs at their measured temperature, with errors from blocks, and references."""
     rows = []
     print(f"{'Gamma':>6s} {'U/NkT':>18s} {'reference':>10s} {'difference':>10s}")
     for data in group([open_dataset(f) for f in sorted((DATA / "equilibrium").glob("*.nc"))]):
@@ -43,7 +43,7 @@ def energies() -> list[dict]:
 
 
 def drifts() -> float:
-    """The largest drift of the total energy of any run."""
+    """The largest drift of the total energy of any run, NkT per 10/omega_p."""
     worst = 0.0
     for path in sorted(DATA.glob("*/*.nc")):
         if path.name.startswith("configuration"):
@@ -55,7 +55,7 @@ def drifts() -> float:
 
 
 def decays(path: Path) -> np.ndarray:
-    """Rates of the anisotropy between snapshots, draw by draw: (draws, intervals)."""
+    """Decay rates of the anisotropy between snapshots, draw by draw: (draws, intervals), omega_p."""
     data = open_dataset(path)
     T = data["temperature_axis"].isel(x=0)
     anisotropy = np.abs(T.isel(axis=0) - T.isel(axis=slice(1, 3)).mean("axis")).to_numpy()
@@ -64,11 +64,11 @@ def decays(path: Path) -> np.ndarray:
 
 
 def same(rates: dict[str, np.ndarray], sizes: dict[str, float], table: np.ndarray) -> dict[str, float]:
-    """How likely curves at least as far from the usual one are if nothing but chance sets them apart.
+    """Probability that curves differ by chance from the usual one at least as much as the variants and the table do.
 
-    Hotelling's T^2 with the covariance of the intervals pooled over all variants (eight draws alone would not tell
-    it); `sizes` are particle numbers over the usual one, to which the variance of a draw is inverse; the table is one
-    draw.
+    Hotelling's T^2 test with the covariance of the intervals pooled over all variants, since eight draws alone do not
+    determine it.  `sizes` are particle numbers over the usual one; the variance of a draw is inversely proportional to
+    them.  The table is one draw.
     """
     residuals = np.concatenate([sizes.get(k, 1.0) ** 0.5 * (r - r.mean(0)) for k, r in rates.items()])
     degrees, p = len(residuals) - len(rates), residuals.shape[1]
@@ -83,7 +83,7 @@ def same(rates: dict[str, np.ndarray], sizes: dict[str, float], table: np.ndarra
 
 
 def anisotropy() -> dict:
-    """The decay against the table, and the variants against the usual run."""
+    """Compare the decay in the usual run with the table and with the variants."""
     out: dict = {}
     for gamma, table in RATES.items():
         files = {k: DATA / "validation" / f"gamma_{gamma:g}_{k}.nc" for k in ("usual", *VARIANTS)}

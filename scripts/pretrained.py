@@ -30,14 +30,14 @@ SEEDS = {"ddco": (1, 2, 3), "ddco-paper": (1,), "dd-landau": (1,), "ddco-convex"
 
 
 def make(name: str, scratch: Path) -> None:
-    """Train one kernel from all its seeds and put it into the package."""
+    """Train one kernel from all its seeds and store it in the package."""
     target = ROOT / "ddco_jax" / "pretrained" / name
     folders, seconds = [], []
     for seed in SEEDS[name]:
         folder = scratch / f"{name}_{seed}"
         fresh, start = not folder.exists(), time.perf_counter()
         train(load(name, [f"seed={seed}"]), folder, cache=scratch / "pair_averages", progress=True)
-        seconds.append(round(time.perf_counter() - start) if fresh else None)  # not of the rest of an interrupted one
+        seconds.append(round(time.perf_counter() - start) if fresh else None)  # a resumed training has no total time
         folders.append(folder)
     target.mkdir(parents=True, exist_ok=True)
     for old in target.glob("*.npz"):
@@ -53,7 +53,7 @@ def make(name: str, scratch: Path) -> None:
         "training_seconds_by_seed": seconds,
     }
     data = text["metadata"]["config"]["data"]
-    for key in ("files", "equilibrium"):  # not the paths of this machine
+    for key in ("files", "equilibrium"):  # relative to the repository
         data[key] = [f.removeprefix(f"{ROOT}/") for f in data[key] or ()]
     write_text(target / store.SPECIFICATION, json.dumps(text, indent=1) + "\n")
     if len(folders) > 1:
@@ -63,6 +63,7 @@ def make(name: str, scratch: Path) -> None:
 
 
 def last_loss(folder: Path) -> float | None:
+    """The last loss of a training; None where the folder stores none."""
     file = folder / LOSS_FILE
     return json.loads(file.read_text())[-1] if file.exists() else None
 

@@ -1,4 +1,4 @@
-"""Fills the tables of the README and of docs/ from benchmarks/results, the MD of data/md and the kernels that ship.
+"""Fills the tables of the README and of docs/ from benchmarks/results, the MD of data/md and the shipped kernels.
 
 python scripts/tables.py
 """
@@ -40,7 +40,7 @@ COEFFICIENTS = ("ddco", "ddco-convex", "landau", "dd-landau", "ddco-paper")
 
 
 def place(case: str) -> tuple[int, float]:
-    """What sorts gamma_G_START."""
+    """Sort key of a case gamma_G_START: position of its start in STARTS, then Gamma."""
     _, gamma, start = case.split("_", 2)
     return next(i for i, s in enumerate(STARTS) if start.startswith(s)), float(gamma)
 
@@ -51,6 +51,7 @@ def label(case: str) -> str:
 
 
 def rates(result: dict) -> str:
+    """Table of chi^2 per datum of the weak-form rates, by case and kernel."""
     chi = {(r["kernel"], r["case"]): r for r in result["rates"]}
     cases = sorted({case for _, case in chi}, key=place)
     body = []
@@ -67,6 +68,7 @@ def rates(result: dict) -> str:
 
 
 def forward(result: dict) -> str:
+    """Table of the errors of the solver with `ddco`, by case."""
     body, over_times = [], bias(result["forward"])
     for row in sorted((r for r in result["forward"] if r["kernel"] == "ddco"), key=lambda r: place(r["case"])):
         cells = [
@@ -85,6 +87,7 @@ def forward(result: dict) -> str:
 
 
 def coefficients() -> str:
+    """Table of D* and eta* of kernels over the values of MD, by Gamma."""
     paths = sorted((ROOT / "data" / "md" / "equilibrium").glob("*.nc"))
     measured = [green_kubo.transport(group) for group in green_kubo.group([open_dataset(p) for p in paths])]
     kernels = {name: (load_kernel(name), load_law(name)) for name in COEFFICIENTS}
@@ -101,7 +104,7 @@ def coefficients() -> str:
 
 
 def conservation(cases: dict) -> str:
-    """Every two-core case that has run, with both kernels."""
+    """Table of the conservation errors of every case that has run, with both kernels."""
     body = []
     for case, text in CASES.items():
         for kernel in ("ddco", "landau"):
@@ -125,7 +128,7 @@ def conservation(cases: dict) -> str:
 
 
 def collision_operator(sizes: list[dict]) -> str:
-    """Time and memory of one evaluation beside its floor and its peers."""
+    """Table of time and memory of one evaluation, relative to its bare transforms and to other methods."""
     body = []
     for entry in sizes:
         for kernel in ("landau", "anisotropic", "ddco"):
@@ -140,7 +143,7 @@ def collision_operator(sizes: list[dict]) -> str:
 
 
 def slabs(cases: dict) -> str:
-    """Errors of the paper's 1D-3V cases beside MD, at the times of the snapshots."""
+    """Table of the errors of the paper's 1D-3V cases against MD, at the times of the snapshots."""
     body = []
     for case, text in CASES.items():
         for kernel in ("ddco", "landau"):
@@ -155,7 +158,7 @@ def slabs(cases: dict) -> str:
 
 
 def response(rows: list[dict]) -> str:
-    """Weak kicks beside autocorrelations."""
+    """Table of the responses to weak kicks, compared with autocorrelations."""
     body = []
     for row in rows:
         pairs = [v for k, v in row.items() if k.startswith("kick of")]
@@ -168,7 +171,7 @@ def response(rows: list[dict]) -> str:
 
 
 def kicks(rows: list[dict]) -> str:
-    """Kicks of a relaxing plasma."""
+    """Table of the errors after kicks of a relaxing plasma."""
     table: dict[tuple[str, str], dict[str, str]] = {}
     for row in rows:
         _, gamma, kind = row["case"].split("_", 2)
@@ -180,7 +183,7 @@ def kicks(rows: list[dict]) -> str:
 
 
 def accuracy(starts: dict[str, dict]) -> str:
-    """Error and time of every scheme, one table per start; in bold what no other beats in both."""
+    """Error and time of every scheme, one table per start; bold where no other scheme is better in both."""
     tables = []
     for start, stored in starts.items():
         rows, body = stored["rows"], []
@@ -243,7 +246,7 @@ def main() -> None:
 
 
 def filled(text: str, name: str, table: str) -> str:
-    """A page with a table between its two marks."""
+    """A page with `table` in place of the text between the two marks of `name`."""
     return re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", rf"\g<1>{table}\n\g<2>", text, flags=re.DOTALL)
 
 

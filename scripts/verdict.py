@@ -1,12 +1,12 @@
-"""Judges kernels by data/verdict.toml: MD runs, starts and Gamma that no training has seen.
+"""Evaluates kernels by data/verdict.toml: MD runs, starts and Gamma that no training has seen.
 
     python scripts/verdict.py rates | forward [KERNEL ...] [--only NAMEPART] [--cache DIR]
     python scripts/verdict.py show | record
 
 KERNEL is a name of `ddco kernels` or the folder of a training; `NAME/markov` leaves the build-up of correlations out.
 `rates` compares weak-form rates; `forward` runs the solver and compares distributions, and for bi-Maxwellians the
-decay of anisotropy.  Results are kept in benchmarks/results/verdict.json, case by case; `record` puts their summary
-into the package, where `ddco kernels` finds it.
+decay of anisotropy.  Results are kept in benchmarks/results/verdict.json, case by case; `show` prints them, and
+`record` writes the largest errors into the package, where `ddco kernels` finds them.
 """
 
 import argparse
@@ -32,7 +32,7 @@ KERNELS = ("ddco", "ddco/markov", "ddco-paper", "dd-landau", "landau")
 
 
 def judge(kind: str, kernels, only: str, cache: Path | None) -> None:
-    """Judge case by case; each is printed and stored as soon as it is known."""
+    """Evaluate case by case; each result is printed and stored at once."""
     judgement = {"rates": verdict.rates, "forward": verdict.forward}[kind]
     # the blind runs hold no particles, so they have no part in the rates
     names = VERDICT["rates"]["files"] + (VERDICT["forward"]["blind"] if kind == "forward" else [])
@@ -66,7 +66,7 @@ def store(kind: str, row: dict) -> None:
 
 
 def show() -> None:
-    """Everything that has been judged."""
+    """Print all stored results."""
     result = json.loads(RESULT.read_text())
     chi = {(r["kernel"], r["case"]): r for r in result.get("rates", [])}
     names = [k for k in KERNELS if any(kernel == k for kernel, _ in chi)]
@@ -86,7 +86,7 @@ def show() -> None:
 
 
 def record() -> None:
-    """The worst figures of each kernel, into the package."""
+    """Write the largest errors of each kernel into the package."""
     write_text(RECORD, json.dumps(verdict.worst(json.loads(RESULT.read_text())), indent=1) + "\n")
 
 

@@ -61,7 +61,7 @@ RATES = [
 
 @pytest.mark.parametrize(("force", "differences", "anisotropy", "rate"), slow_but([RATES[0], RATES[3]], RATES))
 def test_landau_initial_rates_converge(force, differences, anisotropy, rate):
-    """dT_par/dt of a bi-Maxwellian, prefactor 1, n = 1, T_par = 1 (REFERENCES).
+    """dT_par/dt of a bi-Maxwellian, prefactor 1, n = 1, T_par = 1 (docs/references.md).
 
     Better than second order: log f is a quadratic, which leaves the quadrature of an integrand ~ |u|.
     """

@@ -132,7 +132,7 @@ def test_separable_form_equals_pointwise(rng):
 
 
 def test_coulomb_logarithms():
-    """The table of REFERENCES, monotone between, and the classical one with its change of sign."""
+    """The table of docs/references.md, monotone between, and the classical one with its change of sign."""
     table = {0.1: (2.639, 6.257), 0.5: (0.836, 2.203), 0.773: (0.544, 1.464), 1.0: (0.411, 1.117), 5.0: (0.0499, 0.134)}
     for gamma, expected in table.items():
         values = [float(generalised_logarithm(jnp.asarray(gamma), order)) for order in (1, 2)]

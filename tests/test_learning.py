@@ -42,7 +42,7 @@ def promoting():
 
 @pytest.mark.slow
 def test_weak_coupling_is_held_to_theory():
-    """D* of Landau with Xi11 and eta* of Landau with Xi22/2 (REFERENCES); what a kernel lacks counts over the floor."""
+    """D* of Landau with Xi11, eta* with Xi22/2 (docs/references.md); what a kernel lacks counts over the floor."""
     held = load_coefficients([], (0.02, 0.05), 0.1, jnp.float64)
     # the table of integrals and the formula below it differ by 3 % where they meet
     assert float(held.D_star[1]) == pytest.approx(1.02333 * 1.18994 / (0.05**2.5 * 3.654), rel=0.03)

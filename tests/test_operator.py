@@ -312,7 +312,7 @@ def test_mistakes_are_named():
 
 
 def test_stress_of_maxwell_molecules_decays_at_the_exact_rate():
-    """For omega = |u|^2 P/24 and any start the deviatoric stress obeys d pi/dt = -pi/2 (REFERENCES)."""
+    """For omega = |u|^2 P/24 and any start the deviatoric stress obeys d pi/dt = -pi/2 (docs/references.md)."""
     grid = PhaseGrid(1.0, 1, (7.0, 7.0, 7.0), (32, 32, 32))
     f = initial.bimaxwellian(grid, 1.0, 1.0, 0.5)
     c = CollisionOperator(grid, kernels.MaxwellMolecules())(jnp.asarray(f))

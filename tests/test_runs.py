@@ -92,12 +92,12 @@ WAVES = [(0.3, 1.15985, -0.01262), (0.4, 1.28506, -0.06613), (0.5, 1.41566, -0.1
 
 @pytest.mark.parametrize("k, omega, gamma", slow_but(WAVES[-1:], WAVES))
 def test_langmuir_waves(k, omega, gamma):
-    """Frequency and Landau damping within 0.5 % (REFERENCES), by the zeros and peaks of the field energy."""
+    """Frequency and Landau damping within 0.5 % (docs/references.md), by the zeros and peaks of the field energy."""
     T = PAPER.temperature_from_ev(0.2)
     debye = PAPER.debye_length(1.0, T)
     v_th = np.sqrt(T)
     length = 2 * np.pi * debye / k
-    # dvx as REFERENCES says: the central flux errs by 2 (dv/v_th)^2 at k = 0.3
+    # dvx as docs/references.md says: the central flux errs by 2 (dv/v_th)^2 at k = 0.3
     nv = {0.3: 320, 0.4: 240, 0.5: 240}[k]
     grid = PhaseGrid(length, 32, (6 * v_th, 2.5 * v_th, 2.5 * v_th), (nv, 3, 3))
     f = initial.perturb(grid, initial.maxwellian(grid, 1.0, T), 1e-3, 1)

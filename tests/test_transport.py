@@ -26,7 +26,7 @@ NAMES = ("landau", "ddco", "dd-landau", "ddco-paper", "ddco-convex")
 
 
 def test_landau_factors():
-    """Orders 1, 2, 3 and the converged value (REFERENCES); the first order carries the Coulomb logarithm."""
+    """Orders 1, 2, 3 and the converged value (docs/references.md); the first order carries the Coulomb logarithm."""
     log = float(effective_logarithm(GAMMA))
     orders = [transport(kernels.Landau(), GAMMA, order=p) for p in (1, 2, 3, 8)]
     D, eta = (np.array([float(getattr(t, k)) for t in orders]) for k in ("D_star", "eta_star"))

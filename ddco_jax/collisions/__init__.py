@@ -1,4 +1,4 @@
-"""How C[f] is computed: D- and its transpose, the direct oracle, the fast spectral operator."""
+"""The collision operator C[f]: the fast spectral method, and the direct double sum as a reference."""
 
 from ddco_jax.collisions.operator import CollisionOperator
 

@@ -1,4 +1,4 @@
-"""The collision flux of Eq. (32) by the double sum over velocities, O(N^2): the oracle of the fast operator."""
+"""The collision flux of Eq. (32) by the double sum over velocities, O(N^2): the reference for the fast operator."""
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +11,11 @@ from ddco_jax.velocity.cell import Cell
 from ddco_jax.velocity.differences import Forces
 
 ROWS_AT_ONCE = 64
-"""Velocities v handled together; the intermediate omega takes 9 N numbers for each."""
+"""Velocities v evaluated together; the intermediate omega takes 9 N numbers for each."""
 
 
 def velocity_points(grid: PhaseGrid, dtype):
-    """All velocities of the grid, (nvx nvy nvz, 3)."""
+    """All velocities of the grid, (nvx nvy nvz, 3), V0."""
     axes = [jnp.asarray(v, dtype) for v in grid.velocities]
     return jnp.stack(jnp.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
 
@@ -23,7 +23,7 @@ def velocity_points(grid: PhaseGrid, dtype):
 def collision_flux(cell: Cell, kernel: Kernel, forces: Forces) -> tuple[Forces, VelocityVector]:
     """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') and A_aa = dv^3 sum_j' omega_aa f_j' of one spatial cell.
 
-    Where the forces have a roughness, the fluxes have A_aa f times it.
+    Where the forces include the roughness (`velocity.differences`), the fluxes include A_aa f times the roughness.
     """
     grid = cell.grid
     points = velocity_points(grid, cell.f.dtype)

@@ -1,6 +1,6 @@
 """The brackets of the metriplectic structure: the Poisson bracket (4) and the dissipative bracket (7), as diagnostics.
 
-A functional is a function (f, E) -> number.  With dA/dt = {A, H} + (A, S)+ the two brackets contain the whole model.
+A functional is a function (f, E) -> number.  The two brackets define the whole model: dA/dt = {A, H} + (A, S)+.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Functional = Callable[[Array, Array], Array]
 
 
 class Derivatives(NamedTuple):
-    """Functional derivatives of a functional."""
+    """The functional derivatives of a functional A."""
 
     f: Distribution
     """dA/df, per phase-space volume."""
@@ -75,8 +75,9 @@ def dissipative_bracket(
 ) -> Scalar:
     """(A, B)+ of Eq. (7) from dA/df and dB/df, with the pair rate and the microfield of `now` (as in C[f]).
 
-    Symmetric, non-negative for A = B, and zero with mass, momentum and energy, all to rounding.  In the log form
-    (A, S)+ is int dA/df C[f], but for the jumps of a young plasma; the ratio form leaves the bracket for accuracy.
+    Symmetric, non-negative for A = B, and zero if A or B is mass, momentum or energy, all to rounding.  In the log form
+    (A, S)+ = int dA/df C[f], except for the jumps of a young plasma.  In the ratio form, which is more accurate, C[f]
+    does not follow from this bracket.
     """
     cells = jax.lax.map(lambda values: op.dissipation(*values), (f, A, B, as_record(now)))
     return jnp.sum(cells) * op.grid.dx

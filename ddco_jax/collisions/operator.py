@@ -1,4 +1,4 @@
-"""The collision operator C[f] of Eq. (32): one pure function of f, the same cell by cell."""
+"""The collision operator C[f] of Eq. (32): a pure function of f that acts on each spatial cell separately."""
 
 import functools
 from typing import ClassVar, NamedTuple
@@ -43,12 +43,12 @@ from ddco_jax.velocity.positivity import tolerance
 
 
 class Fluxes(NamedTuple):
-    """What drives one cell."""
+    """Forces and fluxes of one spatial cell."""
 
     cell: Cell
     """f with its moments."""
     forces: Forces
-    """D- log f, which the entropy production pairs with the fluxes."""
+    """D- log f; the entropy production is their product with the fluxes."""
     fluxes: Forces
     """p of Eq. (32)."""
     diffusion: VelocityVector
@@ -56,17 +56,17 @@ class Fluxes(NamedTuple):
     limited: Scalar
     """Share of the flux that the entropy limiter has replaced, 0 ... 1."""
     equilibrium: Maxwellian
-    """M."""
+    """M, the local equilibrium."""
 
 
 class Rate(NamedTuple):
-    """C[f] of one cell with what a time step has to know."""
+    """C[f] of one cell, with the numbers that a time step needs."""
 
     rate: VelocityDistribution
     """C[f], n0 V0^-3/t0."""
     stiffness: Scalar
-    """Bound on the magnitude of the eigenvalues of dC/df, 1/t0: the largest sum_a A_aa k_a/dv_a^2 of any velocity, with
-    k_a = `Differences.eigenvalue`."""
+    """Bound on the magnitude of the eigenvalues of dC/df, 1/t0: the maximum over velocities of sum_a A_aa k_a/dv_a^2,
+    with k_a = `Differences.eigenvalue`."""
     limited: Scalar
     """Share of the flux that the entropy limiter has replaced, 0 ... 1."""
 
@@ -75,19 +75,21 @@ class CollisionOperator(eqx.Module):
     """C[f] = D+ p,  p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j'), with each cell's rho, v-bar, T.
 
     `op(f)` returns C[f], (nx, nvx, nvy, nvz), n0 V0^-3/t0.  `op(f, now)` takes the correlations of a young plasma into
-    account: a record of `correlations`, or factor(x) >= 0, by which C is multiplied.
+    account: `now` is a record of `correlations`, or a factor(x) >= 0 by which C is multiplied.
 
-    Exact to rounding: mass, momentum and energy of every cell, whatever f does at the edge of the velocity box, and
-    C[M] = 0 for a Maxwellian, also where the box cuts it.  The entropy production is non-negative: in the log form of
-    an aged plasma by the sign of omega, else by the limiter (`correlations.entropy`).  With a memory of the stress that
-    holds for the force that the correlations know: the entropy of f plus the mean of c.E.c m/2kT does not fall.
+    C conserves mass, momentum and energy of every cell to rounding, for any f at the edge of the velocity box.  To
+    rounding, C[M] = 0 for a Maxwellian, also for one that the box cuts.  The entropy production is non-negative: in
+    the log form of an aged plasma since omega is positive semidefinite, otherwise by the limiter
+    (`correlations.entropy`).  With a memory of the stress (`correlations.memory`), the entropy of f plus the mean of
+    c.E.c m/2kT does not fall.
 
-    `force` is what drives the flux (`velocity.force`): "ratio" is accurate also beside steep flanks of f, damps the
-    grid's Nyquist mode and is linear where it matters for explicit steps; "log" is the paper's q = D- log f.
-    `differences` is the order of D-: "central" (2, the paper's), "fourth", "sixth" or "eighth".  Below the floor of
-    `velocity.cell` f counts as the floor in p, which leaves all conservation laws as they are.
+    `force` is the force that drives the flux (`velocity.force`).  "ratio" stays accurate beside steep flanks of f and
+    damps the grid's Nyquist mode; its flux f q is linear in f up to rises of f/M by a factor e per point, as explicit
+    steps need.  "log" is the paper's q = D- log f.  `differences` is the order of D-: "central" (2, the paper's),
+    "fourth", "sixth" or "eighth".  In p, values of f below the floor of `velocity.cell` are replaced by the floor; all
+    conservation laws still hold.
 
-    `method="direct"` is the O(N^2) double sum, an oracle for tests.  `cells_at_once` bounds the memory: the operator
+    `method="direct"` is the O(N^2) double sum, a reference for tests.  `cells_at_once` bounds the memory: the operator
     runs over x in groups of that many cells.
     Raises ValueError for an unknown method, force or order, or a velocity axis with too few points.
     """
@@ -124,11 +126,11 @@ class CollisionOperator(eqx.Module):
 
     @eqx.filter_jit
     def __call__(self, f: Distribution, now: Record | Profile | None = AGED) -> Distribution:
-        """C[f] of a plasma whose correlations are those of `now` (fields (nx,)); aged by default."""
+        """C[f], (nx, nvx, nvy, nvz), n0 V0^-3/t0, with the correlations of `now` (fields (nx,)); aged by default."""
         return self._over_cells(lambda f, now: self.rate(f, now).rate, f, as_record(now))
 
     def rate(self, f: VelocityDistribution, now: Record) -> Rate:
-        """C[f] of one cell with what a time step has to know."""
+        """C[f] of one cell, its stiffness, and the share of the flux that the limiter has replaced."""
         flux = self._fluxes(f, now)
         cell, counts = flux.cell, f > tolerance(f.dtype) * jnp.max(f)
         temperature = jnp.maximum(flux.equilibrium.temperature, cell.temperature)  # the fit may follow a steep flank
@@ -139,7 +141,7 @@ class CollisionOperator(eqx.Module):
         return Rate(self.differences.divergence(flux.fluxes), jnp.max(total), flux.limited)
 
     def _fluxes(self, f: VelocityDistribution, now: Record) -> Fluxes:
-        """Eq. (32): collisions of pairs, and in a young plasma diffusion in the microfield."""
+        """The fluxes of Eq. (32): pair collisions, and in a young plasma also diffusion in the microfield."""
         cell, kernel, force = Cell.of(self.grid, f), self._kernel(now), FORCES[self.force]
         log = self.differences.forces(jnp.log(cell.f))
         equilibrium = force.equilibrium(cell, log)
@@ -167,7 +169,7 @@ class CollisionOperator(eqx.Module):
         return Fluxes(cell, log, p, A, limited, equilibrium)
 
     def collide(self, cell: Cell, forces: Forces, kernel: Kernel) -> tuple[Forces, VelocityVector]:
-        """The flux p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') of one cell by collisions of pairs, and A_aa."""
+        """The flux p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') of one cell by pair collisions, and A_aa."""
         with jax.named_scope("collision_flux"):
             if self.method == "direct":
                 return direct.collision_flux(cell, kernel, forces)
@@ -178,7 +180,7 @@ class CollisionOperator(eqx.Module):
     ) -> Scalar:
         """The bracket (7) of one cell, per unit length, from the functional derivatives dA/df and dB/df.
 
-        With the pair rate and the microfield of `now`, but without its jumps, which are of no bracket.
+        With the pair rate and the microfield of `now`, but without its jumps, which no bracket describes.
         """
         cell, of = Cell.of(self.grid, f), self.differences.forces
         forces = of(b)
@@ -189,7 +191,10 @@ class CollisionOperator(eqx.Module):
 
     @eqx.filter_jit
     def entropy_production(self, f: Distribution, now: Record | Profile | None = AGED) -> Profile:
-        """dS/dt = dv^3 sum_j (D- log f)_j . p_j of every cell, per unit length, `now` as in C[f]; >= 0 without E."""
+        """dS/dt = dv^3 sum_j (D- log f)_j . p_j of every cell, (nx,), per unit length, with `now` as in C[f].
+
+        It is non-negative without a memory of the stress.
+        """
 
         def cell(f_cell, now):
             flux = self._fluxes(f_cell, now)
@@ -201,7 +206,7 @@ class CollisionOperator(eqx.Module):
     def diffusion(self, f: Distribution, now: Record | Profile | None = AGED) -> Float[Array, "nx 3 nvx nvy nvz"]:
         """Diagonal of the diffusion tensor A_aa(v) = dv^3 sum' omega_aa f' of every cell at all velocities, V0^2/t0.
 
-        With the microfield's, and `now` as in C[f].
+        It includes that of the microfield; `now` is as in C[f].
         """
 
         def cell(cell):
@@ -216,11 +221,11 @@ class CollisionOperator(eqx.Module):
         return lax.map(cell, (f, as_record(now)))
 
     def _kernel(self, now: Record) -> Kernel:
-        """The kernel at the pair rate of `now`; of an aged plasma as it is, also one that defines omega alone."""
+        """The kernel times the pair rate of `now`; unchanged in an aged plasma, so that it may define omega alone."""
         return self.kernel if isinstance(now, Aged) else Scaled(self.kernel, now.pair_rate)
 
     def _over_cells(self, function, *cells):
-        """`function` of every cell; `cells` are pytrees with a leading axis x."""
+        """`function` applied to every cell; `cells` are pytrees with a leading axis x."""
         # checkpoint: the backward pass recomputes a cell instead of storing its transforms (the lambda: a bound
         # method would be hashed with the traced parameters of the kernel)
         cell = jax.checkpoint(lambda arguments: function(*arguments))
@@ -229,22 +234,22 @@ class CollisionOperator(eqx.Module):
         return lax.map(cell, cells, batch_size=self.cells_at_once if self.cells_at_once > 1 else None)
 
     def over_groups(self, function, *cells):
-        """`function` of `cells_at_once` cells at a time, or of as many fewer as divide them; axis x stays in place."""
+        """`function` applied to groups of at most `cells_at_once` cells, a divisor of nx; axis x stays in place."""
         nx = len(jax.tree.leaves(cells)[0])
         size = max(n for n in range(1, min(self.cells_at_once, nx) + 1) if nx % n == 0)
         groups = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), cells)
-        # checkpoint: the backward pass runs a group again instead of storing its stages
+        # checkpoint: the backward pass recomputes a group instead of storing its stages
         results = lax.map(jax.checkpoint(lambda group: function(*group)), groups)
         return jax.tree.map(lambda a: a.reshape(nx, *a.shape[2:]), results)
 
 
 def _known(memory: Retardation | NoMemory, cell: Cell, forces: Forces) -> Forces:
-    """The part of a force that the correlations know."""
+    """The force without that of the new part of the stress anisotropy (`correlations.memory`)."""
     if isinstance(memory, NoMemory):
         return forces
     return jnp.concatenate([forces[:3] - memory.force(cell), forces[3:]])
 
 
 def _thermal(cell: Cell, diffusion: VelocityVector) -> Scalar:
-    """The entropy production, but for dv^3, of forces of the size 1/sqrt(kT/m) in diffusion by A_aa."""
+    """The entropy production over dv^3 of forces of size 1/sqrt(kT/m) with the diffusion A_aa."""
     return jnp.sum(diffusion * cell.f) / cell.temperature

@@ -5,16 +5,16 @@ Since Pu = 0, Pr = 2 Pc' for r = c + c', so a product chi_m(|c|) chi_n(|c'|) of 
     omega_ij = chi_m chi_n' [ l0 P_ij + c'_a c'_b K_ijab ],   K_ijab = 4 [ l1 (P_ij P_ab - S_ijab) + l2 S_ijab ],
     S_ijab = (P_ia P_jb + P_ib P_ja)/2,
 
-l0, l1, l2 and P depending on u alone, and the flux is p_i = f chi_m [ A_ij q_j - B_i ] with the convolutions
+where l0, l1, l2 and P depend on u alone.  The flux is p_i = f chi_m [ A_ij q_j - B_i ] with the convolutions
 
     A_ij = P_ij * (chi_n f') + K_ijab * (chi_n c'_a c'_b f'),
     B_i  = P_ij * (chi_n f' q'_j) + K_ijab * (chi_n c'_a c'_b f' q'_j).
 
-All polynomial factors sit on the c' side, so a product takes 4 forward transforms for the isotropic part, 24
-for the anisotropic one, and 9 inverse ones that all products with the same chi_m share.  (With the factors
-on the c side it is 4 forward and 9 + 39 inverse ones.)
+All polynomial factors are on the c' side.  So a product takes 4 forward transforms for the isotropic part, 24 for the
+anisotropic one, and 9 inverse ones that all products with the same chi_m share.  (With the factors on the c side it
+would take 4 forward and 9 + 39 inverse ones.)
 
-Where l1 = 0 the anisotropic part is 4 l2 (Pc)_i (Pc')_j, Pc being Pc', and its share of B is
+Where l1 = 0 the anisotropic part is 4 l2 (Pc)_i (Pc')_j, since Pc = Pc', and its contribution to B is
 
     B_i = c_a U_ia,   U_ia = 4 l2 P_ia P_jb * (chi_n c'_b f' q'_j),
 
@@ -39,10 +39,10 @@ from ddco_jax.velocity.cell import Cell
 from ddco_jax.velocity.differences import Forces
 
 WHOLE, SLAB = 16384, 4096
-"""Velocity points up to which all products of kernel and spectra are made at once, and in how large slabs beyond: what
-stays in the cache is fast, and many small loops are not (measured)."""
+"""Up to WHOLE velocity points, all products of kernel and spectra are made at once; beyond, in slabs of at most SLAB
+points, which stay in the cache.  On small grids many small loops would be slower (measured)."""
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
-"""Components of a symmetric tensor."""
+"""Independent components of a symmetric tensor."""
 
 
 def transform_count(separable: Separable) -> tuple[int, int]:
@@ -52,9 +52,10 @@ def transform_count(separable: Separable) -> tuple[int, int]:
 
 
 def arrays_at_once(separable: Separable) -> int:
-    """About how many arrays of the velocity grid's size one evaluation holds: those of the largest group of products.
+    """Approximate number of arrays of the velocity grid's size that one evaluation holds, in its largest group.
 
-    A field and its spectrum, axis by axis, take 1 + 2 + 4 + 8; a sum of products 8; octants, fields before and after.
+    A forward transform takes 1 + 2 + 4 + 8 for the field and its spectrum after each axis, an inverse one as much; a
+    sum of products 8 for each source; octants, and the fields before and after, 45 for each source.
     """
     held = []
     for group in _groups(_by_source(separable)):
@@ -71,13 +72,16 @@ def _count(group: dict) -> tuple[int, int]:
 
 
 def _is_halved(group: dict) -> bool:
-    """Whether B of the anisotropic part is taken as c_a U_ia."""
+    """Whether B of the anisotropic part is computed as c_a U_ia, which needs l1 = 0."""
     return not any(w.perpendicular is not None for row in group.values() for w in row.values())
 
 
 def _fields(weights: dict[int, Weights], halved: bool) -> list[tuple]:
-    """What is transformed of one source chi_n f': ("moment", ab), chi_n c'_a c'_b f', where ab is () or a pair;
-    ("driven", ab, j), that times q'_j; ("mixed", jb), chi_n c'_j q'_b f' made symmetric."""
+    """Labels of the fields that are transformed for one source chi_n f'.
+
+    ("moment", ab) is chi_n c'_a c'_b f', where ab is () or a pair; ("driven", ab, j) is that times q'_j; ("mixed", jb)
+    is chi_n c'_j q'_b f' made symmetric.
+    """
     moments: list[tuple] = [()] if any(w.isotropic is not None for w in weights.values()) else []
     anisotropic = any(_is_anisotropic(w) for w in weights.values())
     fields: list[tuple] = []
@@ -89,7 +93,7 @@ def _fields(weights: dict[int, Weights], halved: bool) -> list[tuple]:
 
 
 def _outputs(group: dict, halved: bool) -> list[tuple]:
-    """What is transformed back for each m: ("A", i, j), ("B", i), ("U", i, a)."""
+    """Labels of the fields that are transformed back for each m: ("A", i, j), ("B", i), ("U", i, a)."""
     every = [w for row in group.values() for w in row.values()]
     outputs: list[tuple] = [("A", *ij) for ij in PAIRS]
     if not halved or any(w.isotropic is not None for w in every):
@@ -112,14 +116,14 @@ def _component(output: tuple, field: tuple) -> tuple | None:
 def collision_flux(cell: Cell, separable: Separable, forces: Forces) -> tuple[Forces, VelocityVector]:
     """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') and A_aa = dv^3 sum_j' omega_aa f_j' of one spatial cell.
 
-    Where the forces have a roughness, the fluxes have A_aa f times it.
+    Where the forces include the roughness (`velocity.differences`), the fluxes include A_aa f times the roughness.
     """
     f, speed = cell.f, _norm(cell.velocity)
     chi = [jnp.ones_like(f) if factor is None else factor(speed) for factor in separable.factors]
     kernels = _KernelSpectra(cell.grid, separable, f.dtype)
     total = jnp.zeros((6, *f.shape), f.dtype)
     for done, group in enumerate(_groups(_by_source(separable))):
-        # no group begins before the last has ended, which no scheduler can undo, so that only one holds its spectra
+        # a dependence on `total` that the compiler cannot remove: groups run in turn, so only one holds its spectra
         source = jnp.where(jnp.isnan(total[0, 0, 0, 0]), jnp.nan, f) if done else f
         total = total + _group_flux(kernels, group, source, chi, cell.velocity, forces[:3])
     q, A = total[:3], cell.grid.dv3 * total[3:]
@@ -145,8 +149,7 @@ def diffusion(cell: Cell, separable: Separable) -> VelocityVector:
 
 
 def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c: VelocityVector, q: VelocityVector) -> Array:
-    """The flux over dv^3 f and A_aa over dv^3, (6, nvx, nvy, nvz), of the products that connect some of the chi with
-    each other, and no others."""
+    """Contribution of one group to the flux over dv^3 f and to A_aa over dv^3, (6, nvx, nvy, nvz)."""
     halved = _is_halved(by_source)
     outputs = _outputs(by_source, halved)
 
@@ -163,8 +166,8 @@ def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c: VelocityV
 
 
 def _convolutions(kernels: "_KernelSpectra", by_source: dict, source: Callable, outputs: list, halved: bool) -> dict:
-    """The outputs (len(outputs), nvx, nvy, nvz) for each m that occurs; source(n) gives labels and fields of chi_n."""
-    places = sorted(by_source)  # every product is there with m and n exchanged too
+    """By m, the outputs (len(outputs), nvx, nvy, nvz); source(n) gives the labels and fields of the source chi_n f'."""
+    places = sorted(by_source)  # also all m: every product is listed with m and n exchanged too
     parts = []
     for n, weights in by_source.items():
         labels, fields = source(n)
@@ -181,7 +184,7 @@ def _convolutions(kernels: "_KernelSpectra", by_source: dict, source: Callable, 
 
 
 def _flux_along(i: int, found: dict, q: VelocityVector, c: VelocityVector) -> VelocityDistribution:
-    """A_ij q_j - B_i."""
+    """A_ij q_j - B_i for one i."""
     p = sum(found["A", *sorted((i, j))] * q[j] for j in range(3))
     if ("B", i) in found:
         p = p - found["B", i]
@@ -191,7 +194,7 @@ def _flux_along(i: int, found: dict, q: VelocityVector, c: VelocityVector) -> Ve
 
 
 def _field_values(labels: list[tuple], source: VelocityDistribution, c: VelocityVector, driven) -> Array:
-    """The fields of `_fields`; off-diagonal moments are doubled, since ab and ba both count."""
+    """Values of the fields labelled by `_fields`; off-diagonal moments are doubled, since ab and ba both count."""
     moments: dict[tuple, VelocityDistribution] = {(): source}
     moments |= {(a, b): source * c[a] * c[b] * (1 if a == b else 2) for a, b in PAIRS}
     values = []
@@ -209,7 +212,7 @@ def _field_values(labels: list[tuple], source: VelocityDistribution, c: Velocity
 def _apply(terms, octants: dict, spectra):
     """Spectra of all outputs for each m: a small matrix product per frequency.
 
-    Runs over slabs of a few vx frequencies.  `terms[m]` holds for each output the list of (place of the field among the
+    Runs over slabs of a few vx frequencies.  `terms[m]` holds for each output the list of (index of the field among the
     spectra, key of the octant spectrum, parity).
     """
     used = list(dict.fromkeys(key for row in terms for output in row for _, key, _ in output))
@@ -232,7 +235,7 @@ def _apply(terms, octants: dict, spectra):
 
 
 def _together(nx: int, ny: int, nz: int) -> int:
-    """How many vx frequencies make a slab: a divisor of nx, or there would be a remainder to compile."""
+    """Number of vx frequencies per slab: a divisor of nx, so that no remainder has to be compiled."""
     if nx * ny * nz <= WHOLE:
         return nx
     return max(k for k in range(1, nx + 1) if nx % k == 0 and (k == 1 or k * ny * nz <= SLAB))
@@ -249,7 +252,7 @@ class _KernelSpectra:
         self.distinct = jnp.asarray(square > 0)
         speed = np.sqrt(np.where(square > 0, square, 1))
         self.direction = jnp.asarray(u / speed, dtype)
-        # a cubic grid has about N^(2/3) speeds: radial functions are evaluated once for each
+        # a cubic grid has about N^(2/3) distinct speeds: radial functions are evaluated once for each
         _, first, place = np.unique(np.round(np.log(speed), 13), return_index=True, return_inverse=True)
         self.speeds = jnp.asarray(speed.ravel()[first], dtype)
         self.place = jnp.asarray(place.reshape(grid.nv), np.int32)
@@ -259,7 +262,7 @@ class _KernelSpectra:
         self.radial: dict = {}
 
     def terms(self, output: tuple, labels: list[tuple], m: int, n: int, halved: bool) -> list[tuple]:
-        """(place, key of the octant, parity) of every field that enters an output at m from the source n."""
+        """(index, key of the octant, parity) of every field of the source n that enters an output at m."""
         product = min(m, n), max(m, n)
         weights = self.separable.weights[product]
         found = []
@@ -274,7 +277,7 @@ class _KernelSpectra:
         return found
 
     def _octant(self, weights: Weights, product, component, halved: bool):
-        """Key of the octant spectrum of one component, from an equal or axis-permuted one where it was made."""
+        """Key of the octant spectrum of one component, made from that of its canonical one by permuting the axes."""
         canonical, axes = _canonical(component, self.symmetries)
         first, key = (product, canonical, (0, 1, 2)), (product, canonical, axes)
         if first not in self.octants:
@@ -290,7 +293,7 @@ class _KernelSpectra:
         return key
 
     def _symmetric(self, weights: Weights, product, component, halved: bool):
-        """Key of the octant of K_ijab = 4 l2 S_ijab, the mean of two 4 l2 P P."""
+        """Key of the octant spectrum of K_ijab = 4 l2 S_ijab, the mean of two products 4 l2 P P."""
         i, j, a, b = component
         parts = sorted(self._octant(weights, product, ab, halved) for ab in ((i, a, j, b), (i, b, j, a)))
         if parts[0] == parts[1]:
@@ -318,19 +321,19 @@ class _KernelSpectra:
         """A weight at all |u| of the grid; traced once for all components, which keeps compilation short."""
         if id(function) not in self.radial:
             values = function(self.speeds)[self.place]
-            self.radial[id(function)] = (values, function)  # the function too: its id stays its own
+            self.radial[id(function)] = (values, function)  # holding the function keeps its id unique
         return self.radial[id(function)][0]
 
 
 def _parity(component) -> transforms.Parity:
-    """Whether a tensor component is odd along each axis: each index brings one factor u_axis."""
+    """Whether a tensor component is odd (1) along each axis: each index contributes one factor u_axis."""
     return component.count(0) % 2, component.count(1) % 2, component.count(2) % 2
 
 
 def _canonical(component, symmetries):
     """The representative of a component under the symmetries of the tensor and the axis permutations of the grid.
 
-    Returns it with the axes argument that transposes its octant into the component's.
+    Returns (representative, axes): transposed by `axes`, its octant is that of the component.
     """
 
     def order(indices):
@@ -341,7 +344,7 @@ def _canonical(component, symmetries):
 
 
 def _by_source(separable: Separable) -> dict[int, dict[int, Weights]]:
-    """Weights by source factor n, then by m, with the exchanged product of each pair written out."""
+    """Weights by source factor n, then by m; each product is listed under both (m, n) and (n, m)."""
     table: dict[int, dict[int, Weights]] = {}
     for (m, n), weights in separable.weights.items():
         table.setdefault(n, {})[m] = weights
@@ -350,7 +353,7 @@ def _by_source(separable: Separable) -> dict[int, dict[int, Weights]]:
 
 
 def _groups(by_source: dict[int, dict[int, Weights]]) -> list[dict[int, dict[int, Weights]]]:
-    """The table in parts that share no chi: products of one part add up before the inverse transforms."""
+    """The table split into groups that share no chi; the products of a group add up before the inverse transforms."""
     groups: list[dict[int, dict[int, Weights]]] = []
     for n, weights in by_source.items():
         joined = [g for g in groups if n in g or any(m in g for m in weights)]

@@ -1,4 +1,4 @@
-"""What a young plasma remembers: how correlations build up after a quench, one file per physical ingredient."""
+"""Build-up of correlations after a quench, and memory of later changes of f; one file per physical ingredient."""
 
 from ddco_jax.correlations.memory import NO_MEMORY, NoMemory, Retardation, StressMemory
 from ddco_jax.correlations.model import (

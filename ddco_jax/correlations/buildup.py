@@ -2,9 +2,10 @@
 
 Collisions of a pair build up with the distance |u| s that it has travelled since the quench.  The rise is that of free
 streaming past a correlation hole.  The pair rate passes its kinetic value after about 1.5/omega_p and rings before it
-settles.  Slow pairs, whose collisions take longest, lag behind.  What decays freely with a memory, dC/dt = -int M(t')
-C(t-t') dt', decays faster than its Green-Kubo coefficient 1/nu = int C dt says, by about nu times the memory time: the
-lead.  Lead and lag fade (`Fading`), so that an aged plasma has the transport coefficients of the kernel.
+settles.  Slow pairs, whose collisions take longest, lag behind.  A free decay with a memory, dC/dt = -int M(t') C(t-t')
+dt', is faster than the rate nu of its Green-Kubo coefficient, 1/nu = int C dt.  The relative excess, about nu times the
+memory time, is the lead.  Lead and lag fade (`Fading`), so that an aged plasma has the transport coefficients of the
+kernel.
 """
 
 import dataclasses
@@ -17,16 +18,16 @@ from ddco_jax.correlations.functions import Elementwise, polynomial, power
 from ddco_jax.plasma.arrays import Array
 
 THERMAL = 6.0
-"""Mean square of |u| (v_th), of any distribution."""
+"""Mean square relative speed <|u|^2>, v_th^2; the same for any distribution."""
 LARGEST_RINGING = 0.9
-"""Bound on the relative amplitude of the ringing, which keeps A positive."""
+"""Upper bound on the relative amplitude of the ringing; it keeps A positive."""
 LONGEST_RINGING = 25.0
 """Longest lifetime of the ringing, 1/omega_p: longer than the quenches in the data."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Fading:
-    """exp[-(s/time)^power]: how far a plasma still knows that it was quenched."""
+    """exp[-(s/time)^power]: remaining influence of the quench at age s, from 1 to 0."""
 
     time: float
     """1/omega_p."""
@@ -37,27 +38,28 @@ class Fading:
 
 
 FADING = Fading(4.0, 2)
-"""Fits the stress autocorrelations of molecular dynamics at Gamma = 0.2 ... 3 after a quench as well."""
+"""With this, responses after a quench too fit the stress autocorrelations of molecular dynamics, Gamma = 0.2 ... 3."""
 FIRST_FADING = Fading(20.0, 1)
-"""That of version 0.1: longer than the quenches in the data, which do not fix it."""
+"""The fading of version 0.1.  It takes longer than the quenches in the data, which therefore do not determine it."""
 
 
 class PairRate(eqx.Module):
     """A(|u|) at one age: the factor of omega for pairs of relative speed |u| (v_th).  A >= 0.
 
-    A = level [1 - deficit/(1 + (|u|/width)^2)] [1 - (1 + (w x)^p)^(-2/p)], with w = |u| relative to the thermal one.
+    A = level [1 - deficit/(1 + (|u|/width)^2)] [1 - (1 + (w x)^p)^(-2/p)], where
+    w^2 = (|u|^2 + u0^2)/(6 + u0^2).
     """
 
     level: Array
-    """Ringing and lead, >= 0."""
+    """Factor of the ringing plus the lead, >= 0."""
     deficit: Array
-    """What slow pairs lack, 0 ... 1."""
+    """Relative reduction of A for pairs at rest, 0 ... 1."""
     width: Array
-    """Speed below which pairs count as slow, v_th."""
+    """|u| below which pairs count as slow, v_th."""
     progress: Array
     """x = s/tau of the rise of pairs of thermal |u|."""
     exponent: Array
-    """p of the rise; the power 2 is that of free streaming."""
+    """p of the rise; the power 2 in A is that of free streaming."""
     slowest: Array
     """u0 (v_th): pairs at rest rise like pairs of |u| = u0."""
 
@@ -70,27 +72,27 @@ class PairRate(eqx.Module):
 
 
 class Rise(eqx.Module):
-    """The first factor of A: from 0 to 1 with the distance |u| s."""
+    """The law of the last factor of A, which rises from 0 to 1 with the distance |u| s."""
 
     time: Array
     """(3,): ln tau (1/omega_p) in powers of ln Gamma."""
     exponent: Array
-    """(2,): ln p."""
+    """(2,): ln p in powers of ln Gamma."""
     slowest: Array
     """(1,): ln(u0/v_th)."""
 
 
 class Ringing(eqx.Module):
-    """1 + b exp(-s/theta) sin(w s - phi): correlations that have built up oscillate."""
+    """1 + b exp(-s/theta) sin(w s - phi): the pair rate oscillates once correlations have built up."""
 
     amplitude: Array
     """(2,): logit of b/LARGEST_RINGING in powers of ln Gamma."""
     lifetime: Array
-    """(2,): ln theta (1/omega_p)."""
+    """(2,): ln theta (1/omega_p) in powers of ln Gamma."""
     frequency: Array
-    """(2,): ln w (omega_p)."""
+    """(2,): ln w (omega_p) in powers of ln Gamma."""
     phase: Array
-    """(2,): phi."""
+    """(2,): phi in powers of ln Gamma."""
 
     def at(self, age: Elementwise, x: Elementwise) -> Elementwise:
         """The factor at an age (1/omega_p) and x = ln Gamma."""
@@ -101,7 +103,7 @@ class Ringing(eqx.Module):
 
 
 class Lead(eqx.Module):
-    """a Gamma/(1 + b Gamma): what a free decay is ahead of an aged plasma; zero at weak coupling, as collisions are."""
+    """a Gamma/(1 + b Gamma): excess of a free decay over an aged plasma; like collisions, zero at weak coupling."""
 
     rate: Array
     """ln a."""
@@ -116,12 +118,12 @@ class Lead(eqx.Module):
 
 
 class SlowPairs(eqx.Module):
-    """What slow pairs lack, and below which speed."""
+    """The law of the lag of slow pairs: its size, and the speed below which pairs lag."""
 
     deficit: Array
     """(2,): logit of the deficit in powers of ln Gamma."""
     width: Array
-    """(2,): ln(width/v_th)."""
+    """(2,): ln(width/v_th) in powers of ln Gamma."""
 
 
 class PairBuildup(eqx.Module):
@@ -132,11 +134,11 @@ class PairBuildup(eqx.Module):
     lead: Lead
     slow_pairs: SlowPairs
     fading: Fading = eqx.field(static=True, default=FADING)
-    """Of lead and lag."""
+    """The fading of lead and lag."""
 
     @classmethod
     def initial(cls, fading: Fading = FADING) -> "PairBuildup":
-        """Where a training starts."""
+        """The law at which a training starts."""
         rise = Rise(*map(_array, ((0.0, 0.4, 0.0), (1.0, 0.2), (-1.0,))))
         ringing = Ringing(*map(_array, ((-1.0, 0.5), (0.7, 0.0), (0.6, 0.0), (1.2, 0.0))))
         slow = SlowPairs(_array((-1.0, 0.0)), _array((0.3, 0.0)))

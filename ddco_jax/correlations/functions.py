@@ -1,4 +1,4 @@
-"""Smooth functions of ln Gamma and powers with finite gradients: what the laws of this folder are written in."""
+"""Smooth functions of ln Gamma, and powers with finite gradients, for the laws of the correlations."""
 
 import jax.numpy as jnp
 
@@ -7,7 +7,7 @@ from ddco_jax.plasma.arrays import Array, Float
 Elementwise = Float[Array, "..."]
 
 GAMMA_RANGE = (0.03, 5.0)
-"""Gamma is clipped to this range, where there are data."""
+"""Gamma is clipped to this range, which the data cover."""
 
 
 def log_gamma(gamma: Elementwise) -> Elementwise:

@@ -1,9 +1,10 @@
 """Correlation hole: how the force between two particles fades as they leave each other's hole.
 
 In equilibrium each particle is surrounded by a hole 1 - g(r) of one charge in the plasma.  Averaged over positions, the
-force of a partner is that of its hole.  Free streaming by x = |u| s past the hole leaves the share B(x) = 3 psi'(x)/x
-of the gradient that the force has at the centre, with psi' the field of the hole: 1 inside, x^-3 far outside.  In units
-of the radius of the hole, B = [1 + x^p]^(-3/p).  With the radius a this is exact at both ends.
+force that a partner exerts is that of its hole.  After free streaming over x = |u| s, the gradient of this force is
+B(x) = 3 psi'(x)/x times its value at the centre, where psi' is the field of the hole: B is 1 inside and x^-3 far
+outside.  The law used here is B = [1 + x^p]^(-3/p), x in units of the hole's radius.  With the radius a it is exact in
+both limits.
 """
 
 import equinox as eqx
@@ -16,15 +17,15 @@ from ddco_jax.velocity import transforms
 from ddco_jax.velocity.cell import Cell, offset_speeds
 
 EDGE = (1.0, 0.62, 0.09)
-"""Coefficients of ln p in powers of ln Gamma, of the edge of the correlation hole 1 - g(r) of the one-component plasma:
-fitted to the hypernetted-chain g(r), Gamma = 0.1 ... 3; B is off by at most 0.15 (Gamma = 0.1), 0.07 (0.4 ... 3)."""
+"""Coefficients of ln p in powers of ln Gamma, for the edge of the hole 1 - g(r) of the one-component plasma.  Fitted to
+the hypernetted-chain g(r), Gamma = 0.1 ... 3; the error of B is at most 0.15 (Gamma = 0.1), 0.07 (0.4 ... 3)."""
 
 
 class Partners(eqx.Module):
-    """B(|u|) at one age: the share of a partner's force gradient that is left."""
+    """B(|u|) at one age: the share of a partner's force gradient that remains, 0 ... 1."""
 
     path_over_radius: Array
-    """s v_th/l: radii l of the hole that a pair of |u| = v_th has travelled since the quench."""
+    """s v_th/l: distance that a pair of |u| = v_th has travelled since the quench, in radii l of the hole."""
     edge: Array
     """p: how sharp the edge of the hole is."""
 
@@ -34,14 +35,14 @@ class Partners(eqx.Module):
 
 
 class Hole(eqx.Module):
-    """The law of the hole's size."""
+    """The law of the radius l of the hole."""
 
     radius: Array
     """(2,): ln(l/a) in powers of ln Gamma."""
 
     @classmethod
     def initial(cls) -> "Hole":
-        """Where a training starts: the radius a."""
+        """The law at which a training starts: l = a."""
         return cls(jnp.zeros(2, jnp.float32))
 
     def at(self, age: Elementwise, x: Elementwise) -> Partners:
@@ -61,4 +62,4 @@ def present(cell: Cell, partners: Partners) -> VelocityDistribution:
         transforms.kernel_spectrum(octant, even), spectra
     )
     mean = transforms.inverse(product[:, :, None])[0] / jnp.sum(cell.f)
-    return jnp.clip(mean, jnp.finfo(cell.f.dtype).eps, 1)  # rounding may leave the bounds
+    return jnp.clip(mean, jnp.finfo(cell.f.dtype).eps, 1)  # rounding may exceed the bounds

@@ -1,4 +1,4 @@
-"""Smoothing by jumps: microfield and collisions turn most velocities a little and a few a lot.
+"""Smoothing by jumps: microfield and collisions change most velocities a little and a few velocities a lot.
 
 Treat the plasma as a mixture of sites with different force variances, each with its own drag: f = E[exp(tau A)] f0
 over a random time tau, A f = div [kT/m grad f + c f].  The tail of the microfield is Holtsmark's, F^-5/2, until
@@ -7,15 +7,15 @@ cut off, and
 
     df/dt = nu A F,   F = (1 - ell^2 A)^(-1/4) f = E[exp(u A)] f,   u gamma distributed, of shape 1/4 and scale ell^2:
 
-the same diffusion, of an f that is smoothed over the velocities that particles have jumped already.  exp(uA) is a
-Markov semigroup with the Maxwellian as its stationary state, so mass, momentum, energy and the growth of entropy stay
-as they were.
+the same diffusion, acting on f smoothed over the velocity jumps that particles have made so far.  exp(uA) is a Markov
+semigroup with the Maxwellian as its stationary state, so mass, momentum and energy are still conserved, and the entropy
+still grows.
 
-Collisions act on an F of their own with the constant ell^2 = COLLISION_JUMP.  C[F] conserves what C[f] does and
-vanishes for Maxwellians.  A Hermite polynomial of degree n, as a small deviation from a Maxwellian, has
-(1 + n ell^2)^(-1/4) of itself in F: it relaxes more slowly by that factor.  `viscosity_factor` makes up for it exactly
-in shear stresses (n = 2), so that the viscosity is that of the kernel; heat conduction is then 1 + ell^2/4 times as
-large.  The sign of omega does not give C[F] an H-theorem: the entropy limiter does (`entropy`).
+Collisions act on another F, with the constant ell^2 = COLLISION_JUMP.  C[F] conserves what C[f] does and vanishes for
+Maxwellians.  A small deviation from a Maxwellian that is a Hermite polynomial of degree n is (1 + n ell^2)^(-1/4) times
+as large in F, and relaxes more slowly by that factor.  `viscosity_factor` compensates this exactly for shear stresses
+(n = 2), so that the viscosity is that of the kernel; heat conduction is then 1 + ell^2/4 times as large.  For C[F] the
+H-theorem does not follow from the sign of omega; the entropy limiter enforces it (`entropy`).
 """
 
 import math
@@ -29,19 +29,20 @@ from ddco_jax.velocity.cell import Cell, Maxwellian
 
 COLLISION_JUMP = 0.07
 """ell^2 of collisions, v_th^2: tracked particles of MD, Gamma = 0.4 ... 1.8, have J(4) - J(1) = -0.17 ... -0.19 J(1)
-between 1 and 1.6/omega_p (`learning.jumps`), of which the unlike collisions of fast and slow particles make a part.
-Test functions are wider than this and hardly distinguish it from 0.10."""
+between 1 and 1.6/omega_p (`learning.jumps`).  Part of that comes from the difference between the collisions of fast and
+of slow particles.  Test functions are wider than these jumps and hardly distinguish 0.07 from 0.10."""
 SHAPE = 0.25
-"""Of the gamma distribution: 1 - 3/4, where 3/4 is half the index 3/2 of Holtsmark's law."""
+"""Shape of the gamma distribution: 1 - 3/4, where 3/4 is half the index 3/2 of Holtsmark's law."""
 NODES = 8
-"""Times u at which exp(uA) is applied, each RATIO times the last, from half a cell's diffusion time to many 1/A."""
+"""Number of times u at which exp(uA) is applied, from half a cell's diffusion time to many relaxation times 1/A."""
 RATIO = 4
+"""Each time u is this multiple of the previous one."""
 EARLIER = 40
-"""Times before the first, at which exp(uA) changes nothing that the grid resolves."""
+"""Number of times before the first, at which exp(uA) has no effect on the grid: their weight counts as no smoothing."""
 
 
 def viscosity_factor(jump: Float[Array, "..."]) -> Float[Array, "..."]:
-    """(1 + 2 ell^2)^(1/4): what omega is multiplied by so that C[F] has the viscosity of C[f]."""
+    """(1 + 2 ell^2)^(1/4): the factor of omega with which C[F] has the viscosity of C[f]."""
     return (1 + 2 * jump) ** 0.25
 
 
@@ -73,7 +74,7 @@ def smooth(cell: Cell, equilibrium: Maxwellian, *jumps: Scalar) -> tuple[Cell, .
 
 
 def times(jump: Float[Array, "..."], first: Scalar) -> Float[Array, "... nodes"]:
-    """Weights (..., 1 + NODES) of no smoothing and of the times first, RATIO first, ...; their sum is 1."""
+    """Weights (..., 1 + NODES) of no smoothing and of u = first, RATIO first, ... for each ell^2; their sum is 1."""
     j = jnp.arange(-EARLIER, NODES + EARLIER // 4, dtype=first.dtype)
     u = first * jnp.exp(math.log(RATIO) * j)
     scale = jump[..., None] + jnp.finfo(first.dtype).eps * first

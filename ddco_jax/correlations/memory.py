@@ -1,26 +1,27 @@
-"""Memory of the stress: a new anisotropy of f relaxes slowly at first, whatever made it.
+"""Memory of the stress: a new anisotropy of f relaxes slowly at first, whatever its cause.
 
-Correlations take a time to follow f, and until then a new part of f does not collide at its kinetic rate.
+Correlations take time to follow f, and until then a new part of f does not collide at its kinetic rate.
 
-In an equilibrium that is weakly disturbed the relaxation has a memory M (projection operators: Mori 1965, Zwanzig):
+In a weakly disturbed equilibrium the relaxation has a memory M (projection operators: Mori 1965, Zwanzig):
 
     d phi/dt = S - nu int M(tau) phi(t - tau) dtau,   int M = 1,
 
-for the anisotropy phi of the stress and a source S.  With the share of an anisotropy of age tau that correlations do
-not know yet, Y(tau) = 1 - int_0^tau M, the part of phi that is new is
+for the anisotropy phi of the stress and a source S.  Y(tau) = 1 - int_0^tau M is the share of an anisotropy of age tau
+that correlations have not followed yet.  The new part of phi is
 
     e(t) = int Y(tau) phi'(t - tau) dtau,   d phi/dt = S - nu (phi - e).
 
 Y = (1 + growth tau) exp(-rate tau) fits the stress autocorrelation of molecular dynamics at Gamma = 0.2 ... 3 within
-its errors.  This Y is that of two numbers,
+its errors.  With this Y, e follows from two differential equations,
 
     de/dt = -rate e + h + d phi/dt,   dh/dt = -rate h + growth d phi/dt.
 
-The anisotropy of a cell is the tensor S_ij = delta_ij - T (T^-1)_ij of its temperature tensor T_ij: of a bi-Maxwellian
-log(f/M) = c.S.c m/2kT exactly.  The force of the new part, E.c m/kT, is taken off the force that drives the flux.
+The anisotropy of a cell is the tensor S_ij = delta_ij - T (T^-1)_ij of its temperature tensor T_ij.  For a
+bi-Maxwellian, log(f/M) = c.S.c m/2kT exactly.  The tensor E is the new part of S, as e is of phi.  Its force E.c m/kT
+is subtracted from the force that drives the flux.
 
-A quench of the velocities has laws of its own (`buildup`, `microfield`), which hold for the f that relaxes from it.  So
-changes of f by collisions count as new only as far as the quench is forgotten, all others at once.
+A quench of the velocities has its own laws (`buildup`, `microfield`), which hold for the f that relaxes from it.  So a
+change of f by collisions counts as new only to the extent that the quench is forgotten; all other changes count fully.
 """
 
 import dataclasses
@@ -34,31 +35,31 @@ from ddco_jax.plasma.moments import stress_anisotropy
 from ddco_jax.velocity.cell import Cell
 
 Memory = Float[Array, "nx 3 3 3"]
-"""E, h (1/t0) and the S seen last, of every cell (`plasma.state.State.memory`)."""
+"""E, h (1/t0) and the last recorded S of every cell (`plasma.state.State.memory`)."""
 
 
 class Retardation(eqx.Module):
-    """The memory at one age: numbers per cell."""
+    """The memory at one age; all fields are per cell.  Rates are in omega_p, or in 1/t0 after `in_units`."""
 
     rate: Array
-    """omega_p."""
+    """Decay rate of Y, omega_p."""
     growth: Array
-    """omega_p; negative where Y falls below 0 before it ends."""
+    """Coefficient of tau in Y, omega_p; negative where Y falls below 0 before it ends."""
     forgotten: Array
     """Share of the changes by collisions that count as new, 0 (just quenched) ... 1."""
     new: Float[Array, "... 3 3"]
-    """E at the begin of the collisions."""
+    """E at the beginning of the collisions."""
     seen: Float[Array, "... 3 3"]
-    """S at the begin of the collisions."""
+    """S at the beginning of the collisions."""
 
     def force(self, cell: Cell) -> Array:
-        """E.c m/kT of one cell, (3, nvx, nvy, nvz), with what collisions have added to E since their begin."""
+        """E.c m/kT of one cell, (3, nvx, nvy, nvz), 1/V0, with the change of E by the collisions up to now."""
         S = stress_anisotropy(cell.grid, cell.f)
         new = self.new + self.forgotten * (S - self.seen)
         return jnp.tensordot(new, cell.velocity, 1) / cell.temperature
 
     def potential(self, cell: Cell) -> Array:
-        """c.E.c m/2kT of one cell, (nvx, nvy, nvz): the entropy of f plus its mean is what collisions cannot lower."""
+        """c.E.c m/2kT of one cell, (nvx, nvy, nvz); collisions cannot lower the entropy of f plus the mean of this."""
         return jnp.einsum("ixyz,ij,jxyz->xyz", cell.velocity, self.new, cell.velocity) / (2 * cell.temperature)
 
     def in_units(self, plasma_frequency) -> "Retardation":
@@ -66,19 +67,19 @@ class Retardation(eqx.Module):
         return dataclasses.replace(self, rate=self.rate * plasma_frequency, growth=self.growth * plasma_frequency)
 
     def aged(self, memory: Memory, dt) -> Memory:
-        """The memory after dt (t0) in which nothing new comes."""
+        """The memory after a time dt (t0) without any new anisotropy."""
         new, rising, seen = _parts(memory)
         decay = jnp.exp(-self.rate * dt)[:, None, None]
         return jnp.stack([decay * (new + dt * rising), decay * rising, seen], axis=1)
 
     def taught(self, memory: Memory, S: Array, share: Array) -> Memory:
-        """The memory that sees the anisotropy S, of whose change the share (nx,) is new."""
+        """The memory updated to the present anisotropy S (nx, 3, 3); the share (nx,) of its change counts as new."""
         new, rising, seen = _parts(memory)
         change = share[:, None, None] * (S - seen)
         return jnp.stack([new + change, rising + self.growth[:, None, None] * change, S], axis=1)
 
     def beginning(self, memory: Memory) -> "Retardation":
-        """The same at the begin of the collisions."""
+        """The same with E and S from `memory`, at the beginning of the collisions."""
         new, _, seen = _parts(memory)
         return dataclasses.replace(self, new=new, seen=seen)
 
@@ -88,20 +89,20 @@ def _parts(memory: Memory) -> tuple[Array, Array, Array]:
 
 
 class StressMemory(eqx.Module):
-    """The law of the memory."""
+    """The law of the memory: rate and growth at every Gamma."""
 
     rate: Array
     """(3,): ln rate (omega_p) in powers of ln Gamma."""
     growth: Array
-    """(3,): growth/rate."""
+    """(3,): growth/rate in powers of ln Gamma."""
 
     @classmethod
     def initial(cls) -> "StressMemory":
-        """That of the one-component plasma, to two digits: where a fit starts."""
+        """The law at which a fit starts: that of the one-component plasma, to two digits."""
         return cls(jnp.array([0.67, -0.65, 0.08], jnp.float32), jnp.array([-0.52, -0.4, -0.06], jnp.float32))
 
     def at(self, forgotten: Elementwise, x: Elementwise) -> Retardation:
-        """The memory at x = ln Gamma."""
+        """The memory at x = ln Gamma; `forgotten`: 0 (just quenched) ... 1."""
         rate = jnp.exp(polynomial(self.rate, x, forgotten))
         nothing = jnp.zeros((*rate.shape, 3, 3), rate.dtype)
         growth = rate * polynomial(self.growth, x, forgotten)
@@ -109,7 +110,7 @@ class StressMemory(eqx.Module):
 
 
 class NoMemory(eqx.Module):
-    """Every anisotropy relaxes as an old one: the law, and what it gives at every age."""
+    """No memory: every anisotropy relaxes at its kinetic rate at once.  It serves as law and as value at every age."""
 
     def in_units(self, plasma_frequency) -> "NoMemory":
         """Itself."""

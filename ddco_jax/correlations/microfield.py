@@ -1,26 +1,26 @@
-"""Diffusion in the microfield: what a quench does before any collision.
+"""Diffusion in the microfield: the effect of a quench before any collision.
 
-Velocities drawn anew know nothing of the positions.  Each particle first feels the force F at its place: its
-velocity spreads by <F F> t^2/2m^2, and as it moves down the slope of that force, it slows.  In an equilibrated
+Redrawn velocities are uncorrelated with the positions.  Each particle first feels the force F at its place: its
+velocity spreads by <F F> t^2/2m^2, and as the particle moves, the gradient of that force slows it.  In an equilibrated
 one-component plasma <F F> = m omega_p^2 kT/3 I and <grad F> = -m omega_p^2/3 I at every Gamma, so that exactly
 
     df/dt = nu A f,   A f = div [kT/m grad f + c f],   nu = omega_p^2 t/3   for t -> 0
 
-for any f that is smooth over the velocities that F gives.  Unlike collisions this moves a pair along its relative
-velocity too; the energy comes from the potential and goes back to it.  It ends when particles have crossed the wells
-they started in.
+for any f that is smooth on the scale of the velocities that F imparts.  Unlike collisions, the diffusion also changes
+the relative speed of a pair; the energy for this is exchanged with the potential energy.  It ends when particles have
+crossed the potential wells in which they started.
 
-The microfield is not normally distributed.  Most particles feel less than its variance, a few with a close neighbour
-much more.  So the diffusion acts on f smoothed over the velocities that particles have jumped already (`jumps`), with
+The microfield is not normally distributed.  Most particles feel a force below its root mean square, a few with a close
+neighbour a much larger one.  So the diffusion acts on f smoothed over the velocity jumps made so far (`jumps`), with
 
     ell^2 = (2/b^2) int nu dt
 
-to begin with; 3 + 3/2b^2 is the kurtosis of the microfield (b^2 = 0.104 Gamma^3 if the particles around one were
+at first.  The kurtosis of the microfield is 3 + 3/2b^2 (b^2 = 0.104 Gamma^3 if the particles around one were
 independent of each other).  The tail of the microfield is the field of the nearest neighbours, and it fades once they
 have passed.
 
-nu belongs to pairs: nu of a velocity is nu(s) times the average of B over its partners (`hole`).  The drag is the
-projection on {1, v} in the (nu f)-weighted product.
+nu(v) averages over the partners that are still inside the hole: it is nu(s) times the average of B over the partners
+(`hole`).  The drag is the projection on {1, v} in the (nu f)-weighted product.
 """
 
 import equinox as eqx
@@ -33,12 +33,12 @@ from ddco_jax.velocity.cell import Cell, linear_part
 from ddco_jax.velocity.differences import Forces
 
 SMALLEST_EXPONENT = 0.6
-"""Lower bound on p_F: the microfield ends at weak coupling as well, where the data say little of it.  Parametrised by
-an exponential: max() would have zero gradient below the bound."""
+"""Lower bound on p_F, so that the diffusion ends also at weak coupling, where the data hardly constrain it.
+Parametrised by an exponential: max() would have zero gradient below the bound."""
 END = 6.0
-"""nu is integrated up to this many tau_F."""
+"""Upper limit of the integral of nu, in tau_F."""
 GAUSS = tuple(((1 + x) / 2, w / 2) for x, w in np.array(np.polynomial.legendre.leggauss(12)).T.tolist())
-"""Points and weights of a quadrature on [0, 1]."""
+"""Points and weights of Gauss-Legendre quadrature on [0, 1]."""
 
 
 class NeighbourFading(eqx.Module):
@@ -47,10 +47,10 @@ class NeighbourFading(eqx.Module):
     time: Array
     """(2,): ln tau_l (1/omega_p) in powers of ln Gamma."""
     exponent: Array
-    """(2,): ln p_l."""
+    """(2,): ln p_l in powers of ln Gamma."""
 
     def at(self, age: Elementwise, x: Elementwise) -> Elementwise:
-        """The factor of ell^2."""
+        """The factor of ell^2 at an age (1/omega_p) and x = ln Gamma."""
         ratio = age * jnp.exp(-polynomial(self.time, x, age))
         return jnp.exp(-jnp.exp(polynomial(self.exponent, x, age)) / 2 * jnp.log1p(ratio**2))
 
@@ -61,14 +61,14 @@ class Microfield(eqx.Module):
     time: Array
     """(3,): ln tau_F (1/omega_p) in powers of ln Gamma."""
     exponent: Array
-    """(3,): ln(p_F - SMALLEST_EXPONENT)."""
+    """(3,): ln(p_F - SMALLEST_EXPONENT) in powers of ln Gamma."""
     narrowness: Array
-    """(3,): ln b; the microfield's kurtosis is 3 + 3/2b^2."""
+    """(3,): ln b in powers of ln Gamma; the microfield's kurtosis is 3 + 3/2b^2."""
     neighbour_fading: NeighbourFading
 
     @classmethod
     def initial(cls) -> "Microfield":
-        """Where a training starts."""
+        """The law at which a training starts."""
         rows = ((0.9, 0.0, 0.0), (-0.1, 0.0, 0.0), (-1.2, 1.0, 0.0), (-0.7, 0.5), (0.5, 0.0))
         time, exponent, narrowness, *fading = (jnp.array(row, jnp.float32) for row in rows)
         return cls(time, exponent, narrowness, NeighbourFading(*fading))
@@ -88,7 +88,7 @@ class Microfield(eqx.Module):
 
 
 def flux(cell: Cell, forces: Forces, partners: VelocityDistribution) -> Forces:
-    """p = kT/m partners f (q - Q q) for a force q of one cell, (components, nvx, nvy, nvz).  A roughness has no Q.
+    """p = kT/m partners f (q - Q q) for a force q of one cell, (components, nvx, nvy, nvz); no Q for the roughness.
 
     Q is the projection on {1, v} in the (partners f)-weighted product; `partners` is a field > 0 (`hole.present`).
     For q = D- log f at infinite resolution and partners = 1, Q q = -c m/kT.  The projection conserves momentum and

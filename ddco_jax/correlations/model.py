@@ -19,14 +19,14 @@ from ddco_jax.plasma.arrays import Array
 
 
 class Aged(eqx.Module):
-    """An aged plasma: the kernel as it is."""
+    """An aged plasma: omega is the kernel itself."""
 
     def pair_rate(self, speed) -> Array:
         """The factor of omega at |u| (v_th)."""
         return jnp.ones_like(speed)
 
     def in_units(self, plasma_frequency) -> "Aged":
-        """The same in 1/t0."""
+        """Itself: it holds no rates."""
         return self
 
 
@@ -34,7 +34,7 @@ AGED = Aged()
 
 
 class Uniform(eqx.Module):
-    """A plasma whose pairs all collide at the same share of their kinetic rate."""
+    """A plasma in which the kinetic rates of all pairs are multiplied by the same factor."""
 
     factor: Array
     """>= 0, one number per cell."""
@@ -44,7 +44,7 @@ class Uniform(eqx.Module):
         return self.factor * jnp.ones_like(speed)
 
     def in_units(self, plasma_frequency) -> "Uniform":
-        """The same in 1/t0."""
+        """Itself: it holds no rates."""
         return self
 
 
@@ -58,7 +58,7 @@ class Correlations(eqx.Module):
     microfield_jump: Array
     """ell^2 of the jumps in the microfield, v_th^2."""
     partners: Partners
-    """B: partners that are still inside the correlation hole."""
+    """B(|u|): share of a partner's force gradient that remains as it leaves the correlation hole (`hole`)."""
     pair_jump: Array
     """ell^2 of the jumps in collisions, v_th^2."""
     retardation: Retardation | NoMemory = NO_MEMORY
@@ -78,7 +78,7 @@ class Correlations(eqx.Module):
 
 
 class Mature(eqx.Module):
-    """A plasma whose quench is long past: nothing is left of the microfield, new disturbances are remembered."""
+    """A plasma whose quench is long past: no diffusion in the microfield, but a memory of new disturbances."""
 
     pair_jump: Array
     """ell^2 of the jumps in collisions, v_th^2."""
@@ -95,21 +95,21 @@ class Mature(eqx.Module):
 
 
 AGED_AGE = 1e4
-"""1/omega_p: at this age every law has become that of an aged plasma."""
+"""Age, 1/omega_p, at which every law has reached its limit of an aged plasma."""
 Record = Aged | Uniform | Correlations | Mature
 
 
 def retardation(now: Record) -> Retardation | NoMemory:
-    """The memory of a record."""
+    """The memory of the stress in a record; `NO_MEMORY` if it has none."""
     return now.retardation if isinstance(now, Correlations | Mature) else NO_MEMORY
 
 
 Model = Callable[[Elementwise, Elementwise], Record | Elementwise]
-"""What gives the correlations at an age (1/omega_p) and Gamma; a bare array is a `Uniform` factor."""
+"""A function of age (1/omega_p) and Gamma that returns a record; a bare array stands for a `Uniform` factor."""
 
 
 def as_record(value: Record | Elementwise | None) -> Record:
-    """A record; a bare array is the factor of a `Uniform` one, None an aged plasma."""
+    """The value as a record: a bare array is the factor of a `Uniform` one, None stands for an aged plasma."""
     if value is None:
         return AGED
     return value if isinstance(value, Record) else Uniform(jnp.asarray(value))
@@ -126,9 +126,9 @@ MARKOV = Markov()
 
 
 class StretchedExponential(eqx.Module):
-    """A = 1 - exp(-(s/time)^exponent), from 0 to 1, the same at every Gamma and |u|: for kernels without a law.
+    """A = 1 - exp(-(s/time)^exponent), from 0 to 1, the same at every Gamma and |u|: for kernels without a learned law.
 
-    The defaults fit molecular dynamics at Gamma = 1.5 (REFERENCES, forward solution at 0.15 eV).
+    The defaults fit molecular dynamics at Gamma = 1.5 (docs/references.md, forward solution at 0.15 eV).
     """
 
     time: float | Array = 0.45
@@ -140,16 +140,16 @@ class StretchedExponential(eqx.Module):
 
 
 class StretchedRise(eqx.Module):
-    """A = 1 - exp(-(s/tau)^p), from 0 to 1, tau and p smooth in ln Gamma: the baseline, fitted to MD."""
+    """A = 1 - exp(-(s/tau)^p), from 0 to 1, with tau and p smooth in ln Gamma: the baseline law, fitted to MD."""
 
     time: Array
     """(3,): ln tau (1/omega_p) in powers of ln Gamma."""
     exponent: Array
-    """(2,): ln p."""
+    """(2,): ln p in powers of ln Gamma."""
 
     @classmethod
     def initial(cls) -> "StretchedRise":
-        """Where a training starts."""
+        """The law at which a training starts."""
         return cls(jnp.array([-0.8, 0.1, 0.0], jnp.float32), jnp.array([0.25, 0.0], jnp.float32))
 
     def __call__(self, age: Elementwise, gamma: Elementwise) -> Uniform:
@@ -159,7 +159,7 @@ class StretchedRise(eqx.Module):
 
 
 class Quench(eqx.Module):
-    """Everything that a quench of the velocities sets going, and the memory of later changes; smooth in ln Gamma."""
+    """Pair build-up, microfield and hole after a quench, and the memory of later changes; smooth in ln Gamma."""
 
     pairs: PairBuildup
     microfield: Microfield
@@ -168,12 +168,12 @@ class Quench(eqx.Module):
 
     @classmethod
     def initial(cls) -> "Quench":
-        """Where a training starts."""
+        """The law at which a training starts."""
         return cls(PairBuildup.initial(), Microfield.initial(), Hole.initial(), StressMemory.initial())
 
     @classmethod
     def first(cls) -> "Quench":
-        """The law of version 0.1, without a memory of later changes."""
+        """The law of version 0.1 at which a training starts, without a memory of later changes."""
         return cls(PairBuildup.initial(FIRST_FADING), Microfield.initial(), Hole.initial(), NO_MEMORY)
 
     def __call__(self, age: Elementwise, gamma: Elementwise) -> Correlations:
@@ -189,12 +189,12 @@ class Quench(eqx.Module):
         )
 
     def mature(self) -> "Undisturbed":
-        """The law of a plasma that was never quenched, or long ago."""
+        """The law of a plasma that was never quenched, or whose quench is long past."""
         return Undisturbed(self.memory)
 
 
 class Undisturbed(eqx.Module):
-    """The law of a plasma whose quench is long past: `Quench` at a large age, at less cost."""
+    """The law of a plasma whose quench is long past: the limit of `Quench` at large age, cheaper to evaluate."""
 
     memory: StressMemory | NoMemory
 

@@ -1,1 +1,1 @@
-"""How runs and kernels are judged: comparison with MD, reports."""
+"""Evaluation of runs and kernels: comparison with MD, reports."""

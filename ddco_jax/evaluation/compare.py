@@ -1,7 +1,7 @@
-"""A run against MD: relative L2 errors per snapshot and cell, with the MD's own noise beside them.
+"""Comparison of a run with MD: relative L2 errors per snapshot and cell, and the statistical noise of the MD.
 
-Both distributions are brought to the same velocity bins: the MD's histograms by merging whole bins, the solver's point
-values by integrating a quintic spline through them.
+Both distributions are compared on the same velocity bins: bins of the MD's histograms are merged, and a quintic spline
+through the solver's point values is integrated over every bin.
 """
 
 import json
@@ -26,11 +26,12 @@ QUANTITIES = ("f_vx", "f_vxvy", "density", "drift", "temperature")
 
 
 def compare(folder: Path, md: xr.Dataset, bin_width: float = BIN) -> list[dict[str, Any]]:
-    """Rows {time, cell, quantity, total, noise, excess, kernel}, for every time that both have.
+    """Rows {time, cell, quantity, total, noise, excess, kernel} for every time (t0) that run and MD share.
 
-    total = |model - MD|/|MD| in L2 over bins (for drift over the thermal speed); noise is what finite particle number
-    alone makes of it, the expectation of half the difference between random halves of the particles; excess =
-    sqrt(max(total^2 - noise^2, 0)).  Raises ConfigError where times or cells do not fit.
+    total = |model - MD|/|MD| in L2 over bins of `bin_width` (V0); the error of the drift is relative to the thermal
+    speed.  noise is the value that total has from the finite particle number alone: the expectation of half the
+    difference between random halves of the particles.  excess = sqrt(max(total^2 - noise^2, 0)).
+    Raises ConfigError where the MD has no histograms, or where times, cells or bins do not match.
     """
     result = open_result(folder)
     kernel = str(result.attrs["kernel"])
@@ -63,13 +64,13 @@ def compare(folder: Path, md: xr.Dataset, bin_width: float = BIN) -> list[dict[s
 
 
 def particles_in(md: xr.Dataset, time: int, cell: int) -> float:
-    """Particles in a cell at a time, those of all draws together."""
+    """Number of particles in a cell at a time (an index), over all replicates and draws."""
     share = float(md["density"][:, time, cell].sum() / md["density"][0, time].sum())
     return md.attrs["particles"] * draws(md) * share
 
 
 def _errors(model: xr.Dataset, md: xr.Dataset, merge: int, particles: float) -> dict[str, tuple[float, float]]:
-    """(total, noise) of each quantity in one cell at one time; `particles` in it, of all replicates together."""
+    """(total, noise) of each quantity in one cell at one time; `particles` are those in the cell, of all replicates."""
     edges, out = bin_edges(md, merge), {}
     line = merge_bins(md["f_vx"].mean("replicate").to_numpy(), merge, 1)
     plane = merge_bins(md["f_vxvy"].mean("replicate").to_numpy(), merge, 2)
@@ -90,13 +91,16 @@ def _errors(model: xr.Dataset, md: xr.Dataset, merge: int, particles: float) -> 
 
 
 def bin_edges(md: xr.Dataset, merge: int) -> np.ndarray:
-    """Edges of the MD's velocity bins, `merge` of them joined."""
+    """Edges (V0) of the MD's velocity bins after merging groups of `merge`."""
     width, n = md.attrs["bin_width"], md.sizes["vx"] // merge
     return (np.arange(n + 1) - n / 2) * width * merge
 
 
 def merge_bins(f: np.ndarray, merge: int, axes: int) -> np.ndarray:
-    """Averages over `merge` neighbouring bins, symmetric about 0; a bin too many at each end is dropped."""
+    """Averages over groups of `merge` neighbouring bins along the first `axes` axes.
+
+    Bins at the ends that do not fill a group are dropped.
+    """
     for axis in range(axes):
         n = f.shape[axis] // merge * merge
         start = (f.shape[axis] - n) // 2
@@ -106,10 +110,10 @@ def merge_bins(f: np.ndarray, merge: int, axes: int) -> np.ndarray:
 
 
 def rebin(f: np.ndarray, v: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """f (n, ...) at the points v to averages over the bins between `edges`, zero outside the grid.
+    """Averages over the bins between `edges` of f (n, ...) given at the points v; f is zero outside the grid.
 
-    The solver's f are point values: its moments are sums over points, exact for the starts.  Taken for averages over
-    cells they would be too wide by dv^2/12 in the variance.
+    The solver's f are point values: its moments are sums over points, exact for the initial states.  If they were taken
+    as cell averages, the variance would be too large by dv^2/12.
     """
     dv = v[1] - v[0]
     width = [(1, 1)] + [(0, 0)] * (f.ndim - 1)
@@ -120,7 +124,7 @@ def rebin(f: np.ndarray, v: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Root mean square over cells, by time and quantity."""
+    """Table of total, noise and excess by time and quantity, root mean square over cells."""
     lines = [["t/t0", *QUANTITIES], ["", *[" total  noise excess"] * len(QUANTITIES)]]
     for time in sorted({row["time"] for row in rows}):
         cells = []
@@ -133,5 +137,5 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def write(rows: list[dict[str, Any]], path: Path) -> None:
-    """The rows as JSON."""
+    """Write the rows to `path` as JSON."""
     write_text(path, json.dumps(rows, indent=1) + "\n")

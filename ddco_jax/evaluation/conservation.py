@@ -1,4 +1,4 @@
-"""How well a run conserves what it should, from its history."""
+"""Conservation errors of a run, from its history."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -17,18 +17,19 @@ class Conservation:
     momentum_drift: tuple[float, float, float]
     """max |dP|/sqrt(2 M E_K), by component."""
     smallest_entropy_gain_per_step: float
-    """Between recorded steps; negative where entropy fell."""
+    """Smallest change of the entropy between recorded steps, n0 L0; negative where it fell."""
     entropy_gain: float
+    """Change of the entropy over the run, n0 L0."""
     negative_mass: float
     """max over time of the mass where f < 0, over M."""
     gauss_residual: float
-    """E0/L0."""
+    """Largest residual of Gauss's law, E0/L0."""
     velocity_nyquist: float
     """Largest share of the Nyquist mode along any velocity axis."""
 
 
 def conservation(history: Mapping[str, np.ndarray]) -> Conservation:
-    """The errors of the history of a run (`Summary.history`), two rows at least."""
+    """The errors in the history of a run (`Summary.history`), which needs at least two rows."""
 
     def deviation(name):
         return np.max(np.abs(history[name] - history[name][0]), axis=0)

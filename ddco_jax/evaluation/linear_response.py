@@ -1,6 +1,6 @@
-"""How disturbances of an equilibrium relax, beside molecular dynamics: weak kicks, pairs of kicks, second quenches.
+"""Relaxation after kicks, compared with MD: weak kicks, pairs of kicks, kicks of a relaxing plasma, second quenches.
 
-`verdict` is data/verdict.toml, read: its sections [response] and [kicks] name files, times and targets.
+The argument `verdict` is data/verdict.toml, parsed; its sections [response] and [kicks] give files, times and targets.
 """
 
 import dataclasses
@@ -30,29 +30,30 @@ from ddco_jax.plasma.units import PAPER
 from ddco_jax.steppers import Strang
 
 INTERVAL = 0.1
-"""1/omega_p, of the times at which autocorrelations are compared and of the steps of the prediction."""
+"""Interval (1/omega_p) of the times at which autocorrelations are compared, and time step of the prediction."""
 EXTENT, POINTS, STEP = 6.4, 28, 0.05
-"""Of the solver's runs with kicks: half extent (thermal speeds), points per axis, time step (1/omega_p)."""
+"""Solver runs with kicks: half extent (thermal speeds), points per axis, time step (1/omega_p)."""
 LEAST = 1e-10
-"""Of max f: less is taken for this when f is stretched, for its logarithm is interpolated."""
+"""Smallest f, relative to max f, when f is stretched: its logarithm is interpolated."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Autocorrelation:
-    """One equilibrium plasma, at multiples of INTERVAL."""
+    """Autocorrelation functions of one equilibrium plasma at multiples of INTERVAL."""
 
     gamma: float
     time: np.ndarray
     """1/omega_p."""
     stress: np.ndarray
-    """C_kk(t)/C_kk(0)."""
+    """C_kk(t)/C_kk(0) of the kinetic stress."""
     stress_error: np.ndarray
+    """Standard error of `stress`."""
     velocity: np.ndarray
     """<v(0).v(t)>/<v^2>."""
 
 
 def autocorrelations(paths: Sequence[Path], last: float) -> list[Autocorrelation]:
-    """Stored autocorrelations up to `last` (1/omega_p), the runs of one Gamma together."""
+    """Read the autocorrelations of MD files up to `last` (1/omega_p); runs of one Gamma are joined."""
     time = np.arange(round(last / INTERVAL) + 1) * INTERVAL
     found = []
     for data in green_kubo.group([open_dataset(path) for path in paths]):
@@ -64,7 +65,12 @@ def autocorrelations(paths: Sequence[Path], last: float) -> list[Autocorrelation
 
 
 def weak_kicks(verdict: dict, name: str, data: Autocorrelation) -> dict[str, Any]:
-    """Largest differences from one plasma's autocorrelations, and those of two kicks from the sum of two responses."""
+    """Compare a kernel's response to weak kicks with the autocorrelations of one plasma.
+
+    The row has the largest differences of the stress after one kick of a fresh and of an aged plasma, that of the
+    velocity, the ratios of the viscosities eta(omega), and the largest differences of the response to two kicks from
+    the sum of two responses.
+    """
     section, steps = verdict["response"], len(data.time) - 1
     kernel, law = load_kernel(name), load_law(name)
     fresh = response(kernel, law, data.gamma, INTERVAL, steps)
@@ -90,13 +96,16 @@ def weak_kicks(verdict: dict, name: str, data: Autocorrelation) -> dict[str, Any
 
 
 def viscosity(stress: np.ndarray, omega: float) -> complex:
-    """The transform int C(t) exp(i omega t) dt of an autocorrelation at multiples of INTERVAL; omega in omega_p."""
+    """int C(t) exp(i omega t) dt (1/omega_p) of an autocorrelation at multiples of INTERVAL; omega in omega_p."""
     time = np.arange(len(stress)) * INTERVAL
     return complex(np.trapezoid(stress * np.exp(1j * omega * time), time))
 
 
 def two_kicks(kernel: Kernel, law: Model, data: Autocorrelation, apart: float, size: float) -> float:
-    """Largest difference from C(t + apart) + size C(t), in an aged plasma and after a quench, over the larger kick."""
+    """Largest difference of the response to two kicks from C(t + apart) + size C(t), in a fresh and an aged plasma.
+
+    The first kick has size 1, the second `size`, `apart` (1/omega_p) later.
+    """
     first, steps = round(apart / INTERVAL), len(data.time) - 1
     truth = data.stress[first:] + size * data.stress[: len(data.stress) - first]
     worst = 0.0
@@ -108,7 +117,7 @@ def two_kicks(kernel: Kernel, law: Model, data: Autocorrelation, apart: float, s
 
 
 def kicked(name: str, path: Path) -> dict[str, Any]:
-    """Anisotropy (Tx - Tperp) after a kick of a relaxing bi-Maxwellian, of the solver and of molecular dynamics.
+    """Anisotropy Tx - Tperp of a relaxing bi-Maxwellian with a kick, from the solver and from molecular dynamics.
 
     Differences are relative to the anisotropy just before or just after the kick, whichever is larger.
     """
@@ -138,7 +147,7 @@ def kicked(name: str, path: Path) -> dict[str, Any]:
 
 
 def _relaxing(name: str, gamma: float, anisotropy: float, kick: dict, times, at: float) -> Iterator[np.ndarray]:
-    """(Tx - Tperp)/T at the times (1/omega_p), before the kick and from it on."""
+    """Yield (Tx - Tperp)/T at the `times` (1/omega_p) before the kick at `at`, then at those after it."""
     T = float(PAPER.coupling_parameter(1.0, 1.0)) / gamma
     omega = float(PAPER.plasma_frequency(1.0))
     grid = PhaseGrid(10.0, 1, v_max=(EXTENT * T**0.5,) * 3, nv=(POINTS,) * 3)
@@ -154,7 +163,7 @@ def _relaxing(name: str, gamma: float, anisotropy: float, kick: dict, times, at:
 
 
 def kicked_state(grid: PhaseGrid, state: State, kick: dict, start) -> State:
-    """The state just after a kick of [kick] in `ddco md`."""
+    """The state just after a kick as [kick] of `ddco md` defines it; a redraw sets f to `start`."""
     if kick["kind"] == "redraw":
         return dataclasses.replace(state, f=jnp.asarray(start, state.f.dtype)).quenched(grid)
     if kick["kind"] == "swap":
@@ -167,14 +176,14 @@ def kicked_state(grid: PhaseGrid, state: State, kick: dict, start) -> State:
     for a, v in enumerate(grid.velocities):
         from_where = v / stretch[a]
         log = make_interp_spline(v, np.moveaxis(log, a, 0), k=3)(np.clip(from_where, v[0], v[-1]))
-        log[np.abs(from_where) > v[-1]] = np.log(LEAST * f.max())  # nothing comes from outside the box
+        log[np.abs(from_where) > v[-1]] = np.log(LEAST * f.max())  # f is negligible outside the box
         log = np.moveaxis(log, 0, a)
     moved = np.exp(log)
     return state.kicked((moved * f.sum() / moved.sum())[None], np.diag(stretch))
 
 
 def _anisotropies(stepper: Strang, state: State, times) -> tuple[np.ndarray, State]:
-    """Tx - Tperp at the times (t0), the first of which is that of the state, and the last state."""
+    """Tx - Tperp (V0^2) at the times (t0), and the last state; the given state is at the first time."""
     grid = stepper.grid
     step = jax.jit(lambda s, dt: stepper.step(s, dt))
     rows = []

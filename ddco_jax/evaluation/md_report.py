@@ -1,4 +1,4 @@
-"""What `ddco md` and `ddco md-transport` print."""
+"""Text tables that `ddco md` and `ddco md-transport` print."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from ddco_jax.plasma import ocp
 
 
 def md_table(data: xr.Dataset) -> str:
-    """The run as text: what was simulated and the checks a careful person makes."""
+    """An MD run as text: its parameters, temperatures, potential energy beside theory, and energy drift."""
     attrs = data.attrs
     gamma = attrs["coupling_parameter"]
     lines = {"start": f"{attrs['start']}, N = {attrs['particles']:,}, Gamma = {gamma:.4g}"}
@@ -68,7 +68,7 @@ def transport_rows(results: Sequence[Transport]) -> list[dict[str, Any]]:
 
 
 def transport_table(results: Sequence[Transport]) -> str:
-    """D* and eta* beside the two theories."""
+    """D* and eta* as text, beside the Stanton-Murillo and effective-potential theories."""
     theories = ["S-M", "eff.pot."]
     lines = [["Gamma", "D*", "D* (displacement)", *theories, "eta* kinetic", "eta* total", *theories]]
     for r in results:

@@ -1,4 +1,4 @@
-"""The tables that the command prints about configs, runs and kernels."""
+"""Text tables that `ddco` prints about configs, runs and kernels."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +7,7 @@ from ddco_jax.evaluation.conservation import conservation
 from ddco_jax.kernels import chapman_enskog, store
 from ddco_jax.simulation import notes
 
-if TYPE_CHECKING:  # they load xarray and the optimiser, for seconds that most tables need not wait
+if TYPE_CHECKING:  # these load xarray and the optimiser, which takes seconds and which most tables do not need
     from ddco_jax.learning.recompress import Recompression
     from ddco_jax.md import green_kubo
     from ddco_jax.simulation.run import Summary
@@ -16,7 +16,7 @@ GIB = 2**30
 
 
 def check_table(report: dict[str, Any]) -> str:
-    """The report as text."""
+    """The report of `simulation.check.check_report` as text."""
     low, high = report["coupling_parameter"]
 
     def triple(values):
@@ -49,7 +49,7 @@ def check_table(report: dict[str, Any]) -> str:
 
 
 def _division(report: dict[str, Any]) -> str:
-    """Into what the collision step divides itself."""
+    """How the collision step is divided, as text."""
     if report["stages"] is None:
         return f"; substeps: {report['parts']}" if report["parts"] > 1 else ""
     return f"; {report['stages']} stages in {report['parts']} part{'s' * (report['parts'] > 1)}"
@@ -75,7 +75,7 @@ def summary_table(summary: "Summary") -> str:
 
 
 GAMMAS = (0.2, 0.5, 0.773, 1.0, 1.5, 2.0, 2.32, 3.0)
-"""Coupling parameters of the transport table by default."""
+"""Default coupling parameters of the transport table."""
 
 
 def measured_coefficients(files) -> "list[green_kubo.Transport]":
@@ -87,10 +87,11 @@ def measured_coefficients(files) -> "list[green_kubo.Transport]":
 
 
 def transport_report(names, gammas, order: int, density_m3: float | None, measured=()) -> list[dict[str, Any]]:
-    """D*, eta* and kappa* by kernel and Gamma; in SI at a density, and over `measured` ones, where given.
+    """D*, eta* and kappa* by kernel and Gamma, from `order` Sonine polynomials.
 
-    Gamma are those of the measurements where there are any.
-    Raises ValueError for a kernel that does not exist or that has no positive value at a Gamma.
+    Rows include SI values where `density_m3` (1/m^3) is given, and ratios to the `measured` values of the same Gamma.
+    The default kernels are Landau's and all learned ones; the default Gamma are those of the measurements, else GAMMAS.
+    Raises ValueError for a kernel that does not exist or whose coefficients are not positive at a Gamma.
     """
     rows = []
     truth = {md.gamma: md for md in measured}
@@ -114,7 +115,7 @@ def transport_report(names, gammas, order: int, density_m3: float | None, measur
 
 
 def transport_report_table(rows: list[dict[str, Any]]) -> str:
-    """One line per kernel and Gamma."""
+    """The rows of `transport_report` as text, one line per kernel and Gamma."""
     units = [k for k in rows[0] if k.endswith(("_m2_s", "_Pa_s", "_W_mK", "_eV"))]
     over_md = {"D*/MD": "D_star", "eta*/MD": "eta_star"} if "D_star_over_md" in rows[0] else {}
     lines = [["kernel", "Gamma", "D*", "eta*", "kappa*", *units, *over_md]]

@@ -1,6 +1,6 @@
-"""Kernels judged by data/verdict.toml: MD runs, starts and Gamma that no training has seen.
+"""Held-out evaluation of kernels by data/verdict.toml: MD runs, starts and Gamma that no training has seen.
 
-`verdict` is that file, read.  NAME/markov stands for a kernel without its build-up of correlations.
+The argument `verdict` is that file, parsed.  NAME/markov is the kernel NAME without its build-up of correlations.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ DISTRIBUTIONS = ("f_vx", "f_vxvy")
 
 
 def kernel_and_buildup(name: str):
-    """The kernel, and its build-up unless the name leaves it out."""
+    """The kernel and its build-up; Markovian for analytic kernels and for NAME/markov."""
     base = name.removesuffix(MARKOV)
     if base in NAMED:
         return load_kernel(base), correlations.MARKOV
@@ -44,7 +44,10 @@ def kernel_and_buildup(name: str):
 
 
 def rates(verdict: dict, names: Sequence[str], paths: Sequence[Path], cache: Path | None) -> Iterator[dict[str, Any]]:
-    """chi^2 per datum of the rates, by run and kernel.  Raises ConfigError where the test functions have changed."""
+    """chi^2 per datum of the weak-form rates, by run and kernel, also at the noise of the reference particle number.
+
+    Raises ConfigError where the test functions are not of the version that the verdict fixes.
+    """
     section = verdict["rates"]
     if section["test_functions_version"] != VERSION:
         raise ConfigError("data/verdict.toml fixes other test functions than this version has")
@@ -60,7 +63,7 @@ def rates(verdict: dict, names: Sequence[str], paths: Sequence[Path], cache: Pat
 
 
 def forward(verdict: dict, names: Sequence[str], paths: Sequence[Path], cache: Path | None) -> Iterator[dict[str, Any]]:
-    """Errors of f by run, kernel and time; for bi-Maxwellians the decay of anisotropy."""
+    """Errors of f by run, kernel and time, from runs of the solver; for bi-Maxwellians also the decay of anisotropy."""
     section = verdict["forward"]
     for path in paths:
         md, measured = open_dataset(path).load(), pooled(path)
@@ -78,7 +81,7 @@ def forward(verdict: dict, names: Sequence[str], paths: Sequence[Path], cache: P
 
 
 def config_of(verdict: dict, name: str, md: xr.Dataset, last: float) -> Config:
-    """The solver's config for one kernel and one MD run."""
+    """The solver's config for one kernel and one MD run, up to `last` (t0)."""
     section, scales = verdict["forward"], units.PAPER
     start = json.loads(md.attrs["config"])["start"]
     T = float(md.attrs["temperature"])
@@ -107,7 +110,7 @@ def config_of(verdict: dict, name: str, md: xr.Dataset, last: float) -> Config:
 
 
 def solve(verdict: dict, name: str, case: str, md: xr.Dataset, last: float, keep: Path) -> Path:
-    """Folder of the solver's run, from `keep` where the same run has ended before."""
+    """Run the solver and return the folder of the run in `keep`; an identical run that is there is used again."""
     keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         config = config_of(verdict, name, md, last)
@@ -122,9 +125,10 @@ def solve(verdict: dict, name: str, case: str, md: xr.Dataset, last: float, keep
 
 
 def pooled(path: Path) -> xr.Dataset:
-    """A held-out run together with its further draws in data/md/held_out_draws: less noise, the same law.
+    """A held-out run averaged with its further draws in data/md/held_out_draws, to reduce the noise.
 
-    Variables of the comparison only, at the times that both have; the anisotropy needs all times of the run itself.
+    It has only the variables of the comparison, at the times of the further draws; for the anisotropy the run itself
+    is used, at all of its times.
     """
     md, further = open_dataset(path).load(), path.parents[1] / "held_out_draws" / path.name
     if not further.exists():
@@ -140,14 +144,14 @@ def pooled(path: Path) -> xr.Dataset:
 
 
 def select(rows: list[dict], times) -> list[dict]:
-    """The distributions at the times of the verdict."""
+    """Rows of f(vx) and f(vx, vy) at the given times (t0)."""
     keys = ("time", "quantity", "total", "noise", "excess")
     chosen = [r for r in rows if r["quantity"] in DISTRIBUTIONS and min(abs(r["time"] - t) for t in times) < 1e-6]
     return [{k: r[k] for k in keys} for r in chosen]
 
 
 def decay(folder: Path, md: xr.Dataset) -> dict[str, list[float]]:
-    """(Tx - Tperp), as a share of its start, of model and MD, and the standard error of the MD's."""
+    """Tx - Tperp over its initial value at the MD's times (t0): model, MD, and the MD's standard error."""
     snapshots = open_result(folder)["snapshots"].to_dataset().load()
     out: dict[str, list[float]] = {"time": [], "model": [], "md": [], "error": []}
     vx, f = snapshots["vx"].to_numpy(), snapshots["f_vx"].to_numpy()[:, 0]
@@ -157,7 +161,7 @@ def decay(folder: Path, md: xr.Dataset) -> dict[str, list[float]]:
     model = along - (3 * snapshots["temperature"].to_numpy()[:, 0] - along) / 2
     axis = md["temperature_axis"].mean("replicate").to_numpy()[:, 0]
     measured = axis[:, 0] - axis[:, 1:].mean(-1)
-    # variances 2 T_a^2/N, perpendicular the mean of two
+    # variances 2 T_a^2/N; Tperp is the mean of two temperatures
     error = (2 * axis[:, 0] ** 2 + axis[:, 1] * axis[:, 2]) ** 0.5 / md.attrs["particles"] ** 0.5
     for i, t in enumerate(md["t"].to_numpy()):
         j = int(np.argmin(np.abs(snapshots["t"].to_numpy() - t)))
@@ -174,12 +178,12 @@ def decay_error(anisotropy: dict[str, list[float]]) -> float:
 
 
 def ratio(chi: dict, cases, name: str) -> float:
-    """chi^2 of ddco over that of another kernel, summed over the cases."""
+    """Sum of ddco's chi^2 over the cases, divided by that of another kernel."""
     return sum(chi["ddco", c]["chi_squared"] for c in cases) / sum(chi[name, c]["chi_squared"] for c in cases)
 
 
 def forward_ratios(rows: list[dict]) -> dict[str, dict[str, float]]:
-    """Root mean square error of ddco over that of other kernels, over the cases both have run."""
+    """Root mean square error of ddco divided by that of each other kernel, over the cases of both, by quantity."""
     squares = {
         (r["kernel"], r["case"], q): sum(e["total"] ** 2 for e in r["errors"] if e["quantity"] == q)
         for r in rows
@@ -195,7 +199,7 @@ def forward_ratios(rows: list[dict]) -> dict[str, dict[str, float]]:
 
 
 def bias(rows: list[dict], kernel: str = "ddco") -> dict[str, dict[str, float]]:
-    """Root of the mean of total^2 - noise^2 over the times of a case, and over all, where the noise averages out."""
+    """sqrt(mean(total^2 - noise^2)) over the times of each case, and over all cases to average out the noise."""
     out: dict[str, dict[str, float]] = {}
     for quantity in DISTRIBUTIONS:
         squares = {
@@ -209,7 +213,7 @@ def bias(rows: list[dict], kernel: str = "ddco") -> dict[str, dict[str, float]]:
 
 
 def worst(result: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """The largest figures of each kernel with its build-up, over all cases."""
+    """The largest chi^2 and excess of each kernel over all cases, without the variants NAME/markov."""
     out: dict[str, dict[str, float]] = {}
 
     def note(kernel, name, value):

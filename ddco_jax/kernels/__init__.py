@@ -1,4 +1,4 @@
-"""What the collision kernel omega is."""
+"""Collision kernels omega(v, v'; rho, T)."""
 
 from ddco_jax.kernels.base import Kernel, Scaled, Separable, Weights
 from ddco_jax.kernels.landau import Landau, classical, effective_potential

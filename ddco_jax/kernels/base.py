@@ -1,11 +1,11 @@
-"""What a collision kernel is: omega(v, v'; rho, T) pointwise, and as separable products for the fast operator.
+"""The interface of collision kernels: omega(v, v'; rho, T) pointwise, and as separable products for the fast operator.
 
 Every kernel of the package has the form (Eq. 11 with an isotropic term)
 
     omega = g0^2 P + g1^2 |Pr|^2 P + (g2^2 - g1^2) Pr r^T P,   u = v - v',  r = v + v' - 2 v-bar,  P = I - u u^T/u^2
 
 so omega u = 0 and omega is symmetric and positive semidefinite: mass, momentum and energy are conserved, and
-entropy never falls.  Kernels know nothing of grids.
+entropy never falls.  Kernels do not depend on the grid.
 """
 
 import abc
@@ -35,11 +35,11 @@ class Separable(NamedTuple):
     factors: tuple[Callable[[Array], Array] | None, ...]
     """The distinct factors chi of |c|, c = v - v-bar; None stands for 1."""
     weights: dict[tuple[int, int], Weights]
-    """Weights by (m, n) with m <= n; the product (n, m) has the same ones."""
+    """Weights by (m, n) with m <= n; the product (n, m) has the same weights."""
 
 
 class Kernel(eqx.Module):
-    """A collision kernel; a pytree, so jit, vmap, grad and optax work on its parameters as they are."""
+    """A collision kernel; a pytree, so jit, vmap, grad and optax work directly on its parameters."""
 
     @abc.abstractmethod
     def separable(self, density, temperature) -> Separable:
@@ -47,13 +47,13 @@ class Kernel(eqx.Module):
 
     @abc.abstractmethod
     def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
-        """The weights (g0^2, g1^2, g2^2) at speeds |u| > 0, |c|, |c'| and states that broadcast together."""
+        """The weights (g0^2, g1^2, g2^2) at speeds |u| > 0, |c|, |c'| (V0) and states (rho, kT/m), broadcast."""
 
     def __call__(self, v, v_prime, drift, density, temperature) -> Tensor:
         """omega(v, v'; rho, T), (..., 3, 3), V0^2 L0^3/t0.
 
         `v`, `v_prime` and `drift` broadcast to (..., 3), `density` and `temperature` to (...).  The value at
-        u = 0 never matters (it multiplies a vanishing difference) and is zero.
+        u = 0 is set to zero; it has no effect, since it multiplies a vanishing difference.
         """
         pair = pair_geometry(v, v_prime, drift)
         speeds = (pair.relative_speed, pair.peculiar_speed, pair.peculiar_speed_prime)
@@ -85,7 +85,7 @@ class PairGeometry(NamedTuple):
     """Speeds and projections of velocity pairs, finite (with finite gradients) also at u = 0."""
 
     relative_speed: Float[Array, "..."]
-    """|u|, with 1 in place of 0: `distinct` tells."""
+    """|u|, replaced by 1 where u = 0."""
     distinct: Float[Array, "..."]
     """1 where u is not zero, else 0."""
     projector: Tensor
@@ -99,7 +99,7 @@ class PairGeometry(NamedTuple):
 
 
 def safe_norm(vector: Vector, substitute=0.0) -> Float[Array, "..."]:
-    """|vector|, and `substitute` with zero gradient where it vanishes."""
+    """|vector| over the last axis; where the vector is zero, `substitute` with zero gradient."""
     square = jnp.sum(vector**2, -1)
     positive = square > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), substitute)
@@ -118,7 +118,7 @@ def pair_geometry(v: Vector, v_prime: Vector, drift: Vector) -> PairGeometry:
 
 
 def assemble(pair: PairGeometry, g0_squared, g1_squared, g2_squared) -> Tensor:
-    """omega of Eq. (11) with the isotropic term, from the three squared encoders at each pair."""
+    """omega (..., 3, 3) of Eq. (11) with the isotropic term, from the three squared encoders at each pair."""
     Pr = pair.perpendicular
     isotropic = (g0_squared + g1_squared * jnp.sum(Pr**2, -1)) * pair.distinct
     anisotropic = (g2_squared - g1_squared) * pair.distinct

@@ -5,12 +5,14 @@ In thermal units, c = (v - v-bar)/v_th and omega = (omega_p v_th^2/n) omega-hat,
     D   = v_th^2/omega_p     b A^-1 b,  A_pq = <grad phi_p . omega-hat . grad phi_q>
     eta = m n v_th^2/omega_p b B^-1 b,  B_pq = 1/2 <(grad phi_p - grad' phi'_p) . omega-hat . (grad phi_q - ...)>
 
-with phi_p = c_x S_p^(3/2) for D and c_x c_y S_p^(5/2) for eta; kappa, in n k v_th^2/omega_p, is like eta with the
-polynomials of D from p = 1 on and the source c_x (c^2 - 5)/2;
-S Sonine (generalised Laguerre) polynomials of c^2/2.  A is the tagged particle's operator C- (no field-particle term).
-D and eta of order 1 are Landau's lnLambda formulas.  The averages depend on |u|, |c + c'| and the angle between them
-only: over the orientation they are taken exactly, (1/3) sum_a for vectors and (1/10) sum_ab for traceless tensors, and
-the rest is Gauss quadrature, in which Landau's 1/|u| is no singularity.
+with phi_p = c_x S_p^(3/2) for D and c_x c_y S_p^(5/2) for eta; S are the Sonine (generalised Laguerre) polynomials of
+c^2/2.  A is the tagged particle's operator C- (no field-particle term).  kappa, in n k v_th^2/omega_p, is like eta with
+the polynomials of D from p = 1 on and the source c_x (c^2 - 5)/2.  Only the first entry of b differs from zero: it is
+1 for D and eta, 5/2 for kappa.
+
+At order 1, D and eta are Landau's lnLambda formulas.  The averages depend only on |u|, |c + c'| and the angle between
+them.  The average over the orientation is exact, (1/3) sum_a for vectors and (1/10) sum_ab for traceless tensors.  The
+rest is Gauss quadrature, in which Landau's 1/|u| is not singular.
 """
 
 import functools
@@ -29,15 +31,15 @@ from ddco_jax.plasma.arrays import Array
 from ddco_jax.plasma.units import BOLTZMANN, PAPER, Scales
 
 ORDER = 4
-"""Sonine polynomials by default."""
+"""Default number of Sonine polynomials."""
 POINTS = (48, 24, 16)
-"""Quadrature points in |u|, |c + c'|/2 and the cosine between them by default."""
+"""Default numbers of quadrature points in |u|, |c + c'|/2 and the cosine of the angle between them."""
 REACH = (13.0, 6.5)
-"""Ends of the quadrature: the Maxwellian weight is exp(-42) there."""
+"""Upper ends of the quadrature in |u| and |c + c'|/2, v_th: the Maxwellian weight is exp(-42) there."""
 
 
 class Transport(NamedTuple):
-    """Reduced coefficients, in units of a^2 omega_p (times 1, m n, n k)."""
+    """Reduced coefficients: D in a^2 omega_p, eta in m n a^2 omega_p, kappa in n k a^2 omega_p."""
 
     D_star: Array
     """Self-diffusion."""
@@ -60,20 +62,20 @@ def transport(
 ) -> Transport:
     """D*, eta*, kappa* of a kernel at coupling `gamma` (scalar or array); differentiable in the kernel's parameters.
 
-    `law` is that of the correlations, of which the aged plasma counts.  `order` Sonine polynomials; `density` (n0)
-    matters only for kernels without similarity in Gamma.
+    `law` is the law of the correlations; only its aged limit enters.  `order` is the number of Sonine polynomials.
+    `density` (n0) matters only for kernels without similarity in Gamma.
     """
     gamma = jnp.asarray(gamma, None if hasattr(gamma, "dtype") else float)
 
     def one(g):
         return _transport(kernel, g, (order,), points, density, scales, law)[0]
 
-    found = jax.lax.map(one, jnp.atleast_1d(gamma))  # one program also for a scalar
+    found = jax.lax.map(one, jnp.atleast_1d(gamma))  # a scalar takes the same path as an array
     return found if gamma.ndim else jax.tree.map(lambda a: a[0], found)
 
 
 def aged(law: Model, kernel: Kernel, gamma) -> tuple[Kernel, Array]:
-    """The kernel of an aged plasma, and ell^2 of its jumps (v_th^2)."""
+    """The kernel times the pair rate of an aged plasma, and ell^2 of its jumps (v_th^2)."""
     now = as_record(law(jnp.full_like(gamma, AGED_AGE), gamma))
     if isinstance(now, Aged):
         return kernel, jnp.zeros_like(gamma)
@@ -82,12 +84,12 @@ def aged(law: Model, kernel: Kernel, gamma) -> tuple[Kernel, Array]:
 
 
 def remaining(jump, degree) -> Array:
-    """(1 + n ell^2)^(-1/4): what is left of a Hermite polynomial of degree n in F, on which collisions act."""
+    """(1 + n ell^2)^(-1/4): factor of a Hermite polynomial of degree n in F, the smoothed f on which collisions act."""
     return (1 + degree * jump) ** -SHAPE
 
 
 def _transport(kernel, gamma, orders, points, density, scales, law) -> list[Transport]:
-    """Coefficients at several orders, whose matrices are corners of that of the largest."""
+    """Coefficients at several orders; the matrices of lower orders are the leading blocks of the largest."""
     dtype = gamma.dtype
     kernel, jump = aged(law, kernel, gamma)
     pairs = [jnp.asarray(a, dtype) for a in pair_nodes(points)]
@@ -108,7 +110,7 @@ def _transport(kernel, gamma, orders, points, density, scales, law) -> list[Tran
 
 
 def _brackets(kernel, pairs, order, n, temperature, scales):
-    """((A, B of vectors), B of tensors), matrices (order + 1, order + 1)[: order] over the Sonine polynomials."""
+    """((A, B of vectors), B of tensors): (order, order) matrices, B of vectors (order + 1, order + 1)."""
     c, c_prime, weight = pairs
     omega = omega_hat(kernel, c, c_prime, n, temperature, scales)
     gradients = [vector_gradients(v, order + 1) for v in (c, c_prime)]
@@ -121,7 +123,7 @@ def _brackets(kernel, pairs, order, n, temperature, scales):
 
 
 def omega_hat(kernel, c, c_prime, n, temperature, scales):
-    """omega over omega_p v_th^2/n for pairs (P, 3) in thermal units."""
+    """omega-hat = omega/(omega_p v_th^2/n), (P, 3, 3), for pairs c, c' (P, 3) in thermal units."""
     thermal = jnp.sqrt(temperature)
     zero = jnp.zeros(3, c.dtype)
     omega = kernel(thermal * c, thermal * c_prime, zero, n, temperature)
@@ -129,7 +131,7 @@ def omega_hat(kernel, c, c_prime, n, temperature, scales):
 
 
 def _sonine(square, order: int, index: float):
-    """S_p^(index)(square/2) and derivatives with respect to square/2, (order, P) each."""
+    """S_p^(index)(square/2) and its derivative with respect to square/2, (order, P) each."""
     x = square / 2
     values = [jnp.ones_like(x), 1 + index - x]
     slopes = [jnp.zeros_like(x), -jnp.ones_like(x)]
@@ -160,7 +162,7 @@ def tensor_gradients(c, order: int):
 
 @functools.cache
 def pair_nodes(points: tuple[int, int, int]):
-    """Pairs c, c' (P, 3) and weights (P,) of the average over two Maxwellians, up to their common orientation."""
+    """Pairs c, c' (P, 3), v_th, and weights (P,) of the average over two Maxwellians, at a fixed orientation."""
     (u, wu), (g, wg) = (_half_line(n, end) for n, end in zip(points, REACH, strict=False))
     cosine, wc = np.polynomial.legendre.leggauss(points[2])
     wu = wu * u**2 * np.exp(-(u**2) / 4)
@@ -174,13 +176,13 @@ def pair_nodes(points: tuple[int, int, int]):
 
 
 def _half_line(n: int, end: float):
-    """Gauss-Legendre on [0, end]."""
+    """Gauss-Legendre points and weights on [0, end]."""
     x, w = np.polynomial.legendre.leggauss(n)
     return end * (x + 1) / 2, end * w / 2
 
 
 def physical(coefficients: Transport, gamma: float, density_m3: float, scales: Scales = PAPER) -> dict[str, float]:
-    """Temperature and coefficients in SI at a density (1/m^3) and coupling: D, eta, kappa with k in J/K."""
+    """Temperature (eV), D (m^2/s), eta (Pa s) and kappa (W/(m K)) at a density (1/m^3) and coupling."""
     n = density_m3 / scales.density
     temperature = scales.coupling_parameter(n, 1.0) / gamma
     a = (3 / (4 * np.pi * density_m3)) ** (1 / 3)
@@ -196,7 +198,10 @@ def physical(coefficients: Transport, gamma: float, density_m3: float, scales: S
 def converged(
     kernel: Kernel, gamma: float, tolerance: float = 1e-5, largest: int = 12, *, law: Model = MARKOV
 ) -> tuple[Transport, int, float]:
-    """(coefficients, order, relative quadrature error): the first order whose next one moves none by more."""
+    """(coefficients, order, relative quadrature error) at the first converged order, or else at `largest`.
+
+    An order has converged if each coefficient differs from that of the order below by at most `tolerance` (relative).
+    """
     orders = tuple(range(2, largest + 1))
     found, finer = (_orders(kernel, gamma, orders, points, law) for points in (POINTS, FINER))
     k = 1
@@ -206,7 +211,7 @@ def converged(
 
 
 FINER = (72, 36, 24)
-"""Quadrature points that tell the error of POINTS."""
+"""Finer quadrature, by which the error of POINTS is measured."""
 
 
 @eqx.filter_jit

@@ -1,4 +1,4 @@
-"""Kernels linear in non-negative coefficients: what nonnegative least squares fits, with one global optimum."""
+"""Kernels linear in non-negative coefficients, fitted by non-negative least squares: the optimum is global."""
 
 import functools
 
@@ -13,21 +13,22 @@ from ddco_jax.plasma.arrays import Array
 from ddco_jax.plasma.units import PAPER, Scales
 
 GAMMA_KNOTS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
-"""Coupling parameters between which coefficients are linear in ln Gamma; constant beyond."""
+"""Coupling parameters between which coefficients are linear in ln Gamma; beyond them, coefficients are constant."""
 WIDTHS = (1.0, 1.7, 3.0, 5.0)
-"""Of the Gaussians in |u|, v_th."""
+"""Widths of the Gaussians in |u|, v_th."""
 FAR = 3.0
-"""Where the one algebraic radial function of each tensor turns to Landau's scaling, v_th."""
+"""|u| at which the algebraic radial function of each tensor turns over to Landau's scaling, v_th."""
 FACTOR_WIDTHS = (None, 2.0, 1.0)
-"""Of the Gaussian m(|c|) of each product, v_th; None for m = 1."""
+"""Width of the Gaussian m(|c|) of each product, v_th; None for m = 1."""
 RADIAL = len(WIDTHS) + 2
-"""Radial functions of each tensor: the Gaussians, the algebraic one, and Landau's 1/|u| (isotropic; else wider)."""
+"""Number of radial functions per tensor: the Gaussians, an algebraic function, and Landau's 1/|u| for the isotropic
+tensor or a wider algebraic function for the others."""
 SHAPE = (len(GAMMA_KNOTS), len(KINDS), len(FACTOR_WIDTHS), RADIAL)
-"""Of the coefficients: Gamma knot, tensor, factor, radial function."""
+"""Shape of the coefficients: Gamma knot, tensor, factor, radial function."""
 
 
 def radial_functions(speed, tensor: int) -> list[Array]:
-    """The fixed functions of |u|/v_th for one tensor."""
+    """The RADIAL fixed functions of speed = |u|/v_th for one tensor (an index of KINDS)."""
     square = speed**2
     functions = [jnp.exp(-square / (2 * width**2)) for width in WIDTHS]
     functions.append((1 + square / FAR**2) ** (-0.5 - (tensor > 0)))
@@ -38,7 +39,7 @@ def radial_functions(speed, tensor: int) -> list[Array]:
 class Convex(Kernel):
     """omega as a sum of fixed positive semidefinite products, with coefficients (SHAPE) that must not be negative.
 
-    In thermal units and relative to Landau's prefactor: similarity in Gamma is exact.
+    The functions are in thermal units and relative to Landau's prefactor, so similarity in Gamma is exact.
     """
 
     coefficients: Array
@@ -70,7 +71,7 @@ class Convex(Kernel):
 
 
 def hats(log_gamma):
-    """Shares (..., knots) of the Gamma knots: piecewise linear in ln Gamma, constant beyond the ends."""
+    """Interpolation weights (..., knots) of the Gamma knots: piecewise linear in ln Gamma, constant beyond."""
     x = jnp.asarray(log_gamma)
     knots = jnp.asarray(np.log(GAMMA_KNOTS), x.dtype)
     x = jnp.clip(x, knots[0], knots[-1])[..., None]

@@ -1,14 +1,14 @@
-"""Encoder networks: radial functions of (|u| or |c|, rho, T) that learn, small Flax modules inside Equinox kernels.
+"""Encoder networks: trainable radial functions of (|u| or |c|, rho, T), small Flax modules inside Equinox kernels.
 
 For a one-component plasma the state enters through Gamma alone: with c-hat = (v - v-bar)/v_th, v_th^2 = kT/m,
 
     omega(v, v'; rho, T) = (omega_p v_th^2/n) omega-hat(c-hat, c-hat'; Gamma)
 
-exactly, so a kernel learned at some (rho, T) holds at every other of equal Gamma.  Other interactions have no such
-symmetry: there `state="free"` gives the network ln(rho) and ln(T).
+exactly, so a kernel learned at some (rho, T) holds at every other state of equal Gamma.  Other interactions lack this
+symmetry: for them `state="free"` gives the network ln(rho) and ln(T).
 
-Networks learn ratios to the Landau kernel with the effective-potential logarithm, which vary little: beyond the range
-of the training data a kernel goes over to Landau's scaling.
+Networks learn ratios to the Landau kernel with the effective-potential logarithm.  These ratios vary little, and beyond
+the range of the training data a kernel approaches Landau's scaling.
 """
 
 import itertools
@@ -26,18 +26,18 @@ from ddco_jax.plasma.units import PAPER, Scales
 SPEED_SCALES = (0.3, 1.0, 3.0, 8.0)
 """Speeds (v_th) at which the bounded features s^2/(s^2 + scale^2) turn over."""
 FAR = 4.0
-"""Relative speed (v_th) beyond which weights fall as Landau's do."""
+"""Relative speed (v_th) beyond which weights fall like those of the Landau kernel."""
 SMALL = 0.1
-"""Width of the initial weights of the last layer: a network starts close to its level."""
+"""Standard deviation of the initial weights of the last layer: small, so that a network starts close to its level."""
 
 
 State = Literal["similarity", "free"]
 STATES = {"similarity": 1, "free": 2}
-"""State features of a network."""
+"""Number of state features of a network."""
 
 
 class Network(nnx.Module):
-    """A multilayer perceptron of bounded features: bounded at any argument."""
+    """A multilayer perceptron (tanh) of bounded features, so its value is bounded at any speed."""
 
     def __init__(self, features: int, width: int, depth: int, level: float, rngs: nnx.Rngs):
         sizes = [features, *[width] * depth]
@@ -60,7 +60,7 @@ class Network(nnx.Module):
 
 
 def state_features(state: State, scales: Scales, density, temperature) -> list[Array]:
-    """What a network is told of the local state."""
+    """Inputs of a network that describe the local state: ln Gamma (clipped to GAMMA_RANGE), or ln(rho) and ln(T)."""
     if state == "free":
         return [jnp.log(density), jnp.log(temperature)]
     gamma = scales.coupling_parameter(density, temperature)
@@ -68,20 +68,20 @@ def state_features(state: State, scales: Scales, density, temperature) -> list[A
 
 
 class Encoder(eqx.Module):
-    """A radial function (speed, density, temperature) in physical units around a network in thermal ones.
+    """A radial function of (speed, density, temperature) in code units, made of a network in thermal units.
 
     value = [gamma(rho, T)/(v_th^2 + speed^2/FAR^2)^(1/2 + power)]^share h(network), gamma Landau's prefactor, with
-    h = exp for a weight that must stay positive and the identity for one that is squared.  So fast particles meet
-    Landau's 1/|u|, whatever the network says where there are no data, and diffusion stays bounded there.
+    h = exp for a weight that must stay positive and the identity for one that is squared.  So the kernel scales like
+    Landau's 1/|u| at high speed, where there are no data, and the diffusion of fast particles stays bounded.
     """
 
     network: Network
     share: float = eqx.field(static=True, default=1.0)
-    """Part of the prefactor that this function carries: 1 for a weight, 1/2 for an encoder that is squared, 0 for m."""
+    """Exponent of the Landau factor: 1 for a weight, 1/2 for an encoder that is squared, 0 for m."""
     power: int = eqx.field(static=True, default=0)
-    """1 where the tensor it multiplies has the unit of v^2: |Pr|^2 P, Pr r^T P."""
+    """1 if the tensor that it multiplies has the unit of v^2 (|Pr|^2 P, Pr r^T P), else 0."""
     slow: bool = eqx.field(static=True, default=True)
-    """False: falls as speed^2 below the thermal speed."""
+    """If False, the value falls as speed^2 below the thermal speed."""
     positive: bool = eqx.field(static=True, default=True)
     state: State = eqx.field(static=True, default="similarity")
     scales: Scales = eqx.field(static=True, default=PAPER)
@@ -101,7 +101,7 @@ class Encoder(eqx.Module):
 
 
 class Prefactor(eqx.Module):
-    """gamma(rho, T) of a Landau kernel, learned: DD-Landau (C.1), positive like g0^2."""
+    """Learned gamma(rho, T) > 0 of a Landau kernel, V0^3 L0^3/t0: DD-Landau (C.1)."""
 
     network: Network
     state: State = eqx.field(static=True, default="similarity")
@@ -122,5 +122,5 @@ def encoder(
 
 
 def prefactor(rngs: nnx.Rngs, *, width: int = 12, depth: int = 2, state: State = "similarity", **keys) -> Prefactor:
-    """A new Landau prefactor, near that of the effective-potential theory."""
+    """A new Landau prefactor with random parameters, near that of the effective-potential theory."""
     return Prefactor(Network(STATES[state], width, depth, 0.0, rngs), state=state, **keys)

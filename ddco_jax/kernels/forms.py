@@ -1,4 +1,4 @@
-"""The forms that a learned kernel can have: from the settings of a form, a model with random parameters."""
+"""The forms that a learned kernel can have; each builds a model with random parameters from its settings."""
 
 import dataclasses
 import difflib
@@ -21,9 +21,9 @@ from ddco_jax.kernels.separable import PositiveSeparable, Term
 from ddco_jax.kernels.tabulated import Tabulated
 
 KNOTS = 2048
-"""Of the tables: their error is then rounding."""
+"""Knots of the tables, enough for an interpolation error at rounding level."""
 LEVELS = {"isotropic": 0.0, "perpendicular": -4.0, "parallel": -2.5}
-"""ln of the initial ratio of each weight to Landau's: near the solution, so that training is short."""
+"""ln of the initial ratio of each weight to Landau's, chosen near the solution to shorten the training."""
 Buildup = Literal["off", "rise", "quench", "quench_0.1"]
 BUILDUPS: dict[Buildup, Callable[[], Markov | StretchedRise | Quench]] = {
     "off": lambda: MARKOV,
@@ -35,7 +35,7 @@ BUILDUPS: dict[Buildup, Callable[[], Markov | StretchedRise | Quench]] = {
 
 
 class Learned(eqx.Module):
-    """A kernel with the law of the correlations that was learned with it; every array in it is trained."""
+    """A kernel and the law of the correlations that was learned with it; every array in both is trained."""
 
     kernel: Kernel
     buildup: Markov | StretchedRise | Quench
@@ -45,16 +45,16 @@ class Learned(eqx.Module):
 class SeparableForm:
     """Positive separable weights, sum_k m_k(|c|) m_k(|c'|) [l0_k P + l1_k (|Pr|^2 P - Pr r^T P) + l2_k Pr r^T P].
 
-    l2, through which pairs exchange energy, falls as |u|^2 for slow pairs, where quenches do not determine it.
+    l2 governs the energy exchange within pairs.  It falls as |u|^2 for slow pairs, where quenches do not determine it.
     """
 
     form: Literal["separable"] = "separable"
     rank: int = 1
     """Number of terms k."""
     isotropic: bool = True
-    """With l0."""
+    """Whether there is the term l0 P."""
     perpendicular: bool = True
-    """With l1."""
+    """Whether there is the term with l1."""
     state: State = "similarity"
     width: int = 12
     depth: int = 2
@@ -84,13 +84,13 @@ class SeparableForm:
 
 @dataclasses.dataclass(frozen=True)
 class LowRankForm:
-    """The paper's kernel: Eq. (11) with the encoders (13), all g's with the same M and N."""
+    """The paper's kernel: Eq. (11) with the encoders (13); g0, g1 and g2 share M and N."""
 
     form: Literal["low_rank"] = "low_rank"
     rank: int = 1
-    """J'."""
+    """J', the number of triples (L, M, N) in each g."""
     isotropic: bool = True
-    """With the term g0^2 P."""
+    """Whether there is the term g0^2 P."""
     state: State = "similarity"
     width: int = 12
     depth: int = 2
@@ -126,7 +126,7 @@ class LandauForm:
 
 @dataclasses.dataclass(frozen=True)
 class ConvexForm:
-    """Fixed functions with non-negative coefficients, fitted by least squares instead of by descent."""
+    """Fixed functions with non-negative coefficients, fitted by least squares instead of by gradient descent."""
 
     form: Literal["convex"] = "convex"
     buildup: Literal["off", "rise"] = "rise"
@@ -137,7 +137,7 @@ class ConvexForm:
 
 
 def buildup_name(buildup: Markov | StretchedRise | Quench) -> Buildup:
-    """The name of a law of the correlations in `BUILDUPS`."""
+    """The name in `BUILDUPS` of a law of the correlations."""
 
     def structure(law) -> str:
         return str(jax.tree.structure(law))
@@ -174,7 +174,7 @@ def form_of(specification: dict[str, Any]) -> KernelForm:
 
 
 def tabulated(kernel: Kernel) -> Kernel:
-    """The kernel with its networks behind tables, so that no network is run on the grid."""
+    """The kernel with its encoder networks tabulated (`Tabulated`), so that no network is evaluated on the grid."""
 
     def is_encoder(node) -> bool:
         return isinstance(node, Encoder)
@@ -183,5 +183,5 @@ def tabulated(kernel: Kernel) -> Kernel:
 
 
 def _size(form: SeparableForm | LowRankForm | LandauForm) -> dict[str, Any]:
-    """What every network of a form has in common."""
+    """The settings that all networks of a form share."""
     return {"width": form.width, "depth": form.depth, "state": form.state}

@@ -1,4 +1,4 @@
-"""The Landau kernel gamma P/|u| and its Coulomb logarithms; the base of kernels with one radial power."""
+"""The Landau kernel gamma P/|u| and its Coulomb logarithms; the base class of kernels |u|^power P."""
 
 import abc
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Prefactor = float | int | Array | Callable
 
 
 class IsotropicPower(Kernel):
-    """omega = prefactor(rho, T) |u|^power P."""
+    """omega = prefactor(rho, T) |u|^power P; the prefactor is a number or a function of (density, temperature)."""
 
     prefactor: eqx.AbstractVar[Prefactor]
 
@@ -54,7 +54,7 @@ class Landau(IsotropicPower):
 
 
 class CoulombLogarithm(eqx.Module):
-    """gamma = 2 pi q^4 lnLambda(Gamma), with one of two Coulomb logarithms."""
+    """gamma = 2 pi q^4 lnLambda(Gamma), V0^3 L0^3/t0, as a function of (density, temperature)."""
 
     scales: Scales = eqx.field(static=True)
     logarithm: Callable = eqx.field(static=True)
@@ -66,7 +66,7 @@ class CoulombLogarithm(eqx.Module):
 
 
 def classical(scales: Scales = PAPER) -> CoulombLogarithm:
-    """Prefactor with lnLambda = -ln(sqrt(3) Gamma^1.5), negative above Gamma = 0.693: not an operator there."""
+    """Prefactor with lnLambda = -ln(sqrt(3) Gamma^1.5), negative and unusable above Gamma = 0.693."""
     return CoulombLogarithm(scales, classical_logarithm)
 
 

@@ -1,12 +1,12 @@
 """Response of an equilibrium to a weak kick, by Sonine expansion, at every age of the plasma.
 
-In equilibrium the kinetic stress that is left of a weak anisotropy of the velocities is its autocorrelation function
-C_kk(t)/C_kk(0), and the mean velocity of a tagged population its velocity autocorrelation: exact, for any coupling
-(fluctuation and dissipation).  Molecular dynamics knows both.
+In equilibrium, the kinetic stress decays after a weak anisotropy of the velocities as its autocorrelation function
+C_kk(t)/C_kk(0), and the mean velocity of a tagged population decays as the velocity autocorrelation function.  Both are
+exact at any coupling (fluctuation-dissipation theorem), and molecular dynamics gives both autocorrelations.
 
-In thermal units a deviation phi of f = M (1 + phi) is a vector over the polynomials of `chapman_enskog`, and C[f] a
-matrix that changes with the age of the plasma: collisions of pairs, of which those at |u| have the weight A(s; |u|),
-and diffusion in the microfield.  The new part of the stress (`correlations.memory`) is taken off its first entry.
+In thermal units, the deviation phi of f = M (1 + phi) is a vector over the polynomials of `chapman_enskog`.  C[f] is a
+matrix that changes with the age of the plasma: pair collisions, those at |u| weighted by A(s; |u|), and diffusion in
+the microfield.  It acts on phi minus the new part of the stress (`correlations.memory`), which is in the first entry.
 """
 
 import functools
@@ -33,46 +33,51 @@ from ddco_jax.plasma.arrays import Array
 from ddco_jax.plasma.units import PAPER
 
 ORDER, POINTS = 3, (32, 12, 8)
-"""Of the expansion; at order 5 with more points responses of `ddco` at Gamma = 0.5 ... 3 differ by 1e-4."""
+"""Order of the expansion, and its quadrature points.  At order 5 with more points, responses of `ddco` at
+Gamma = 0.5 ... 3 differ by 1e-4."""
 INDICES = (1.5, 2.5)
-"""Of the Sonine polynomials of vectors and of tensors."""
+"""Indices of the Sonine polynomials of vectors and of tensors."""
 
 
 class Response(NamedTuple):
-    """What is left of a kick of size 1, at t = 0 and after every step."""
+    """What remains of a kick of size 1, at t = 0 and after every step, (n_steps + 1,)."""
 
     stress: Array
-    """Anisotropy of f, as a share of that of the kick."""
+    """Anisotropy of f, relative to that of the kick."""
     velocity: Array
-    """Mean velocity of a tagged population, likewise."""
+    """Mean velocity of a tagged population, relative to that of the kick."""
 
 
 class Brackets(NamedTuple):
-    """Rates of relaxation, by |u|: matrices over the polynomials (U, p, q), vectors first, then tensors."""
+    """Relaxation rates by |u|: matrices (U, p, q) over the polynomials, first of vectors, then of tensors."""
 
     pairs: tuple[Array, Array]
-    """By collisions, in omega_p."""
+    """By pair collisions, in omega_p."""
     field: tuple[Array, Array]
-    """By the microfield, in nu."""
+    """By diffusion in the microfield, in units of nu."""
 
 
 @functools.cache
 def _geometry():
-    """|u| (U,), and per pair weight, gradients of vectors, of tensors, and their differences between partners."""
+    """The quadrature and all factors that do not depend on the kernel.
+
+    Returns |u| (U,); c and c' (P, 3); weights (P,); gradients at c of the vectors (P, ORDER, 3, 3) and of the tensors
+    (P, ORDER, 3, 9); the latter minus those at c'; norms of the polynomials, two times (ORDER,).
+    """
     c, c_prime, weight = pair_nodes(POINTS)
     u = np.linalg.norm(c - c_prime, axis=-1).reshape(POINTS[0], -1)[:, 0]
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         vector = np.asarray(vector_gradients(jnp.asarray(c), ORDER))
         tensor, other = (np.asarray(tensor_gradients(jnp.asarray(v), ORDER)) for v in (c, c_prime))
     norms = []
-    for index in INDICES:  # of S_p over that of S_0, in the Maxwellian average
+    for index in INDICES:  # norm of S_p over that of S_0, in the Maxwellian average
         steps = [(p + index) / p for p in range(1, ORDER)]
         norms.append(np.cumprod([1.0, *steps]))
     return u, c, c_prime, weight, vector, tensor, tensor - other, norms
 
 
 def brackets(kernel: Kernel, gamma) -> Brackets:
-    """The rates at one coupling; differentiable in the kernel's parameters."""
+    """The rates at one coupling `gamma` (scalar); differentiable in the kernel's parameters."""
     u, c, c_prime, weight, vector, tensor, difference, norms = _geometry()
     dtype = gamma.dtype
     omega = omega_hat(
@@ -85,7 +90,7 @@ def brackets(kernel: Kernel, gamma) -> Brackets:
     )
 
     def by_speed(left, between, factor, norm):
-        """factor <left . between . left> by |u|, over the norm of the row."""
+        """<left . between . left>/factor by |u|, (U, p, q), over the norm of the row."""
         left = jnp.asarray(left, dtype)
         product = jnp.einsum("sij,sqja->sqia", between, left) if between is not None else left
         terms = jnp.einsum("spia,sqia->spq", left, product) * jnp.asarray(weight / factor, dtype)[:, None, None]
@@ -96,7 +101,7 @@ def brackets(kernel: Kernel, gamma) -> Brackets:
 
 
 def rates(found: Brackets, law: Model, age, gamma) -> tuple[Array, Array, Retardation | NoMemory]:
-    """Matrices of relaxation of vectors and of tensors (p, q) at an age (1/omega_p), in omega_p, and the memory."""
+    """Relaxation matrices (p, q) of vectors and of tensors, in omega_p, at an age (1/omega_p); and the memory."""
     u = jnp.asarray(_geometry()[0], found.pairs[0].dtype)
     now = as_record(law(age, gamma))
     share, degree = now.pair_rate(u), 2 * jnp.arange(ORDER, dtype=u.dtype)
@@ -122,13 +127,13 @@ def response(
 ) -> Response:
     """The response at 0, step, 2 step, ... n_steps step (1/omega_p) to a kick at an age of the plasma.
 
-    `told` says whether the kick is the quench that the age counts from, as a redraw of all velocities is; a kick of a
-    plasma that is younger or older is not.  `second` is a further kick that is not: the number of the step before it,
-    and its size.  Second order in the step.
+    `told` is True if the kick is the quench from which the age counts, such as a redraw of all velocities: then the law
+    of the quench describes its decay.  Otherwise the kick counts as a new anisotropy in the memory of the stress.
+    `second` = (k, size) is a further kick after k steps, which always counts as new.  Second order in the step.
     """
     gamma = jnp.asarray(gamma, None if hasattr(gamma, "dtype") else float)
     numbers = [jnp.asarray(x, gamma.dtype) for x in (step, age, told, *second)]
-    return _response(kernel, law, gamma, n_steps, *numbers)  # numbers as arrays: one program for all of them
+    return _response(kernel, law, gamma, n_steps, *numbers)  # numbers as arrays: one compiled program for all values
 
 
 @eqx.filter_jit
@@ -154,12 +159,15 @@ def _response(kernel, law, gamma, n_steps: int, step, age, told, second, size) -
 
 
 def aged_response(kernel: Kernel, law: Model, gamma, step, n_steps: int) -> Response:
-    """The response of an aged plasma."""
+    """The response of an aged plasma at 0, step, ... n_steps step (1/omega_p)."""
     return response(kernel, law, gamma, step, n_steps, AGED_AGE, False)
 
 
 def remembering(tensors: Array, memory: Retardation | NoMemory) -> Array:
-    """Matrix of (phi_0 ... phi_p, e, h): d phi/dt = -tensors (phi - e of the first), with the memory of the stress."""
+    """Matrix R of dy/dt = -R y for y = (phi_0 ... phi_p, e, h), (ORDER + 2, ORDER + 2).
+
+    Collisions act on phi with phi_0 - e in place of phi_0; e and h obey the equations of `correlations.memory`.
+    """
     matrix = jnp.zeros((ORDER + 2, ORDER + 2), tensors.dtype).at[:ORDER, :ORDER].set(tensors)
     matrix = matrix.at[:ORDER, ORDER].set(-tensors[:, 0])
     if isinstance(memory, NoMemory):
@@ -171,6 +179,6 @@ def remembering(tensors: Array, memory: Retardation | NoMemory) -> Array:
 
 
 def _cayley(matrix: Array, state: Array, step) -> Array:
-    """One step of d state/dt = -matrix state by the trapezoidal rule."""
+    """One step (1/omega_p) of d state/dt = -matrix state by the trapezoidal rule."""
     one = jnp.eye(len(state), dtype=state.dtype)
     return jnp.linalg.solve(one + step / 2 * matrix, (one - step / 2 * matrix) @ state)

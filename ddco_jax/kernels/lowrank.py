@@ -17,12 +17,14 @@ class LowRank(Kernel):
     `g0`, `g1`, `g2` are tuples of (L, M, N), each a function of (speed, density, temperature).  A function that
     occurs in several places is stored once: its parameters stay shared under jit, grad and optimizers, and the
     fast operator shares its transforms.  J' triples in one g make 3 (J'=1), 10 (J'=2), 21 (J'=3) products.
+
+    Raises TypeError for anything other than triples of functions, ValueError if there are none.
     """
 
     functions: tuple[RadialFunction, ...]
     """The distinct radial functions."""
     terms: tuple[tuple[Triple, ...], tuple[Triple, ...], tuple[Triple, ...]] = eqx.field(static=True)
-    """For g0, g1, g2: the places of (L, M, N) in `functions`."""
+    """For g0, g1, g2: the indices of (L, M, N) in `functions`."""
 
     def __init__(self, g0=(), g1=(), g2=()):
         functions: list[RadialFunction] = []
@@ -68,7 +70,7 @@ class LowRank(Kernel):
         return g0**2, g1**2, g2**2
 
     def separable(self, density, temperature) -> Separable:
-        factors: list[tuple[int, int]] = []  # chi = F_i F_k, as a sorted pair of places
+        factors: list[tuple[int, int]] = []  # chi = F_i F_k, as a sorted pair of indices
         sums: dict[tuple[int, int], tuple[list, list, list]] = {}
 
         def factor(i, k) -> int:

@@ -4,7 +4,7 @@ from ddco_jax.kernels.landau import IsotropicPower, Prefactor
 
 
 class MaxwellMolecules(IsotropicPower):
-    """omega = kappa |u|^2 P, for which the BKW solution is exact (kappa = 1/24 in REFERENCES)."""
+    """omega = kappa |u|^2 P, for which the BKW solution is exact (kappa = 1/24 in docs/references.md)."""
 
     prefactor: Prefactor = 1 / 24
 

@@ -1,6 +1,6 @@
-"""Reads the first format of stored kernels, whose arrays were numbered and whose correlations were six on/off flags.
+"""Reads format 1 of stored kernels, which numbered the arrays and described the correlations by six on/off flags.
 
-Version 0.1 wrote it.  The order of the arrays is written out here, so that classes may be reordered.
+Version 0.1 wrote it.  The order of the arrays is listed here, so that the fields of classes may be reordered.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from ddco_jax.kernels.forms import ConvexForm, KernelForm, LandauForm, LowRankFo
 
 FORMAT = 1
 FLAGS = ("overshoot", "memory", "microfield", "passing", "hole", "way")
-"""All on in the default kernel, all off in the others."""
+"""Flags of the correlations: all on in the default kernel, all off in the others."""
 DEFAULTS = {"rank": 1, "isotropic": True, "perpendicular": True, "factors": False, "slow_exchange": True}
 KEPT = {
     "separable": ("rank", "isotropic", "perpendicular", "state", "width", "depth"),
@@ -21,7 +21,7 @@ KEPT = {
     "landau": ("state", "width", "depth"),
     "convex": (),
 }
-"""Keys of a form that mean what they did."""
+"""Keys of each form whose meaning has not changed."""
 SWITCHES = (*FLAGS, "buildup", "isotropic", "perpendicular", "factors", "slow_exchange")
 KEYS = ("form", "rank", "state", "width", "depth", *SWITCHES)
 Parts = tuple[tuple[str, tuple[Any, ...]], ...]
@@ -45,7 +45,8 @@ QUENCH: tuple[Parts, ...] = (
     (("hole.radius", ()),),
     (("pairs.rise.slowest", ()),),
 )
-"""time, exponent, overshoot, memory, microfield, passing, hole, way of the former build-up."""
+"""Parameters in each array of the former build-up; those arrays were called, in this order, time, exponent, overshoot,
+memory, microfield, passing, hole, way."""
 BUILDUPS: dict[str, tuple[Parts, ...]] = {
     "off": (),
     "rise": ((("time", ()),), (("exponent", ()),)),
@@ -54,7 +55,10 @@ BUILDUPS: dict[str, tuple[Parts, ...]] = {
 
 
 def specification(stored: dict[str, Any]) -> dict[str, Any]:
-    """The settings of the form in today's words.  Raises ValueError for a combination that is no longer supported."""
+    """The settings of the form under their present names.
+
+    Raises ValueError for unknown keys, wrong values and combinations that are no longer supported.
+    """
     for key, value in stored.items():
         if key not in KEYS:
             raise ValueError(f"unknown key kernel.{key}")
@@ -79,7 +83,7 @@ def names(form: KernelForm) -> Names:
 
 
 def renamed(arrays: dict[str, np.ndarray], numbers: Names, path: Path) -> dict[str, np.ndarray]:
-    """Named arrays from numbered ones.  Raises ValueError where their number is another one."""
+    """Named arrays from numbered ones.  Raises ValueError if arrays are missing, superfluous or too short."""
     if set(arrays) != set(numbers):
         raise ValueError(f"{path} holds {len(arrays)} arrays, its kernel.json asks for {len(numbers)}")
     try:
@@ -89,7 +93,7 @@ def renamed(arrays: dict[str, np.ndarray], numbers: Names, path: Path) -> dict[s
 
 
 def _kernel(form: KernelForm) -> Iterator[str]:
-    """Places of the kernel's arrays in the order in which they were numbered."""
+    """Names of the kernel's arrays in the order in which they were numbered."""
     if isinstance(form, ConvexForm):
         yield "coefficients"
         return

@@ -10,9 +10,9 @@ KINDS = ("isotropic", "perpendicular", "parallel")
 
 
 class Term(eqx.Module):
-    """One product: weights of |u| for the three tensors, times m(|c|) m(|c'|) (None stands for 1).
+    """One product: weights of |u| for the three tensors, times m(|c|) m(|c'|).
 
-    All are non-negative functions of (speed, density, temperature), or None for zero.
+    All are non-negative functions of (speed, density, temperature).  A weight of None is zero; a factor of None is 1.
     """
 
     isotropic: RadialFunction | None = None
@@ -22,14 +22,16 @@ class Term(eqx.Module):
     parallel: RadialFunction | None = None
     """l2, multiplies Pr r^T P."""
     factor: RadialFunction | None = None
-    """m."""
+    """m, of |c| and of |c'|."""
 
 
 class PositiveSeparable(Kernel):
     """omega = sum_k m_k(|c|) m_k(|c'|) [l0_k P + l1_k (|Pr|^2 P - Pr r^T P) + l2_k Pr r^T P], l, m >= 0.
 
-    Each of the three tensors is positive semidefinite, so omega is, for every non-negative choice.  K terms are K
-    products for the fast operator, where the squared form (13) of rank J' makes O(J'^2).
+    Each of the three tensors is positive semidefinite, so omega is too for any non-negative l and m.  K terms give K
+    products in the fast operator; the squared form (13) of rank J' gives O(J'^2).
+
+    Raises ValueError if there are no terms.
     """
 
     terms: tuple[Term, ...]

@@ -29,7 +29,7 @@ from ddco_jax.plasma.files import complete, write_text
 from ddco_jax.plasma.units import PAPER, Scales
 
 FORMAT = 3
-"""Of a stored kernel; the first numbered its arrays (`numbered`), in the second "quench" was today's "quench_0.1"."""
+"""Format of a stored kernel.  Format 1 numbered its arrays (`numbered`); "quench" in format 2 is now "quench_0.1"."""
 NAMED: dict[str, tuple[Callable[[Scales], Kernel], str]] = {
     "landau": (
         lambda scales: Landau(effective_potential(scales)),
@@ -71,34 +71,37 @@ def describe(name: str) -> str:
 
 
 def held_out(name: str) -> dict[str, float]:
-    """The largest errors of a kernel on MD that it never saw; empty where none are stored (`scripts/verdict.py`)."""
+    """The largest errors of a kernel on MD outside its training, by measure; {} without any (`scripts/verdict.py`)."""
     file = _folder() / "held_out.json"
     return json.loads(file.read_text()).get(name, {}) if file.exists() else {}
 
 
 def load_kernel(name_or_folder: str | Path) -> Kernel:
-    """A kernel of the package by name, or a learned one from its folder, ready for the solver: networks by table.
+    """A kernel of the package by name, or a learned one from its folder, with its networks tabulated for the solver.
 
-    Raises ValueError that lists the names there are.
+    Raises ValueError for an unknown kernel; the message lists the known names.
     """
     name = str(name_or_folder)
     return analytic(name) if name in NAMED else tabulated(load_learned(name).kernel)
 
 
 def load_law(name_or_folder: str | Path) -> Model:
-    """The correlations that a kernel has learned; none of an analytic one.  Raises ValueError where there is none."""
+    """The law of the correlations learned with a kernel; `MARKOV` for an analytic kernel.
+
+    Raises ValueError for an unknown kernel.
+    """
     return MARKOV if str(name_or_folder) in NAMED else load_learned(name_or_folder).buildup
 
 
 def load_learned(name_or_folder: str | Path) -> Learned:
-    """A learned kernel with its build-up, networks as they are.  Raises ValueError where there is none."""
+    """A learned kernel with its build-up, networks not tabulated.  Raises ValueError for an unknown kernel."""
     return load_ensemble(name_or_folder)[0]
 
 
 def load_ensemble(name_or_folder: str | Path) -> list[Learned]:
-    """A learned kernel and those of other seeds that come with it: their spread is its uncertainty.
+    """A learned kernel, followed by those of further seeds in its folder; their spread is its uncertainty.
 
-    Raises ValueError in one line for a folder without a kernel, or with one that does not fit its specification.
+    Raises ValueError in one line for a folder without a kernel, or whose arrays do not match the specification.
     """
     name = str(name_or_folder)
     folder = pretrained().get(name, Path(name))
@@ -114,7 +117,7 @@ def load_ensemble(name_or_folder: str | Path) -> list[Learned]:
 
 
 def _form(stored: Any) -> tuple[KernelForm, numbered.Names]:
-    """The form of a stored kernel, and what its arrays are called where they are numbered; else nothing."""
+    """The form of a stored kernel, and the names of its arrays if they are numbered, else {}."""
     if not isinstance(stored, dict) or not isinstance(stored.get("kernel"), dict):
         raise ValueError("holds no specification of a kernel")
     found = stored.get("format", numbered.FORMAT)
@@ -130,14 +133,14 @@ def _form(stored: Any) -> tuple[KernelForm, numbered.Names]:
 
 
 def arrays_of(model) -> dict[str, jax.Array]:
-    """The arrays of a model, each named after its place: `kernel.terms.0.isotropic.network.layers.1.bias`."""
+    """The arrays of a model, named after their place, such as `kernel.terms.0.isotropic.network.layers.1.bias`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(eqx.filter(model, eqx.is_array))
     names = [jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value") for path, _ in leaves]
     return {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
 
 
 def filled(like, arrays: Mapping[str, ArrayLike], source: str):
-    """A model of the same structure with named arrays.  Raises ValueError where names or shapes differ."""
+    """A model with the structure of `like` and the named arrays.  Raises ValueError where names or shapes differ."""
     expected = arrays_of(like)
     for name in {**expected, **arrays}:
         if name not in arrays:
@@ -152,7 +155,10 @@ def filled(like, arrays: Mapping[str, ArrayLike], source: str):
 
 
 def _filled(like: Learned, path: Path, numbers: numbered.Names) -> Learned:
-    """The model with the arrays of a file, which are named or, in the first format, numbered."""
+    """The model `like` with the arrays of a file, which are named or, in format 1, numbered.
+
+    Raises ValueError for an unreadable file, values that are not finite real numbers, or arrays that do not fit.
+    """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
@@ -170,7 +176,7 @@ def metadata(folder: Path) -> dict[str, Any]:
 
 
 def save(folder: Path, form: KernelForm, learned: Learned, about: dict[str, Any]) -> None:
-    """Write a learned kernel; the specification last, so that a folder with one is complete."""
+    """Write a learned kernel.  The specification is written last: a folder that has one is complete."""
     with complete(folder / PARAMETERS) as partial, open(partial, "wb") as file:
         np.savez(file, allow_pickle=False, **{name: np.asarray(a) for name, a in arrays_of(learned).items()})
     text = json.dumps({"format": FORMAT, "kernel": dataclasses.asdict(form), "metadata": about}, indent=1)

@@ -1,4 +1,4 @@
-"""Radial functions through fine one-dimensional tables: an expensive function is never run on the grid."""
+"""Expensive radial functions, interpolated from fine one-dimensional tables instead of evaluated on the grid."""
 
 import equinox as eqx
 import jax
@@ -12,10 +12,11 @@ class Tabulated(eqx.Module):
     """A radial function, evaluated on `knots` speeds and interpolated between them.
 
     Quintic Hermite interpolation of the function with its two first derivatives (by forward-mode differentiation) on
-    a uniform table from 0 to the largest speed asked for; its error is at most h^6/46080 max |f^(6)|, which is rounding
-    for a function that varies on the thermal speed.  The table is made at each evaluation, so density, temperature
-    and the parameters of the function stay differentiable.  For smooth functions (a network), not for powers like
-    1/|u|: those are cheap enough to evaluate as they are.
+    a uniform table from 0 to the largest speed in the argument, h apart.  The error is at most
+    h^6/46080 max |f^(6)|: rounding level for a function that varies on the scale of the thermal speed.  The table is
+    made at each evaluation, so density, temperature and the parameters of the function stay differentiable.  Use it for
+    smooth functions (a network), not for powers like 1/|u|, which are cheap to evaluate directly.
+    An argument of at most `knots` speeds is not interpolated.
     """
 
     function: RadialFunction
@@ -31,7 +32,7 @@ class Tabulated(eqx.Module):
         def slope(s):
             return jax.jvp(value, (s,), (jnp.ones_like(s),))[1]
 
-        # the barrier: speeds on a grid are constants, and to fold their maximum would take the compiler a minute
+        # the barrier: speeds on a grid are constants, and the compiler would spend a minute on folding their maximum
         h = jnp.max(lax.optimization_barrier(lax.stop_gradient(speed))) / (self.knots - 1)
         table = h * jnp.arange(self.knots, dtype=speed.dtype)
         f = value(table)

@@ -1,7 +1,7 @@
-"""Coefficients as learning data: quenches say little of how a tagged particle diffuses, equilibrium does.
+"""Transport coefficients as learning data: quenches hardly constrain self-diffusion, equilibrium runs do.
 
-They are Green-Kubo's, and Landau's at couplings so weak that theory is better than any MD of a few collision times;
-there the rates of large anisotropies are Landau's as well.
+The coefficients are Green-Kubo integrals of MD.  At couplings so weak that theory is more accurate than any MD of a few
+collision times they are Landau's, and the relaxation rates of large anisotropies are Landau's as well.
 """
 
 from collections.abc import Sequence
@@ -27,21 +27,24 @@ from ddco_jax.plasma.units import PAPER
 from ddco_jax.settings import ConfigError
 
 SAMPLES, ROUNDS = 8192, 4
-"""Particles and pairings of the bi-Maxwellians."""
+"""Particles and random pairings that sample each bi-Maxwellian."""
 ORDER, POINTS = 3, (32, 12, 8)
-"""Of the expansion during training: to 3e-4 for a smooth kernel, far below the errors of the data."""
+"""Order and quadrature points of the Sonine expansion during training: accurate to 3e-4 for a smooth kernel, far below
+the errors of the data."""
 
 
 class Relaxation(NamedTuple):
-    """Rates of Tx - Tperp of bi-Maxwellians, 1/4 and 4, over Landau's, and what they may differ by."""
+    """Relaxation of bi-Maxwellians with Tx/Tperp = 1/4 and 4: data for the ratio of a kernel's rates to Landau's."""
 
     gamma: Array
+    """(plasmas,)."""
     averages: Array
-    """(2, 3, nodes.COUNT): pair averages of cx^2."""
+    """(2, 3, nodes.COUNT): pair averages of cx^2 in the two bi-Maxwellians."""
     error: Array
+    """Relative error of the rates."""
 
     def ratios(self, kernel: Kernel):
-        """(plasmas, 2)."""
+        """Rates of Tx - Tperp with the kernel over those with Landau's, (plasmas, 2)."""
 
         def at(gamma):
             temperature = PAPER.coupling_parameter(1.0, 1.0) / gamma
@@ -65,7 +68,7 @@ class Coefficients(NamedTuple):
     relaxation: Relaxation | None = None
 
     def misfit(self, kernel: Kernel):
-        """Mean square of the relative differences over the errors, of coefficients and of rates."""
+        """Mean square of relative difference over relative error: that of the coefficients plus that of the rates."""
         found = jax.vmap(lambda g: transport(kernel, g, order=ORDER, points=POINTS))(self.gamma)
         D = (found.D_star / self.D_star - 1) / self.D_error
         eta = (found.eta_star / self.eta_star - 1) / self.eta_error
@@ -76,10 +79,11 @@ class Coefficients(NamedTuple):
 
 
 def load_coefficients(paths: Sequence[Path], weak: Sequence[float], floor: float, dtype) -> Coefficients | None:
-    """Coefficients of equilibrium runs and of Landau at the weak couplings; None without either.
+    """Coefficients of equilibrium runs, and Landau's at the weak couplings; None where neither is given.
 
-    `floor` is added to the relative errors, in quadrature, and is the error of theory.  Raises ConfigError where a
-    file holds no correlation functions.
+    `floor` is added in quadrature to the relative errors of MD, and is the relative error of theory.
+
+    Raises ConfigError where a file holds no correlation functions.
     """
     data = [open_dataset(path) for path in paths]
     for path, run in zip(paths, data, strict=True):
@@ -96,7 +100,7 @@ def load_coefficients(paths: Sequence[Path], weak: Sequence[float], floor: float
 
 
 def _relaxation(weak: Sequence[float], floor: float, dtype) -> Relaxation:
-    """The same particles for kernel and Landau: of their ratio, sampling leaves 1e-3."""
+    """Kernel and Landau are averaged over the same particles, so the sampling error of their ratio is 1e-3."""
     rng, averages = np.random.default_rng(3), []
     for anisotropy in (0.25, 4.0):
         c = particles.bimaxwellian(anisotropy)(rng, SAMPLES)
@@ -110,7 +114,7 @@ def _measured(result: green_kubo.Transport) -> tuple[float, ...]:
 
 
 def _landau(gamma: float) -> tuple[float, ...]:
-    """Landau's converged coefficients: D* with Xi11, eta* with Xi22/2, which `Landau` has."""
+    """Landau's converged coefficients: D* with the logarithm Xi11, eta* with Xi22/2, the logarithm of `Landau`."""
     found = transport(Landau(), gamma, order=ORDER)
     D = found.D_star * effective_logarithm(gamma) / generalised_logarithm(gamma, 1)
     return gamma, float(D), 0.0, float(found.eta_star), 0.0

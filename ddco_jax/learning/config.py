@@ -17,18 +17,18 @@ class DataSection(Section):
     files: tuple[str, ...] = Field(min_length=1)
     """Paths with wildcards, relative to the config or to the working directory."""
     equilibrium: tuple[str, ...] = ()
-    """Equilibrium runs whose Green-Kubo coefficients the kernel has to have as well."""
+    """Equilibrium runs to whose Green-Kubo coefficients the kernel is fitted as well."""
     weak_coupling: tuple[PositiveFloat, ...] = ()
-    """Coupling parameters at which the kernel has to have Landau's coefficients, D* with Xi11 and eta* with Xi22/2, and
-    Landau's rates for bi-Maxwellians, 1/4 and 4."""
+    """Coupling parameters at which the kernel is fitted to Landau's coefficients, D* with the logarithm Xi11 and eta*
+    with Xi22/2, and to Landau's relaxation rates of bi-Maxwellians with Tx/Tperp = 1/4 and 4."""
     gamma: tuple[PositiveFloat, PositiveFloat] | None = None
-    """Only files with a coupling parameter in this range."""
+    """Lowest and highest coupling parameter of the files to use; all files by default."""
     rounds: PositiveInt = 4
-    """Pairings of the stored particles per snapshot and half: the pairs sampled in (17)."""
+    """Random pairings of the stored particles per snapshot and half: they sample the pairs of Eq. (17)."""
 
 
 class TrainingSection(Section):
-    """Adam on the whole data, learning rate falling as a cosine."""
+    """Adam on the full batch; the learning rate falls as a cosine."""
 
     steps: PositiveInt = 2000
     learning_rate: PositiveFloat = 0.01
@@ -36,29 +36,29 @@ class TrainingSection(Section):
     """Share of each test function's largest rate that is added to its statistical error, in quadrature."""
     checkpoint_every: PositiveInt = 250
     drift_weight: NonNegativeFloat = 0.0
-    """Weight of the accumulated residuals beside the chi^2 of the rates."""
+    """Weight of the accumulated residuals (`losses.drift_squared`) relative to the chi^2 of the rates."""
     decay_weight: NonNegativeFloat = 0.0
-    """Weight of the squared relative errors of the decay of anisotropy, over their own and 1 %."""
+    """Weight of the mean square relative error of the anisotropy, over its statistical error and 1 % in quadrature."""
     jump_weight: NonNegativeFloat = 0.0
     """Weight of the misfit of the jumps of single particles, which show the tail of the microfield (`jumps`)."""
     roughness_weight: NonNegativeFloat = 100.0
-    """Weight of the relative mean square of what the kernel has between the nodes of the pair averages."""
+    """Weight of the relative mean square difference between the kernel and its spline (`nodes.roughness`)."""
     weight_decay: NonNegativeFloat = 0.0
-    """Of the networks' matrices, per step and learning rate: radial functions turn no more sharply than needed."""
+    """Relative decay of the networks' matrices per step and learning rate; it keeps the radial functions smooth."""
     coefficient_weight: NonNegativeFloat = 0.05
-    """Weight of the mean squared misfit of D* and eta* beside the logarithm of the mean chi^2 of the rates."""
+    """Weight of the mean square misfit of D* and eta* relative to the logarithm of the mean misfit of the runs."""
     coefficient_floor: NonNegativeFloat = 0.02
-    """Relative error that is added to theirs, in quadrature."""
+    """Relative error that is added to those of D* and eta*, in quadrature."""
 
 
 class TrainConfig(Section):
-    """A whole training."""
+    """All settings of a training."""
 
     description: str = ""
     seed: NonNegativeInt = 0
     data: DataSection
     kernel: KernelForm = SeparableForm()
-    """The form of the kernel with the size of its networks, told apart by `form`."""
+    """The form of the kernel and the size of its networks; the key `form` selects the form."""
     training: TrainingSection = TrainingSection()
 
     @field_validator("kernel", mode="before")
@@ -67,11 +67,11 @@ class TrainConfig(Section):
         return form_of({"form": SeparableForm.form} | value) if isinstance(value, dict) else value
 
     def paths(self) -> list[Path]:
-        """The quenches.  Raises ConfigError where a pattern matches none."""
+        """Files of the quenches.  Raises ConfigError where a pattern matches no file."""
         return _matches("data.files", self.data.files)
 
     def equilibrium_paths(self) -> list[Path]:
-        """The equilibrium runs.  Raises ConfigError where a pattern matches none."""
+        """Files of the equilibrium runs.  Raises ConfigError where a pattern matches no file."""
         return _matches("data.equilibrium", self.data.equilibrium)
 
 
@@ -93,7 +93,7 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def load(source: str, overrides=()) -> TrainConfig:
-    """Read a training config, or a shipped one by name.  Raises ConfigError with one line."""
+    """Read a training config, or a shipped one by name.  Raises ConfigError with a message of one line."""
     data, path = settings.read(source, shipped_configs(), overrides)
     section: Any = data.get("data")
     for key in ("files", "equilibrium"):

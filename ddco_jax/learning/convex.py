@@ -1,7 +1,8 @@
 """Nonnegative least squares for `kernels.convex`: the baseline, deterministic, with one global optimum.
 
-Rates are linear in the coefficients once the build-up is given.  Its two numbers are found Gamma by Gamma around an
-inner fit of the kernel and then made smooth functions of ln Gamma; a last fit takes all runs together.
+Rates are linear in the coefficients for a given build-up.  Its two parameters, tau and p, are searched for at each
+Gamma separately, with a fit of the kernel at every trial, and then fitted by polynomials in ln Gamma.  The final fit of
+the coefficients takes all runs together.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from ddco_jax.learning import nodes
 from ddco_jax.learning.data import SIMPSON, Run
 
 POLYNOMIALS = (3, 2)
-"""Coefficients of ln tau and of ln p in powers of ln Gamma."""
+"""Numbers of coefficients of ln tau and of ln p in powers of ln Gamma."""
 SEARCH_STEPS = 60
 
 
@@ -48,7 +49,7 @@ def fit(runs: Sequence[Run], form: ConvexForm, floor: float) -> Learned:
 
 
 class _Rates:
-    """One run: the rates of every fixed product at the Simpson points, over the measurement's errors."""
+    """One run: the rates of every fixed product at the Simpson points, and the measured rates, both over the errors."""
 
     def __init__(self, run: Run, floor: float):
         self.gamma = run.gamma
@@ -62,7 +63,7 @@ class _Rates:
         self.target = run.rate / error
 
     def columns(self, amplitude) -> np.ndarray:
-        """(I K, products) for amplitudes (I, 3) at the Simpson points."""
+        """Rates over errors of every product, (I K, products), for build-up factors (I, 3) at the Simpson points."""
         return np.einsum("iq,iqkn->ikn", amplitude, self.design).reshape(-1, self.design.shape[-1])
 
 
@@ -83,7 +84,7 @@ def _product_values(coefficients, density, temperature, plasma_frequency):
 
 
 def _loss(group: Sequence[_Rates], parameters) -> float:
-    """Least sum of squares at one Gamma for a build-up 1 - exp(-(s/tau)^p)."""
+    """Smallest sum of squared residuals at one Gamma for a build-up 1 - exp(-(s/tau)^p)."""
     tau, p = parameters
     matrix = np.concatenate([r.columns(-np.expm1(-((r.times / tau) ** p))) for r in group])
     target = np.concatenate([r.target.reshape(-1) for r in group])
@@ -91,20 +92,20 @@ def _loss(group: Sequence[_Rates], parameters) -> float:
 
 
 def _joint(rates: Sequence[_Rates], buildup: Markov | StretchedRise) -> np.ndarray:
-    """Coefficients of all Gamma knots together, (SHAPE)."""
+    """Coefficients of all Gamma knots, (SHAPE), fitted to all runs together."""
     size = int(np.prod(SHAPE))
     normal, right = np.zeros((size, size)), np.zeros(size)
     for r in rates:
         now = buildup(jnp.asarray(r.times), jnp.full(r.times.shape, r.gamma))
         columns, target = r.columns(np.asarray(now.pair_rate(jnp.ones(r.times.shape)), float)), r.target.reshape(-1)
-        scale = 1 / target.size  # a run counts by its mean chi^2
+        scale = 1 / target.size  # all runs have the same weight: each adds its mean chi^2
         normal += scale * np.kron(np.outer(r.share, r.share), columns.T @ columns)
         right += scale * np.kron(r.share, columns.T @ target)
     return _nnls(normal, right)[0].reshape(SHAPE)
 
 
 def _nnls(normal: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, float]:
-    """min x.normal.x - 2 x.right over x >= 0, and its value; a touch of ridge keeps empty columns at zero."""
+    """The x >= 0 that minimises x.normal.x - 2 x.right, and the minimum; a small ridge keeps empty columns at zero."""
     scale = np.sqrt(np.diag(normal))
     scale = np.where(scale > 0, scale, 1.0)
     scaled = normal / np.outer(scale, scale) + 1e-9 * np.eye(len(right))

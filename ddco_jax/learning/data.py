@@ -1,7 +1,8 @@
 """The learning data: measured rates of the test functions, and the pair averages that predict them for any kernel.
 
 A `Run` holds one homogeneous MD run in thermal units and times omega_p t: the measured rates over the intervals between
-snapshots, and the pair averages (`pairs`, `nodes`) from which a kernel's rates follow by a product (`rates`).
+snapshots, and the pair averages (`pairs`, `nodes`).  Their product with the node values of a kernel gives the kernel's
+rates (`rates`).
 """
 
 import copy
@@ -25,19 +26,19 @@ from ddco_jax.plasma.files import complete
 from ddco_jax.settings import ConfigError
 
 EARLY, EVERY = 1.2, 2
-"""Pair averages are made of every stored snapshot until EARLY (1/omega_p), where those of narrow beams bend, and of
-every second one after that."""
+"""Pair averages are made of every stored snapshot before EARLY (1/omega_p), while those of narrow beams curve in time,
+and of every EVERY-th one after that."""
 SIMPSON = ((0.0, 1 / 6), (0.5, 4 / 6), (1.0, 1 / 6))
-"""Points and weights in an interval: the rate of a quench curves within it."""
+"""Points and weights of Simpson's rule in an interval, within which the rate of a quench is not linear."""
 CALIBRATION_STEPS = 50
 SINGULAR = 1e-5
-"""Combinations of test functions of smaller variance than this share of the largest are not matched."""
+"""`calibrate` leaves out combinations of test functions whose variance is below this share of the largest."""
 PLAUSIBLE = (1e-3, 200.0)
-"""Gamma outside is taken for a mistake in units: gas without correlations, or a crystal."""
+"""Accepted Gamma; beyond (a gas without correlations, or a crystal) the data are refused as a mistake in units."""
 PARTICLES_PER_FUNCTION = 20
-"""Stored particles that calibration needs at least, per test function."""
+"""Smallest number of stored particles per test function that the calibration needs."""
 SIGNAL = 1.5
-"""Least mean square of rates over their errors; 1 would be noise alone."""
+"""Smallest accepted mean square of rate over error; 1 would be noise alone."""
 ANISOTROPY = TEST_FUNCTIONS.names.index("cx^2 cy^0 cz^0")
 AXISYMMETRIC = ("bimaxwellian", "bump_on_tail", "cold_beam")
 REFLECTED = ("bimaxwellian",)
@@ -47,7 +48,7 @@ ISOTROPIC = ("maxwellian", "uniform_ball", "equilibrium")
 
 
 class Run(NamedTuple):
-    """One MD run as the learning sees it; T snapshots with pair averages, I intervals, K test functions."""
+    """The learning data of one MD run: T snapshots with pair averages, I intervals, K test functions."""
 
     name: str
     start: str
@@ -56,33 +57,33 @@ class Run(NamedTuple):
     temperature: float
     plasma_frequency: float
     averages: np.ndarray
-    """(2, T, K, 3, nodes.COUNT)."""
+    """(2, T, K, 3, nodes.COUNT): two independent `pair_averages`."""
     jumped: np.ndarray
-    """The same of particles that have jumped as in collisions (`correlations.jumps`)."""
+    """The same after random velocity jumps of the particles with the ell^2 of collisions (`correlations.jumps`)."""
     microfield: np.ndarray
     """(T, 1 + NODES, near, K + 4, 5): `microfield_averages`."""
     interpolation: np.ndarray
-    """(I, 3, T): from snapshots to the Simpson points of each interval."""
+    """(I, 3, T): weights of the snapshots at the Simpson points of each interval."""
     times: np.ndarray
     """(I, 3): omega_p t of the Simpson points."""
     rate: np.ndarray
-    """(I, K): measured, per omega_p t."""
+    """(I, K): measured rates, per omega_p t."""
     error: np.ndarray
-    """(I, K): standard errors."""
+    """(I, K): standard errors of the rates."""
     anisotropy: np.ndarray
     """(I + 1,): (Tx - Tperp)/T at the snapshots."""
     anisotropy_error: np.ndarray
     """(I + 1,): its standard error."""
     jump: np.ndarray
-    """(I, K'): what `jumps.measured` finds."""
+    """(I, K'): J(k_1) - J(k) at the K' further k, v_th^2 (`jumps.measured`)."""
     jump_error: np.ndarray
-    """(I, K'): its standard error, infinite where nothing is known."""
+    """(I, K'): its standard error, infinite where it was not measured."""
     jump_first: np.ndarray
-    """(I,): J at the first k."""
+    """(I,): J(k_1), v_th^2."""
 
 
 def symmetrise(c: np.ndarray, start: str, rng: np.random.Generator) -> np.ndarray:
-    """c (N, 3) moved at random within the symmetries that the start's distribution has: less noise, no bias."""
+    """c (N, 3), each particle moved by a random symmetry operation of the start's distribution: less noise, no bias."""
     if start not in AXISYMMETRIC + CUBIC + TETRAHEDRAL + ISOTROPIC:
         return c
     if start in ISOTROPIC:
@@ -91,7 +92,7 @@ def symmetrise(c: np.ndarray, start: str, rng: np.random.Generator) -> np.ndarra
         return direction * np.linalg.norm(c, axis=1, keepdims=True)
     if start in CUBIC + REFLECTED:
         c = c * rng.choice([-1.0, 1.0], c.shape)
-    if start in TETRAHEDRAL:  # an even number of signs
+    if start in TETRAHEDRAL:  # an even number of sign changes: an odd one turns the tetrahedron into its mirror image
         sign = rng.choice([-1.0, 1.0], c.shape)
         c = c * sign * sign.prod(1, keepdims=True)
     if start in CUBIC + TETRAHEDRAL:
@@ -102,10 +103,10 @@ def symmetrise(c: np.ndarray, start: str, rng: np.random.Generator) -> np.ndarra
 
 
 def calibrate(c: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Weights (N,), mean 1, with which the averages of the test functions over c are those of all particles.
+    """Weights (N,), mean 1, with which averages of the test functions over c (N, 3) equal those of all particles (K,).
 
-    An exponential tilt of the subset: what the test functions can tell, the subset then knows to the noise of the
-    whole run; it is the smallest change (in relative entropy) that does so.
+    The weights are an exponential tilt, the smallest change in relative entropy that achieves this.  Averages of the
+    test functions over the subset then have only the noise of the whole run.
     """
     psi = TEST_FUNCTIONS(c) - target
     z = psi / (psi.std(0) + 1e-12)
@@ -126,9 +127,9 @@ def calibrate(c: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def load_run(path: Path, cache: Path | None = None, rounds: int = 6) -> Run:
-    """The learning data of one file, `rounds` pairings a snapshot and half; kept in `cache` once made.
+    """The learning data of one file, with `rounds` pairings per snapshot and half; averages are stored in `cache`.
 
-    Raises ConfigError where the file is not fit to learn from.
+    Raises ConfigError where no kernel can be learned from the file.
     """
     data = open_dataset(path)
     _refuse(path, data)
@@ -163,21 +164,21 @@ def load_run(path: Path, cache: Path | None = None, rounds: int = 6) -> Run:
 
 
 def thinned(data: xr.Dataset) -> xr.Dataset:
-    """The stored snapshots that pair averages are made of."""
+    """The data with only those stored snapshots of which pair averages are made (EARLY, EVERY)."""
     early = data["t_kept"].to_numpy() * float(data.attrs["plasma_frequency"]) < EARLY
     last = max(int(early.sum()) - 1, 0)
     return data.isel(t_kept=[*range(last), *range(last, len(early), EVERY)])
 
 
 def _interpolation(kept: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Weights (*points.shape, T) of a cubic spline; its slope is zero at t = 0, where a quench has not moved yet."""
+    """Weights (*points.shape, T) of a cubic spline; its slope is zero at t = 0, where df/dt = 0 after a quench."""
     start = (1, np.zeros(len(kept))) if kept[0] == 0 else "not-a-knot"
     return CubicSpline(kept, np.eye(len(kept)), bc_type=(start, "not-a-knot"))(points)
 
 
 def _anisotropy(data: xr.Dataset) -> dict[str, np.ndarray]:
     axis = data["temperature_axis"].to_numpy() / float(data.attrs["temperature"])
-    # of variances 2 T_a^2/N each
+    # each T_a has the variance 2 T_a^2/N
     variance = (2 * axis[:, 0] ** 2 + (axis[:, 1] ** 2 + axis[:, 2] ** 2) / 2) / float(data.attrs["particles"])
     return {"anisotropy": axis[:, 0] - axis[:, 1:].mean(1), "anisotropy_error": variance**0.5}
 
@@ -214,7 +215,7 @@ def load_runs(
     progress: bool = False,
     gamma_range: tuple[float, float] | None = None,
 ) -> list[Run]:
-    """The learning data of several files, of those with Gamma in the range where one is given."""
+    """The learning data of the files, or of those with Gamma in `gamma_range`.  Raises ConfigError if there is none."""
     if gamma_range is not None:
         paths = [
             p for p in paths if gamma_range[0] <= float(open_dataset(p).attrs["coupling_parameter"]) <= gamma_range[1]
@@ -225,7 +226,7 @@ def load_runs(
 
 
 def snapshots(data: xr.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray, np.random.Generator]]:
-    """Velocities in thermal units, their weights, and a generator for what is drawn from them, of stored snapshots."""
+    """For each stored snapshot: velocities (N, 3) in v_th, weights (N,), and a generator for further random draws."""
     thermal, times = float(data["thermal_speed"]), data["t"].to_numpy()
     for i, t in enumerate(data["t_kept"].to_numpy()):
         rng = np.random.default_rng([i, 17])
@@ -234,16 +235,16 @@ def snapshots(data: xr.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray, np.ran
 
 
 class _Averages:
-    """What is averaged over the stored snapshots of one file, which is hashed once and calibrated once."""
+    """Averages over the stored snapshots of one file, which is hashed once and calibrated once."""
 
     def __init__(self, path: Path, data: xr.Dataset, rounds: int, cache: Path | None):
         self.path, self.data, self.rounds, self.cache = path, data, rounds, cache
 
     def pairs(self, jump: float) -> np.ndarray:
-        """Pair averages (2, T, K, 3, nodes.COUNT), of particles as they are or after jumps of variance `jump`."""
+        """Pair averages (2, T, K, 3, nodes.COUNT), after jumps with ell^2 = `jump` (v_th^2) where that is not 0."""
 
         def make():
-            # every array starts from the generator as the calibration left it
+            # a copy of the generator, so that no array depends on which others were made before
             drawn = [(c, weight, copy.deepcopy(rng)) for c, weight, rng in self._snapshots]
             each = [pair_averages(c, weight, self.rounds, rng, jump) for c, weight, rng in drawn]
             return np.stack(each, axis=1).astype(np.float32)
@@ -268,7 +269,7 @@ class _Averages:
         return hashlib.sha256(self.path.read_bytes())
 
     def _kept(self, what: str, settings: tuple, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """An array made with these settings, from the cache where it has it."""
+        """The array for these settings, read from the cache or else made and stored there."""
         if self.cache is None:
             return make()
         key = self._hash.copy()

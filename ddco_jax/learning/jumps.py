@@ -1,11 +1,12 @@
-"""How far particles jump in the microfield: its tail, seen in the particles that an MD run tracks.
+"""Velocity jumps of the particles that an MD run tracks: they show the tail of the microfield's distribution.
 
-A jump Delta c of velocity that is made of the microfield's diffusion (`correlations.jumps`) and of collisions has
+Diffusion in the microfield (`correlations.jumps`) and collisions change a velocity component by Delta c (v_th), with
 
     J(k) = -ln <cos k Delta c>/k^2 = int nu <B> (1 + ell^2 k^2)^(-1/4) ds + D (1 + ell_C^2 k^2)^(-1/4)
 
-with ell_C^2 of collisions; normal ones have the same at every k.  So its differences between two k are those
-of the tails.  Test functions are wider than narrow beams and hardly see what shape these have; the jumps tell.
+where D (v_th^2) is half the variance of the jumps in collisions and ell_C^2 their ell^2.  For normally distributed
+jumps J is the same at every k, so the difference of J between two k measures the tails.  Test functions are wider than
+narrow beams and hardly resolve the shape of the beams; the jumps do.
 """
 
 import jax
@@ -17,18 +18,19 @@ from ddco_jax.correlations.jumps import SHAPE
 from ddco_jax.learning import nodes
 
 WAVES = np.array([1.0, 2.0, 4.0])
-"""k, 1/v_th: J of the others is compared with that of the first."""
+"""Wave numbers k, 1/v_th: J at the first, k_1, is compared with J at the others."""
 UNTIL = 1.1
-"""1/omega_p: later the collisions of fast and slow particles differ by as much as a tail does."""
+"""Latest time used, 1/omega_p: at later times the difference between the collisions of fast and of slow particles has
+as large an effect on J(k_1) - J(k) as a tail."""
 FLOOR = 0.05
-"""Relative error added to the statistical one, for the same reason."""
+"""Relative error added to the statistical one, in quadrature, because collisions of fast and slow particles differ."""
 
 
 def measured(c: np.ndarray, times: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """J(k_1) - J(k) and its standard error, (I, K - 1), and J(k_1) (I,), at the ends of the intervals of edges (I + 1).
 
-    c (T, N, 3) at `times` (T,), both from t = 0 on; the mean slowing down is taken out.  Where there is no snapshot, or
-    later than UNTIL, the error is infinite.
+    `c` (T, N, 3) are velocities (v_th) at `times` (T,), 1/omega_p, the first of which is 0.  K is the number of WAVES.
+    The mean slowing down is subtracted.  The error is infinite where there is no snapshot and at times after UNTIL.
     """
     value = np.zeros((len(edges) - 1, len(WAVES) - 1))
     error, first = np.full_like(value, np.inf), np.zeros(len(value))
@@ -48,10 +50,11 @@ def measured(c: np.ndarray, times: np.ndarray, edges: np.ndarray) -> tuple[np.nd
 
 
 def predicted(now: Correlations, partners, share, interval, first):
-    """J(k_1) - J(k) of a build-up at the Simpson points, where D is what is missing to the J(k_1) measured (`first`).
+    """J(k_1) - J(k), (I, K - 1), at the ends of the intervals, from the correlations at the Simpson points (I, 3).
 
-    `partners` (I, 3, near) are <phi_m>_ff' of the splines of `nodes.NEAR`, `share` the points' weights (I, 3),
-    `interval` (I,).
+    D >= 0 makes up the difference between the J(k_1) of the microfield and the measured one, `first` (I,).  `partners`
+    (I, 3, near) are <phi_m>_ff' of the splines of `nodes.NEAR`, `share` (I, 3) the weights of the points and `interval`
+    (I,) the lengths of the intervals, 1/omega_p.
     """
     knots = jnp.asarray(nodes.NEAR, share.dtype)
     left = jax.tree.map(lambda a: a[..., None], now.partners)(knots)
@@ -64,7 +67,7 @@ def predicted(now: Correlations, partners, share, interval, first):
 
 
 def misfit(found, value, error):
-    """Mean square of predicted minus measured over the error, where there is one."""
+    """Mean square of (predicted - measured)/error over the entries with a finite error; 0 where there is none."""
     known = jnp.isfinite(error)
     variance = jnp.where(known, error, 1.0) ** 2 + (FLOOR * value) ** 2
     square = jnp.where(known, (found - value) ** 2 / variance, 0.0)

@@ -1,4 +1,4 @@
-"""What is minimised: misfits of predicted rates (2, I, K), of the decay of anisotropy and of jumps, for one run."""
+"""Terms of the loss for one run: misfits of predicted rates (2, I, K), of the decay of anisotropy and of jumps."""
 
 import jax.numpy as jnp
 
@@ -10,16 +10,17 @@ from ddco_jax.learning.pairs import CONSERVED
 from ddco_jax.learning.rates import Predictor
 
 SIZABLE = 0.05
-"""Least anisotropy whose decay is compared."""
+"""Smallest |Tx - Tperp|/T whose decay is compared."""
 
 
 def chi_squared(run: Predictor, rates, floor: float = 0.0, unbiased: bool = True):
     """Mean of (predicted - measured)^2 over the squared error.
 
-    `unbiased`: the product of the residuals of the two halves, which the sampling of pairs does not bias; it is
-    what to report.  It is not what to minimise over a fixed set of pairs, for it has no lower bound there (a
-    kernel can make the halves disagree); the square of the mean has, and its bias is the small variance of a
-    mean over all pairs of a run.  `floor` adds that share of each test function's largest rate to its error.
+    With `unbiased` the square is the product of the residuals of the two halves, which the sampling of pairs does not
+    bias: the value to report.  It must not be minimised over a fixed set of pairs, where it has no lower bound: a
+    kernel can give the two halves residuals of opposite sign.  Without `unbiased` the square is that of the mean of
+    both halves, which has a lower bound; its bias is the variance, which is small, of a mean over all pairs of a run.
+    `floor` is the share of each test function's largest rate that is added to its error, in quadrature.
     """
     residual = rates - run.rate
     variance = run.error**2 + (floor * jnp.max(jnp.abs(run.rate), axis=0)) ** 2
@@ -28,9 +29,10 @@ def chi_squared(run: Predictor, rates, floor: float = 0.0, unbiased: bool = True
 
 
 def drift_squared(run: Predictor, rates, floor: float = 0.0):
-    """Mean square of the accumulated residuals, the errors of <psi>(t) - <psi>(0), over their own errors.
+    """Mean square of the accumulated residuals, the errors of <psi>(t) - <psi>(0), over their standard errors.
 
-    Rates are noisy and their small systematic errors add up: a forward solution shows these sums.
+    Small systematic errors of noisy rates add up in a forward solution; the accumulated residuals measure their sum.
+    `floor` is the share of the largest change of each <psi> that is added to its standard error, in quadrature.
     """
     interval = (run.times[:, -1] - run.times[:, 0])[:, None]
     residual = jnp.mean(rates, axis=0) - run.rate
@@ -41,10 +43,10 @@ def drift_squared(run: Predictor, rates, floor: float = 0.0):
 
 
 def decay_error(run: Predictor, rates):
-    """Error of ln(Tx - Tperp)(t) at the snapshots, (I,); zero where the anisotropy of MD is below SIZABLE.
+    """Error of ln(Tx - Tperp)(t) at the snapshots, (I,); zero from the first one on where MD is below SIZABLE.
 
-    Its rate is that of cx^2, which energy conservation makes 2/3 of it.  The difference of the rates over the
-    anisotropy, accumulated, is the relative error of a forward solution to first order.
+    Energy conservation gives d(Tx - Tperp)/dt = (3/2) T d<cx^2>/dt.  The difference between the predicted and the
+    measured change over the anisotropy, accumulated, is to first order the relative error of a forward solution.
     """
     q, interval = run.anisotropy, run.times[:, -1] - run.times[:, 0]
     rate = 1.5 * jnp.mean(rates, axis=0)[:, ANISOTROPY]
@@ -54,7 +56,7 @@ def decay_error(run: Predictor, rates):
 
 
 def decay_squared(run: Predictor, rates, floor: float = 0.0):
-    """Mean square of `decay_error` over its statistical error and `floor`."""
+    """Mean square of `decay_error` over its statistical error and `floor`, added in quadrature."""
     q = run.anisotropy[1:]
     statistical = run.anisotropy_error[1:] / jnp.maximum(jnp.abs(q), SIZABLE)
     return jnp.mean(decay_error(run, rates) ** 2 / (statistical**2 + floor**2))

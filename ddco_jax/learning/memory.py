@@ -15,22 +15,22 @@ from ddco_jax.kernels.forms import Learned
 from ddco_jax.kernels.linear_response import aged_response
 
 STEP, STEPS = 0.1, 120
-"""Interval (1/omega_p) and number of the times that are compared, and of the steps of the prediction."""
+"""Interval (1/omega_p) and number of the times that are compared; the prediction takes the same steps."""
 FLOOR = 0.0075
-"""Added to the statistical errors, in quadrature."""
+"""Error added to the statistical errors of the normalised autocorrelation, in quadrature."""
 
 
 def normalised(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Autocorrelation over its start, and its standard error, from blocks (block, lag)."""
+    """Autocorrelation over its value at lag 0, and its standard error, each (lag,), from blocks (block, lag)."""
     mean = blocks.mean(0)
     deviation = (blocks - blocks[:, :1] * (mean / mean[0])) / mean[0]
     return mean / mean[0], deviation.std(0, ddof=1) / len(blocks) ** 0.5
 
 
 def fitted(learned: Learned, groups: Sequence[xr.Dataset]) -> Learned:
-    """A learned kernel with the memory of its law fitted to equilibrium runs (`md.green_kubo.group`).
+    """A learned kernel whose stress memory is fitted to equilibrium runs (`md.green_kubo.group`).
 
-    The rest of the law does not enter: the response of an aged plasma is that of its kernel and of the memory.
+    The other parameters of its law stay and do not enter: the response of an aged plasma depends on kernel and memory.
     """
     law = learned.buildup
     assert isinstance(law, Quench)

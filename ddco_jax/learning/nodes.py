@@ -1,9 +1,9 @@
-"""A spline space for kernel weights on (|u|, |c|, |c'|): any kernel, known at a few hundred nodes.
+"""A spline space for kernel weights on (|u|, |c|, |c'|): any kernel is given by its values at a few hundred nodes.
 
-The weak form is linear in omega.  So the pair averages need not know the kernel: made once for the cardinal splines of
-this space, they give the rates of every kernel from its values at the nodes, deterministically and in microseconds.
-Weights are represented as phi/|u| with phi a cubic spline, which holds the Landau kernel (phi constant) exactly and
-smooth ones to the order of the spline.
+The weak form is linear in omega, so the pair averages do not depend on the kernel.  They are computed once for the
+cardinal splines of this space and give the rates of every kernel from its values at the nodes, deterministically and
+in microseconds.  Weights are represented as phi/|u| with phi a cubic spline.  This is exact for the Landau kernel (phi
+constant) and accurate to the order of the spline for smooth kernels.
 """
 
 import functools
@@ -15,19 +15,19 @@ from scipy.interpolate import CubicSpline
 from scipy.stats import qmc
 
 RELATIVE = np.array([0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0, 3.75, 4.5, 6.0, 8.0])
-"""Knots of |u|, v_th; beyond the last one weights are taken as there."""
+"""Knots of |u|, v_th; beyond the last one phi is constant."""
 PECULIAR = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.25, 4.0, 5.5])
-"""Knots of |c| and |c'|."""
+"""Knots of |c| and |c'|, v_th."""
 NEAR = np.array([0.0, 0.25, 0.5, 0.8, 1.15, 1.6, 2.1, 2.8, 3.7, 5.5])
-"""Knots of |u| for what is left of the microfield of pairs (`correlations.hole`)."""
+"""Knots of |u|, v_th, for B(|u|), the share of a partner's force gradient that is left (`correlations.hole`)."""
 SMALLEST = 1e-6
-"""Stands for |u| = 0, where a kernel may be infinite."""
+"""Replaces |u| = 0 (v_th), where a kernel may be infinite."""
 PAIRS = np.array([(j, k) for j in range(len(PECULIAR)) for k in range(j, len(PECULIAR))])
-"""Knots of |c|, |c'| with j <= k: weights are symmetric."""
+"""Indices (j, k) of the knots of |c|, |c'|, with j <= k since weights are symmetric in |c| and |c'|."""
 SAMPLES = 300
-"""Points between the nodes where the smoothness of a kernel is looked at."""
+"""Points between the nodes at which `roughness` compares a kernel with its spline."""
 _SIZES = np.array([1.0, 4.0, 4.0])
-"""What multiplies the weights: P, and |Pr|^2 = 4 |Pc'|^2, about 4 v_th^2."""
+"""Size of the tensors that the three weights multiply: 1 for P, |Pr|^2 = 4 |Pc'|^2, about 4 v_th^2, for the others."""
 COUNT = len(RELATIVE) * len(PAIRS)
 
 
@@ -40,7 +40,10 @@ def speeds() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @functools.cache
 def _coefficients(which: str) -> tuple[np.ndarray, np.ndarray]:
-    """Knots, and the cubics of all cardinal splines (4, intervals, knots); even functions of |c| start flat."""
+    """Knots, and the cubic coefficients of all cardinal splines (4, intervals, knots).
+
+    The splines of "c" and "near" have slope zero at both ends: even functions of speed, constant beyond the last knot.
+    """
     knots = {"u": RELATIVE, "c": PECULIAR, "near": NEAR}[which]
     flat = (1, np.zeros(len(knots)))
     ends = "not-a-knot" if which == "u" else (flat, flat)
@@ -48,7 +51,10 @@ def _coefficients(which: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cardinal(which: str, speed, derivative: bool = False):
-    """All cardinal splines of an axis ("u", "c", "near") at speeds (P,), (P, knots); constant beyond the last knot."""
+    """All cardinal splines (P, knots) of an axis ("u", "c", "near"), or their derivatives, at speeds (P,), v_th.
+
+    The splines are constant beyond the last knot.
+    """
     knots, coefficients = _coefficients(which)
     last = jnp.asarray(knots[-1], speed.dtype)
     inside = speed < last
@@ -80,11 +86,9 @@ def basis(u, c, c_prime):
 
 
 def kernel_values(kernel, density, temperature, plasma_frequency, points=None):
-    """omega-hat's three weights times |u| at the nodes, (3, COUNT): what the pair averages are contracted with.
+    """The three weights of omega-hat times |u| at the nodes, (3, COUNT), with which pair averages are contracted.
 
-    `points`: other speeds |u|, |c|, |c'| (v_th).
-
-    In thermal units, omega = (omega_p v_th^2/n) omega-hat.
+    In thermal units, omega = (omega_p v_th^2/n) omega-hat.  `points`: speeds |u|, |c|, |c'| (v_th) to use instead.
     """
     u, c, c_prime = (jnp.asarray(s, temperature.dtype) for s in (speeds() if points is None else points))
     thermal = jnp.sqrt(temperature)
@@ -95,7 +99,10 @@ def kernel_values(kernel, density, temperature, plasma_frequency, points=None):
 
 @functools.cache
 def _between() -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Speeds |u|, |c|, |c'| (3, P) spread over the knots' box, and the splines there: phi_i (P, i), S_jk (P, jk)."""
+    """Quasi-random speeds |u|, |c|, |c'| (3, P), v_th, and the splines there: phi_i (P, i), S_jk (P, jk).
+
+    They fill the box of the knots, up to the last knot but one in |c| and |c'|.
+    """
     points = qmc.Halton(3, scramble=False).random(SAMPLES + 1)[1:].T
     points = points * np.array([[RELATIVE[-1]], [PECULIAR[-2]], [PECULIAR[-2]]])
     with jax.ensure_compile_time_eval():
@@ -104,10 +111,10 @@ def _between() -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
 
 
 def roughness(kernel, density, temperature, plasma_frequency):
-    """Mean square of what a kernel has between the nodes beyond their splines, over its mean square there.
+    """Mean square difference between a kernel and its spline, over the mean square of the spline, between the nodes.
 
-    The pair averages do not see that part; without a price on it a network is free to have peaks between the nodes,
-    and uses them where something else, such as a quadrature, has a point.
+    The pair averages do not depend on this difference.  Without a penalty a network can form peaks between the nodes,
+    at points where another term of the loss, such as a quadrature, evaluates the kernel.
     """
     points, splines = _between()
     radial, symmetric = (jnp.asarray(s, temperature.dtype) for s in splines)

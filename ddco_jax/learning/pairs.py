@@ -3,7 +3,8 @@
     (C[f], psi)/n = (n/2) <[(grad - grad').omega].(grad psi - grad' psi') + omega:(grad grad psi + grad' grad' psi')>
 
 For omega = w(|u|,|c|,|c'|) T with the tensors T of the kernel, (grad - grad').omega is w times the divergence of T
-plus the slopes of w in |c| and |c'| (those in |u| drop out, T u = 0).  All node functions are averaged at once.
+plus terms with the slopes of w in |c| and |c'| (the slope in |u| drops out, since T u = 0).  All node functions are
+averaged at once.
 """
 
 import functools
@@ -21,7 +22,7 @@ from ddco_jax.learning import nodes
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
 
 CLOSE = 1e-3
-"""Pairs nearer than this (v_th) are left out: their share is 1e-10, their directions rounding."""
+"""Pairs with |u| below this (v_th) are left out: a share of 1e-10, whose directions of u are rounding errors."""
 PAIR_OF = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
@@ -42,8 +43,8 @@ def derivatives(c):
 def tensors(c, c_prime):
     """The three tensors (P, 3, 3) of a kernel with their divergences (grad - grad').T (P, 3).
 
-    With s = Pr: 2 div P = -4 u/u^2, 2 div s s^T = -2 [3 (u.r) s + s^2 u]/u^2,
-    2 div (s^2 P - s s^T) = 2 [(u.r) s - s^2 u]/u^2, r held fixed.
+    With s = Pr, and div the divergence in u at fixed r: 2 div P = -4 u/u^2,
+    2 div s s^T = -2 [3 (u.r) s + s^2 u]/u^2,  2 div (s^2 P - s s^T) = 2 [(u.r) s - s^2 u]/u^2.
     """
     u, r = c - c_prime, c + c_prime
     square = jnp.maximum(jnp.sum(u * u, -1), CLOSE**2)[:, None]
@@ -89,34 +90,35 @@ def average(c, weight, gradient, hessian, partner):
 
 
 CONSERVED = 4
-"""c_x, c_y, c_z and c^2/2, which come after the test functions in the averages of the microfield."""
+"""Number of conserved functions c_x, c_y, c_z and c^2/2, which follow the test functions in `microfield_averages`."""
 
 
 def microfield_averages(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """What the rates of the test functions psi by diffusion in the microfield are made of, (1 + NODES, near, K + 4, 5).
+    """Averages (1 + NODES, near, K + 4, 5) from which `microfield_rates` gives the rates of the test functions psi.
 
-    Averages over c of F = exp(u A) f, at u = 0 and at the times u of `correlations.jumps.times` from FIRST on, and
-    over c' of f, of T div(phi grad psi), phi d psi/dc_a and phi c.grad psi, for every phi(|c - c'|) of the cardinal
-    splines of `nodes.NEAR`, which add up to 1.  The four functions after the test functions are those that
-    `microfield_rates` conserves.
+    Last axis: averages of T div(phi grad psi), of the three phi d psi/dc_a and of phi c.grad psi, with phi(|c - c'|).
+    They are averages over c of F = exp(u A) f and over c' of f.  First axis: u = 0 and the times u of
+    `correlations.jumps.times` from FIRST on.  Second axis: the cardinal splines phi of `nodes.NEAR`, whose sum is 1.
+    Third axis: the test functions psi, then the four functions that `microfield_rates` conserves.  Velocities c (N, 3)
+    are in v_th; weight is (N,).
     """
     c = c - np.average(c, axis=0, weights=weight)
     T = np.average((c**2).sum(1), weights=weight) / 3
     deposit = _deposit(c, weight).reshape(_POINTS, _POINTS, _POINTS)
-    # the smoothing acts on the few deposits instead of on the many fields
+    # smoothing the deposit is cheaper than smoothing the fields, of which there are many
     F = np.stack([np.einsum("ai,bj,ck,abc->ijk", m, m, m, deposit, optimize=True) for m in _smoothing()])
     F = F.reshape(len(F), -1).astype(np.float32)
     near, slopes = _near(F[0].reshape(_POINTS, _POINTS, _POINTS))
     laplacian, gradient, along = _fields()
 
     def averages(values, fields):
-        """Over all F, of products of one of the values (near, points) and one of the fields (points, K)."""
+        """Averages (F, near, K) over each F of every product of a value (near, points) and a field (points, K)."""
         return ((F[:, None] * values).reshape(-1, values.shape[-1]) @ fields).reshape(len(F), len(values), -1)
 
     divergence = averages(near, laplacian) + sum(averages(slopes[a], gradient[a]) for a in range(3))
     parts = [T * divergence, *(averages(near, gradient[a]) for a in range(3)), averages(near, along)]
     found = np.stack(parts, axis=-1)
-    # narrow shells are not resolved by the grid: what they lack without smoothing at nu = 1 is known from the particles
+    # the grid does not resolve narrow shells: correct by the error at u = 0 and B = 1, known from the particles
     gradient_psi, hessian_psi = derivatives(jnp.asarray(c, jnp.float32))
     at_once = np.average(_rates(c, gradient_psi, hessian_psi, T), axis=0, weights=weight)
     lacking = at_once - np.asarray(microfield_rates(found[0].sum(0)))
@@ -132,8 +134,10 @@ def _rates(c: np.ndarray, gradient, hessian, T: float) -> np.ndarray:
 
 
 def microfield_rates(averages):
-    """Rates (..., K) of the test functions from the `microfield_averages` (..., K + 4, 5) summed with the weights of F
-    and B: those of div <B>_f' F (T q + alpha + beta c), with alpha and beta such that momentum and energy stay.
+    """Rates (..., K) of the test functions due to the microfield, divided by nu.
+
+    `averages` (..., K + 4, 5) are the `microfield_averages` summed with the weights of F and B.  The rates are those of
+    div <B>_f' F (T q + alpha + beta c), q = grad log F, with alpha and beta that conserve momentum and energy.
     """
     free, at_rest, along = averages[..., 0], averages[..., 1:4], averages[..., 4]
     P, E = free[..., -4:-1], free[..., -1]
@@ -145,9 +149,9 @@ def microfield_rates(averages):
 
 
 FIRST = 0.002
-"""The first time of smoothing in the learning: less would not be seen by the test functions."""
+"""Shortest smoothing time u in the learning; the test functions do not resolve the effect of a shorter one."""
 _POINTS, _EXTENT = 48, 6.0
-"""Velocity grid on which smoothed test functions are known; cubic splines between its points."""
+"""Points per axis and half extent (v_th) of the velocity grid of F and the fields; cubic splines between its points."""
 
 
 @functools.cache
@@ -175,7 +179,7 @@ def _near_spectra() -> np.ndarray:
 
 
 _SLOPE = np.array([-1.0, 9.0, -45.0, 0.0, 45.0, -9.0, 1.0]) / 60
-"""Of sixth order: nu is as smooth as f averaged over the width of phi_m."""
+"""Central difference of sixth order, which suffices: nu is as smooth as f averaged over the width of phi_m."""
 
 
 def _near(f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -190,7 +194,7 @@ def _near(f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def _smoothing() -> list[np.ndarray]:
-    """(points, points) along each axis, for every time: from values to the spline coefficients of exp(u A+) of them."""
+    """Matrices (points, points), for u = 0 and every u, from values to the spline coefficients of exp(u A+) of them."""
     axis = np.linspace(-_EXTENT, _EXTENT, _POINTS)
     jump = np.asarray(jumps.generator(jnp.asarray(axis, jnp.float32), jnp.ones((), jnp.float32)), np.float64).T
     steps = [np.eye(_POINTS)] + [expm(FIRST * jumps.RATIO**j * jump) for j in range(jumps.NODES)]
@@ -198,7 +202,7 @@ def _smoothing() -> list[np.ndarray]:
 
 
 def _deposit(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """What spline coefficients have to be multiplied with for the average over particles, (points^3,)."""
+    """Weights (points^3,): the weighted sum of a function's spline coefficients is its average over the particles."""
     place = np.clip((c + _EXTENT) * (_POINTS - 1) / (2 * _EXTENT), 1.0, _POINTS - 2.001)
     cell = np.floor(place).astype(int)
     t = place - cell
@@ -216,9 +220,8 @@ def pair_averages(
 ) -> np.ndarray:
     """Two independent averages over `rounds` random pairings each, (2, K, 3, nodes.COUNT).
 
-    With `jump`, an ell^2, of particles that have `jumped` by it, anew in every round.
-
-    Independent, so that the product of two predictions made with them has no bias from the sampling of pairs.
+    The sampling of pairs does not bias the product of two predictions, one from each average.  With `jump`, an ell^2
+    (v_th^2), the particles c (N, 3) are `jumped` by it, anew in every round.
     """
     weights = jnp.asarray(weight, jnp.float32)
     halves = []
@@ -234,7 +237,10 @@ def pair_averages(
 
 
 def jumped(c: np.ndarray, weight: np.ndarray, jump: float, rng: np.random.Generator) -> np.ndarray:
-    """Particles of F = (1 - jump A)^(-1/4) f (`correlations.jumps`), moved by exp(u A+), u gamma distributed."""
+    """Particles (N, 3) of F = (1 - jump A)^(-1/4) f (`correlations.jumps`), with `jump` the ell^2 in v_th^2.
+
+    Each particle takes an Ornstein-Uhlenbeck step, the process of generator A, over a gamma distributed time u.
+    """
     if jump == 0:
         return c
     mean = np.average(c, axis=0, weights=weight)

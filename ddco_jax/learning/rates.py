@@ -1,4 +1,4 @@
-"""What a kernel predicts for the rates of the test functions: the flux of the operator, term by term, in weak form."""
+"""Rates of the test functions that a kernel predicts: the flux of the operator, term by term, in weak form."""
 
 from typing import TypeVar
 
@@ -41,7 +41,7 @@ class Predictor(eqx.Module):
 
     @classmethod
     def of(cls, run: Run, dtype) -> "Predictor":
-        """The arrays of a run in one precision."""
+        """The arrays of a run in the precision `dtype`."""
         names = [name for name in Run._fields if name not in ("name", "start", "microfield")]
         microfield = np.einsum("iqt,tnmkx->iqnmkx", run.interpolation, run.microfield, optimize=True)
         return cls(microfield=jnp.asarray(microfield, dtype), **{n: jnp.asarray(getattr(run, n), dtype) for n in names})
@@ -58,7 +58,7 @@ class Predictor(eqx.Module):
     def rates(self, kernel: Kernel, buildup: Model = MARKOV):
         """Predicted rates (2, I, K) per omega_p t, from the two independent halves of the pair averages.
 
-        The terms are those of `CollisionOperator.flux`, without its entropy limiter, which is not linear in averages.
+        The terms are those of `CollisionOperator.flux` without its entropy limiter, which is not linear in averages.
         """
         now = self.correlations(buildup)
         if not isinstance(now, Correlations):
@@ -66,7 +66,7 @@ class Predictor(eqx.Module):
         return self.collide(self.jumped, kernel, now) + self.diffuse(now)
 
     def collide(self, averages, kernel: Kernel, now: Record):
-        """Rates (2, I, K) by collisions of the pairs that the averages (2, T, K, 3, nodes.COUNT) are over."""
+        """Rates (2, I, K) due to collisions, from pair averages (2, T, K, 3, nodes.COUNT)."""
         values = nodes.kernel_values(kernel, self.density, self.temperature, self.plasma_frequency)
         values = values.astype(averages.dtype).reshape(3, len(nodes.RELATIVE), -1)
         speeds = jnp.asarray(np.maximum(nodes.RELATIVE, nodes.SMALLEST), averages.dtype)
@@ -76,7 +76,7 @@ class Predictor(eqx.Module):
         return jnp.einsum("iqu,iqt,htku->hik", shares, self.interpolation, by_speed)
 
     def diffuse(self, now: Correlations):
-        """Rates (I, K) by diffusion in the microfield."""
+        """Rates (I, K) due to diffusion in the microfield."""
         share = self.share
         smoothing = times(now.microfield_jump, jnp.asarray(FIRST, share.dtype))
         partners = _along_last(now).partners(jnp.asarray(nodes.NEAR, share.dtype))
@@ -86,10 +86,10 @@ class Predictor(eqx.Module):
         return jnp.einsum("iq,iqk->ik", share * now.microfield_rate, rates)
 
     def roughness(self, kernel: Kernel):
-        """What the kernel has at this run's Gamma that the pair averages do not see (`nodes.roughness`)."""
+        """Relative mean square difference between the kernel and its spline at this run's Gamma (`nodes.roughness`)."""
         return nodes.roughness(kernel, self.density, self.temperature, self.plasma_frequency)
 
 
 def _along_last(now: AnyRecord) -> AnyRecord:
-    """Fields with one axis more, for speeds."""
+    """The record with a last axis of length 1 added to every field, to broadcast with speeds."""
     return jax.tree.map(lambda a: a[..., None], now)

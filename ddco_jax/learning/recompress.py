@@ -1,7 +1,7 @@
-"""Fewer products for the same kernel: any kernel refitted by positive separable weights of a given rank.
+"""Refit of any kernel by positive separable weights of a given rank, which need fewer products.
 
-The squared form (13) of rank J' costs the fast operator J'(2J'+1) products, K positive terms cost K.  Both kernels
-share the two directions across u, so their distance in omega is that of two numbers per pair of velocities.
+The squared form (13) of rank J' costs the fast operator J'(2J'+1) products, K positive terms cost K.  The omegas of
+both kernels have the same two eigenvectors across u, so their distance is that of two eigenvalues per velocity pair.
 """
 
 import sys
@@ -28,28 +28,29 @@ from ddco_jax.settings import ConfigError
 GAMMAS = np.geomspace(0.05, 3.0, 16)
 """Coupling parameters at which the kernels are compared, at unit density."""
 PAIRS = 512
-"""Pairs of velocities at each, drawn from a Maxwellian once."""
+"""Pairs of velocities at each Gamma, drawn once from a Maxwellian."""
 STEPS = 1500
 LEARNING_RATE = 0.02
 
 
 class Recompression(NamedTuple):
-    """What came of a recompression; pairs are before and after."""
+    """Result of a recompression; tuples hold the value before and the value after."""
 
     folder: Path
     gammas: np.ndarray
     distance: np.ndarray
     """Relative rms distance of omega at each of the gammas."""
     products: tuple[int, int]
-    """Separable products."""
+    """Number of separable products."""
     seconds: tuple[float, float]
-    """Of one evaluation of the operator at 24^3."""
+    """Time of one evaluation of the operator at 24^3."""
 
 
 def eigenvalues(kernel: Kernel, c, c_prime, density, temperature):
-    """The two eigenvalues of omega that are not zero, (2, ...), of pairs (..., 3) in units of V0.
+    """The two non-zero eigenvalues of omega, (2, ...), V0^2 L0^3/t0, for pairs (..., 3) in V0.
 
-    Across the plane of c and c' it is g0^2 + g1^2 |Pr|^2, within it g0^2 + g2^2 |Pr|^2, with |Pr| = 2 |c x c'|/|u|.
+    Perpendicular to the plane of c and c' the eigenvalue is g0^2 + g1^2 |Pr|^2, within it g0^2 + g2^2 |Pr|^2, with
+    |Pr| = 2 |c x c'|/|u|.
     """
     u = jnp.linalg.norm(c - c_prime, axis=-1)
     square = 4 * jnp.sum(jnp.cross(c, c_prime) ** 2, -1) / u**2
@@ -71,7 +72,7 @@ def thermal_eigenvalues(kernel: Kernel, dtype=jnp.float64):
 
 
 def distance(values, reference):
-    """Relative rms distance of eigenvalues by Gamma, (Gamma,)."""
+    """Relative rms distance (Gamma,) of eigenvalues (Gamma, 2, pairs) from the reference."""
     return jnp.sqrt(jnp.mean((values - reference) ** 2, (1, 2)) / jnp.mean(reference**2, (1, 2)))
 
 
@@ -101,7 +102,7 @@ def recompress(kernel: Kernel, form: SeparableForm, seed: int = 0, progress: boo
 def recompress_learned(name: str, folder: Path, products: int, seed: int = 0) -> Recompression:
     """Recompress a learned kernel into a folder, with its build-up.
 
-    Raises ConfigError where there is no such kernel.
+    Raises ConfigError where there is no such kernel or the folder is not empty.
     """
     try:
         learned = store.load_learned(name)
@@ -110,7 +111,7 @@ def recompress_learned(name: str, folder: Path, products: int, seed: int = 0) ->
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"--out {folder}: the folder is not empty; choose another")
     weights = learned.kernel.radial(*(jnp.ones(1),) * 3, jnp.ones(()), jnp.ones(()))
-    isotropic, perpendicular, _ = (bool(np.any(np.asarray(w))) for w in weights)  # a weight that is absent stays so
+    isotropic, perpendicular, _ = (bool(np.any(np.asarray(w))) for w in weights)  # a weight that is absent stays absent
     form = SeparableForm(
         rank=products, isotropic=isotropic, perpendicular=perpendicular, buildup=buildup_name(learned.buildup)
     )
@@ -126,7 +127,7 @@ def recompress_learned(name: str, folder: Path, products: int, seed: int = 0) ->
 
 
 def _cost(kernel: Kernel) -> tuple[int, float]:
-    """Separable products, and the least time of one evaluation of the operator in one cell of 24^3 points."""
+    """Number of separable products, and the shortest time (s) of one evaluation of the operator in one cell of 24^3."""
     grid = PhaseGrid(1.0, 1, (3.0, 3.0, 3.0), (24, 24, 24))
     f = jnp.asarray(starts.maxwellian(grid, 1.0, 0.25))
     op, times = CollisionOperator(grid, kernel), []

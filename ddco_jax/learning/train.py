@@ -34,7 +34,7 @@ CONFIG_FILE, LOSS_FILE = "config.json", "loss.json"
 
 
 class Fit(NamedTuple):
-    """Where a training stands."""
+    """State of a training."""
 
     model: Learned
     optimizer: optax.OptState
@@ -60,14 +60,14 @@ def chi_squared(model: Learned, groups: Sequence[Predictor], floor: float = 0.0,
 
 
 def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Coefficients | None = None):
-    """(initial optimizer state of a model, one step of the optimizer); jitted once."""
+    """Two functions: the initial optimizer state of a model, and one step of the optimizer, jitted once."""
     t = config.training
     schedule = optax.cosine_decay_schedule(t.learning_rate, t.steps, 0.01)
     adam = optax.adamw(schedule, weight_decay=t.weight_decay, mask=decaying)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), adam)
 
     def misfits(model, p):
-        """chi^2, everything that is weighed with it, and the roughness, of one run."""
+        """(3,) of one run: chi^2, the weighted sum of chi^2 and the other misfits, and the roughness."""
         rates = p.rates(model.kernel, model.buildup)
         chi = losses.chi_squared(p, rates, t.error_floor, unbiased=False)
         total = chi + t.drift_weight * losses.drift_squared(p, rates, t.error_floor)
@@ -79,7 +79,7 @@ def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Co
         each = jnp.concatenate([jax.vmap(lambda p: misfits(model, p))(g) for g in groups])
         chi, total, roughness = jnp.mean(each, axis=0)
         misfit = 0.0 if coefficients is None else coefficients.misfit(model.kernel)
-        # the logarithm: runs of very different size of error weigh in alike from the first step to the last
+        # the logarithm makes the gradient independent of the size of the misfit, from the first step to the last
         return jnp.log(total) + t.coefficient_weight * misfit + t.roughness_weight * roughness, chi
 
     @eqx.filter_jit
@@ -95,15 +95,15 @@ def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Co
 
 
 def decaying(model: Learned):
-    """True for the weight matrices of the kernel's networks: their size is how sharply a radial function may turn."""
+    """True for the weight matrices of the kernel's networks: their size limits how sharply a radial function varies."""
     weights = jax.tree.map(lambda a: eqx.is_inexact_array(a) and a.ndim == 2, model.kernel)
     return eqx.tree_at(lambda m: m.kernel, jax.tree.map(lambda _: False, model), weights)
 
 
 def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progress: bool | None = None) -> Learned:
-    """Train into a folder; an interrupted training in it goes on, bitwise as if it had not stopped.
+    """Train into a folder; an interrupted training is resumed, with bitwise the result of one without interruption.
 
-    Raises ConfigError, RunFailed where the loss is not finite.
+    Raises ConfigError for a mistake in the settings, RunFailed where the loss is not finite.
     """
     show = sys.stderr.isatty() if progress is None else progress
     paths, equilibrium = config.paths(), config.equilibrium_paths()  # a wrong pattern leaves no folder behind
@@ -135,7 +135,7 @@ def _descend(config: TrainConfig, folder: Path, groups, coefficients, show: bool
     """Adam, from the last checkpoint in the folder or from random parameters."""
     first = config.kernel.build(config.seed)
 
-    # the objective takes means of the two halves, in which it is linear: half the memory traffic
+    # predictions are linear in the averages and only their mean is used: averaging first halves the memory traffic
     def mean(group):
         halves = (group.averages, group.jumped)
         means = tuple(jnp.mean(a, axis=1, keepdims=True) for a in halves)
@@ -164,7 +164,7 @@ def _descend(config: TrainConfig, folder: Path, groups, coefficients, show: bool
 
 
 def _claim(config: TrainConfig, folder: Path) -> None:
-    """Mark the folder with the config; refuse one that holds anything else."""
+    """Write the config into the folder.  Raises ConfigError where the folder holds another training or other files."""
     text = config.model_dump_json(indent=1)
     file = folder / CONFIG_FILE
     if file.exists():

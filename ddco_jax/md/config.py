@@ -1,4 +1,4 @@
-"""The configuration of an MD run: TOML in physical units, built into code units."""
+"""The configuration of an MD run: TOML in physical units, converted to code units."""
 
 import json
 import math
@@ -18,8 +18,8 @@ from ddco_jax.settings import ConfigError, PlasmaSection, Section, UnitsSection
 ENCOUNTER_FRACTION = 0.03
 """Largest step over the duration of a close encounter, sqrt(3) Gamma^1.5/omega_p.
 
-At 0.1 a few fast, close encounters among 1e5 particles cost 1e-3 NkT per 10/omega_p (measured at Gamma = 0.4, starts
-with Tx = 2 T); at 0.03 less than 1e-4.
+At 0.1 a few fast, close encounters among 1e5 particles change the energy by 1e-3 NkT per 10/omega_p (measured at
+Gamma = 0.4, starts with Tx = 2 T); at 0.03 by less than 1e-4.
 """
 LARGEST_STEP = 0.02 * 1.3158
 """Largest step, 1/omega_p: 0.02 t0 at the paper's density."""
@@ -28,7 +28,7 @@ CUTOFF = 3.0
 
 
 class BoxSection(Section):
-    """A cube, or with length_angstrom a slab of that length along x; the density fixes the rest."""
+    """A cube, or with length_angstrom a slab of that length along x; the density fixes the other edges."""
 
     particles: PositiveInt
     length_angstrom: PositiveFloat | None = None
@@ -52,16 +52,16 @@ class EquilibrateSection(Section):
     """Equilibration goes on until the potential energy is that of equilibrium, at most this long."""
     damping_ps: PositiveFloat = 0.5
     temperature: Literal["local", "mean"] = "local"
-    """A slab's thermostat: at T(x), family (i), or at the mean temperature everywhere, family (ii)."""
+    """Thermostat of a slab: at T(x), family (i) of data/md/README.md, or at the mean temperature, family (ii)."""
     step_ps: PositiveFloat | None = None
     shared: bool = True
-    """All replicates on one configuration; otherwise each has its own, and their scatter is all of the error."""
+    """All replicates start from one configuration; otherwise each has its own, and their scatter is the full error."""
     file: str | None = None
-    """An equilibrated configuration made before, instead."""
+    """File with an equilibrated configuration, used instead of equilibrating."""
 
 
 class NamedStart(Section):
-    """Velocities without parameters; `equilibrium` keeps those of the thermostat."""
+    """Velocities from a distribution without parameters; `equilibrium` keeps the velocities of the thermostat."""
 
     kind: Literal[
         "equilibrium",
@@ -77,7 +77,7 @@ class NamedStart(Section):
 
 
 class BimaxwellianStart(Section):
-    """Tx/Tperp = anisotropy."""
+    """Bi-Maxwellian velocities with Tx/Tperp = anisotropy."""
 
     kind: Literal["bimaxwellian"]
     anisotropy: PositiveFloat = 0.25
@@ -94,11 +94,11 @@ StartSection = Annotated[NamedStart | BimaxwellianStart | SamplerStart, Field(di
 
 
 class StretchKick(Section):
-    """vx times the root of `factor`, then all of the cell's velocities such that its temperature stays."""
+    """vx - <vx> times sqrt(`factor`) in every cell, then the cell's velocities rescaled to its temperature before."""
 
     kind: Literal["stretch"]
     time_ps: PositiveFloat
-    """A multiple of time.snapshot_ps; the snapshot there is that after the kick."""
+    """A multiple of time.snapshot_ps; the snapshot at this time shows the state after the kick."""
     factor: PositiveFloat
 
 
@@ -107,14 +107,14 @@ class NamedKick(Section):
 
     kind: Literal["swap", "redraw"]
     time_ps: PositiveFloat
-    """As above."""
+    """A multiple of time.snapshot_ps; the snapshot at this time shows the state after the kick."""
 
 
 KickSection = Annotated[StretchKick | NamedKick, Field(discriminator="kind")]
 
 
 class MDTimeSection(Section):
-    """Duration and snapshots; the step is the longest safe one that divides the snapshot interval, or shorter."""
+    """Duration and snapshots; the step is step_ps or the longest safe one, shortened to divide snapshot_ps."""
 
     duration_ps: PositiveFloat
     snapshot_ps: PositiveFloat = 0.1
@@ -126,7 +126,7 @@ class ForcesSection(Section):
 
     cutoff_angstrom: PositiveFloat | None = None
     accuracy: PositiveFloat = 1e-4
-    """Of the force, in units of that between two particles one L0 apart."""
+    """Error of the force, in units of the force between two particles one L0 apart."""
     order: Annotated[int, Field(ge=2, le=7)] = 6
 
 
@@ -139,11 +139,11 @@ class StatisticsSection(Section):
     particles_kept: NonNegativeInt = 8192
     """Particles whose velocities are stored, the same ones at all times."""
     kept_every: PositiveInt = 1
-    """Snapshots between two storages of particles."""
+    """Particles are stored at every kept_every-th snapshot."""
 
 
 class CorrelationsSection(Section):
-    """Equilibrium correlation functions instead of snapshots: blocks of a trajectory."""
+    """Equilibrium correlation functions, from blocks of a trajectory, instead of snapshots."""
 
     sample_ps: PositiveFloat = 0.08
     lag_ps: PositiveFloat
@@ -159,12 +159,12 @@ class CorrelationsSection(Section):
 
 
 class MDConfig(Section):
-    """A whole MD run."""
+    """All settings of an MD run."""
 
     description: str = ""
     seed: NonNegativeInt = 0
     replicates: PositiveInt = 1
-    """Velocity draws."""
+    """Number of velocity draws."""
     processes: PositiveInt = 1
     """MPI processes of LAMMPS."""
     units: UnitsSection = UnitsSection()
@@ -204,7 +204,7 @@ class MDConfig(Section):
 
     @property
     def density(self) -> float:
-        """n, n0."""
+        """Density, n0."""
         return self.plasma.density_m3 / self.scales.density
 
     @property
@@ -251,17 +251,17 @@ class MDConfig(Section):
         return min(LARGEST_STEP, ENCOUNTER_FRACTION * math.sqrt(3) * gamma**1.5) / self.plasma_frequency
 
     def interval(self, ps: float) -> float:
-        """A time in ps in t0."""
+        """A time given in ps, converted to t0."""
         return ps * 1e-12 / self.scales.time
 
     def steps_per(self, interval: float) -> tuple[int, float]:
-        """Steps in an interval (t0), and the step that divides it."""
+        """Number of steps in an interval (t0), and the step (t0) that divides the interval."""
         dt = self.longest_step if self.time.step_ps is None else self.interval(self.time.step_ps)
         steps = max(1, math.ceil(interval / dt - 1e-9))
         return steps, interval / steps
 
     def published(self) -> str:
-        """JSON for the metadata of results: files by their names, not by where they lay on the machine of the run."""
+        """The config as JSON for the metadata of results; files are given by their names without folders."""
         sections = self.model_dump(mode="json")
         for section in sections.values():
             if isinstance(section, dict) and section.get("file"):
@@ -269,7 +269,7 @@ class MDConfig(Section):
         return json.dumps(sections)
 
     def system(self) -> System:
-        """What LAMMPS is told."""
+        """The plasma for LAMMPS, code units.  Raises ConfigError where the cutoff exceeds half the box."""
         length = self.scales.length
         cutoff = CUTOFF * self.number_density ** (-1 / 3)
         if self.forces.cutoff_angstrom is not None:
@@ -282,7 +282,7 @@ class MDConfig(Section):
         return System(self.box.particles, self.lengths, self.scales.coulomb_constant, force, self.processes)
 
     def sampler(self) -> particles.Sampler | None:
-        """Draws thermal velocities; None where those of equilibrium stay."""
+        """A function that draws velocities in thermal units; None where the velocities of equilibrium are kept."""
         if isinstance(self.start, BimaxwellianStart):
             return particles.bimaxwellian(self.start.anisotropy)
         if isinstance(self.start, SamplerStart):
@@ -307,7 +307,7 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def load(source: str, overrides=()) -> MDConfig:
-    """Read an MD config, or a shipped one by name.  Raises ConfigError with one line."""
+    """Read an MD config, or a shipped one by name.  Raises ConfigError with a message of one line."""
     data, path = settings.read(source, shipped_configs(), overrides)
     for section in ("start", "equilibrate"):
         settings.absolute_file(data, section, path.parent)

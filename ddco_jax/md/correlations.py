@@ -1,4 +1,4 @@
-"""Equilibrium correlation functions: velocity, stress and displacement, block by block, and their file."""
+"""Equilibrium correlation functions of velocity, stress and displacement, block by block, and their dataset."""
 
 import dataclasses
 import shutil
@@ -30,7 +30,7 @@ UNITS = {
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How a trajectory is cut; code units."""
+    """How a trajectory is divided into blocks; code units."""
 
     system: System
     every: int
@@ -42,7 +42,7 @@ class Plan:
     blocks: int
     temperature: float
     total_energy: float
-    """Per particle, restored at the start of each block: rare close encounters would heat a long run."""
+    """Energy per particle, restored at the start of each block, because rare close encounters would heat a long run."""
 
     @property
     def interval(self) -> float:
@@ -51,7 +51,7 @@ class Plan:
 
 
 def run_blocks(plan: Plan, work: Path, start: Callable, show: bool) -> list[dict[str, np.ndarray]]:
-    """Run the blocks not done yet, one LAMMPS process each; `start()` gives positions and velocities."""
+    """Run the blocks not done yet, one LAMMPS process each; `start()` gives the first positions and velocities."""
     state = work / "state.bin"
     if not state.exists():
         _write_state(state, 0, plan.system, *start())
@@ -63,7 +63,7 @@ def run_blocks(plan: Plan, work: Path, start: Callable, show: bool) -> list[dict
             with complete(work / f"block_{b:05d}.npz") as partial:
                 with open(partial, "wb") as file:
                     np.savez(file, **part)  # type: ignore[arg-type]
-                # the state before the block: after a kill between the two, the other order would repeat the block
+                # the state first: in the other order a kill in between would make the next block a copy of this one
                 _write_state(state, last.step, plan.system, last.positions, v)
             shutil.rmtree(work / "block")
             bar.update()
@@ -111,7 +111,7 @@ def _run_block(plan: Plan, folder: Path, state: Path) -> tuple[dict[str, np.ndar
 
 
 def with_energy(velocities: np.ndarray, kinetic: float) -> np.ndarray:
-    """Velocities without drift, scaled to a kinetic energy per particle."""
+    """Velocities (N, 3), V0, without drift and scaled to a kinetic energy per particle, m0 V0^2."""
     v = velocities - velocities.mean(0)
     return v * (2 * kinetic / np.einsum("na,na->n", v, v).mean()) ** 0.5
 
@@ -164,7 +164,7 @@ def _shear(stress: np.ndarray) -> np.ndarray:
 
 
 def autocorrelation(signal: np.ndarray, lags: int) -> np.ndarray:
-    """<s(t) s(t + lag)> over t for lags 0 ... lags, along the first axis, each lag by its number of pairs."""
+    """<s(t) s(t + lag)> for lags 0 ... lags along the first axis: the sum over t divided by its number of terms."""
     frames = len(signal)
     size = fft.next_fast_len(frames + lags, real=True)
     spectrum = fft.rfft(signal, size, axis=0)

@@ -1,7 +1,7 @@
 """The MD dataset: one netCDF-4 file that opens in xarray, in code units, described in data/md/README.md.
 
-Histogram densities are stored as the integer counts they are, velocities of particles as scaled integers; xarray
-undoes both on reading.
+Histogram densities are stored as integer counts, velocities of particles as scaled integers; xarray converts both back
+on reading.
 """
 
 import json
@@ -21,7 +21,7 @@ FORMAT = "ddco_jax MD dataset, version 1"
 VELOCITY_QUANTUM = 1 / 256
 """Rounding of stored particle velocities, in thermal speeds."""
 FILL = {16: -(2**15), 32: -(2**31)}
-"""Integers that stand for a missing value; none is ever written."""
+"""Integers that mark a missing value, by number of bits; no value is ever missing."""
 SMALL = 2**14
 """Bytes below which compression costs more than it saves."""
 LARGE = 2**28
@@ -86,9 +86,10 @@ def replicate_dataset(
     kept: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
     total_energy: np.ndarray | None = None,
 ) -> xr.Dataset:
-    """One replicate from the statistics of its snapshots.
+    """The dataset of one replicate, from the statistics of its snapshots at `times` (t0).
 
-    `kept` holds the times (t0), positions x (times, particles) and velocities (times, particles, 3) of a subset.
+    `length` is Lx (L0) and `thermal_speed` (cells,) the unit of c (V0).  `kept` holds the times (t0), positions x
+    (times, particles), L0, and velocities (times, particles, 3), V0, of a subset.
     """
     data: dict[str, np.ndarray] = {}
     for name in DIMS:
@@ -158,18 +159,21 @@ def write(dataset: xr.Dataset, path: Path) -> None:
 
 
 def _count_unit(dataset: xr.Dataset, name: str) -> float:
-    """The density that one particle in one bin stands for."""
+    """The histogram density of one particle in one bin."""
     width = dataset.attrs["bin_width"] ** (2 if name == "f_vxvy" else 1)
     return dataset.attrs["density"] * dataset.sizes["x"] / (dataset.attrs["particles"] * draws(dataset)) / width
 
 
 def draws(dataset: xr.Dataset) -> int:
-    """Velocity draws that each replicate is the mean of."""
+    """Number of velocity draws that are averaged in each replicate."""
     return int(dataset.attrs.get("draws_per_replicate", 1))
 
 
 def join_draws(dataset: xr.Dataset, groups: int) -> xr.Dataset:
-    """Replicates averaged into `groups` means of equally many: smaller, and their scatter still tells the noise."""
+    """Means of `groups` groups of equally many replicates: a smaller dataset, whose scatter still gives the noise.
+
+    Replicates that are left over are dropped.
+    """
     each = dataset.sizes["replicate"] // groups
     joined = dataset.isel(replicate=slice(each * groups)).coarsen(replicate=each).mean(keep_attrs=True)
     joined.attrs = dataset.attrs | {"draws_per_replicate": each * draws(dataset)}
@@ -177,7 +181,7 @@ def join_draws(dataset: xr.Dataset, groups: int) -> xr.Dataset:
 
 
 def open_dataset(path) -> xr.Dataset:
-    """An MD dataset, loaded.  Raises ConfigError where the file is none."""
+    """An MD dataset, read into memory.  Raises ConfigError where the file is missing or no MD dataset."""
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
@@ -192,6 +196,6 @@ def open_dataset(path) -> xr.Dataset:
 
 
 def metadata(config_json: str, **values) -> dict[str, Any]:
-    """Attributes that netCDF can hold: numbers and strings, nested ones as JSON."""
+    """Attributes that netCDF can hold: numbers and strings, with dictionaries as JSON."""
     flat = {k: json.dumps(v) if isinstance(v, dict) else v for k, v in values.items()}
     return {"config": config_json, **flat}

@@ -1,4 +1,4 @@
-"""LAMMPS's native binary dumps: the phase space of all particles, in and out, in double precision."""
+"""LAMMPS's native binary dumps, read and written: positions and velocities of all particles in double precision."""
 
 import dataclasses
 import struct
@@ -56,7 +56,10 @@ def write_frame(path: Path, step: int, lengths, positions: np.ndarray, velocitie
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
-    """The complete snapshots of a binary dump, in order; a snapshot cut short by a kill ends the iteration."""
+    """The complete snapshots of a binary dump, in order; a snapshot cut short by a kill ends the iteration.
+
+    Raises ValueError for a file that is no such dump, or a box that is not orthogonal.
+    """
     with open(path, "rb") as file:
         while True:
             frame = _read_frame(file)

@@ -1,4 +1,4 @@
-"""Equilibrium before the start: a Langevin thermostat, judged by the potential energy; configurations on disk."""
+"""Equilibration before the start: a Langevin thermostat, checked by the potential energy; stored configurations."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from ddco_jax.plasma.files import complete
 from ddco_jax.settings import ConfigError, RunFailed
 
 EQUILIBRATED = 0.02
-"""Largest relative departure of the potential energy from u_ex."""
+"""Largest accepted relative deviation of the potential energy from its equilibrium value u_ex."""
 EQUILIBRATED_ABSOLUTE = 0.003
-"""The same in kT, for weak coupling, where u_ex is small."""
+"""The same per particle in kT, for weak coupling, where u_ex is small."""
 PROFILE_CELLS = 20
 """Cells in which a slab's potential energy is checked."""
 HARMONICS = 8
@@ -26,9 +26,9 @@ CONFIGURATION_QUANTUM = 0.005
 
 
 def equilibrate(config: MDConfig, folder: Path, replicate: int = 0, show: bool = False) -> dump.Frame:
-    """A phase-space point in equilibrium at T, or T(x); continued until the potential energy says so.
+    """Positions and velocities in equilibrium at T, or T(x), from a run until the potential energy is in equilibrium.
 
-    Raises RunFailed where it does not get there within equilibrate.limit_ps.
+    Raises RunFailed where the potential energy does not reach its equilibrium value within equilibrate.limit_ps.
     """
     done = folder / "equilibrated.bin"
     if done.exists():
@@ -101,7 +101,7 @@ def _thermostat_temperature(config: MDConfig, x: np.ndarray) -> np.ndarray:
 
 
 def _thermostat(config: MDConfig, step: int, replicate: int) -> tuple[str, ...]:
-    """Langevin at T or T(x); a slab's density is held uniform by the external force (1/n) dp/dx."""
+    """LAMMPS commands: Langevin thermostat at T or T(x); the force (1/n) dp/dx keeps the density of a slab uniform."""
     e, seed = config.equilibrate, (config.seed * 7919 + replicate * 104_729 + step) % 900_000_000 + 1
     damping = config.interval(e.damping_ps)
     lines = ["compute energy all pe/atom"]
@@ -129,7 +129,7 @@ def _thermostat(config: MDConfig, step: int, replicate: int) -> tuple[str, ...]:
 
 
 def _excess_profile(config: MDConfig, frame: dump.Frame) -> np.ndarray:
-    """Potential energy per particle, by cell in a slab."""
+    """Potential energy per particle (cells,), m0 V0^2, by cell in a slab, else in one cell."""
     cells = PROFILE_CELLS if config.box.length_angstrom else 1
     index = cell_of(frame["x"], config.lengths[0], cells)
     count = np.maximum(np.bincount(index, minlength=cells), 1)
@@ -137,7 +137,7 @@ def _excess_profile(config: MDConfig, frame: dump.Frame) -> np.ndarray:
 
 
 def _judge(config: MDConfig, energy: np.ndarray) -> tuple[bool, str]:
-    """Whether the potential energy per cell is that of equilibrium at the thermostat's temperature."""
+    """Whether each cell has the equilibrium potential energy at the thermostat's temperature, and the worst cell."""
     x = (np.arange(len(energy)) + 0.5) * config.lengths[0] / len(energy)
     T = _thermostat_temperature(config, x)
     expected = ocp.excess_energy(config.scales.coupling_parameter(config.density, T))
@@ -173,10 +173,10 @@ def save_configuration(config: MDConfig, frame: dump.Frame, path: Path) -> None:
 
 
 def load_configuration(config: MDConfig, path: Path) -> np.ndarray:
-    """Positions (N, 3) of a stored configuration.  Raises ConfigError where it does not fit the box.
+    """Positions (N, 3), L0, of a stored configuration.  Raises ConfigError where it does not fit the box.
 
-    Each is anywhere within its quantum, the same place at every call: on a lattice of quanta, cells that are no
-    multiple of it would hold too many particles or too few at t = 0.
+    Each position is drawn at random within its quantum, the same at every call.  On a lattice of quanta, cells whose
+    width is not a multiple of the quantum would hold too many or too few particles at t = 0.
     """
     try:
         with xr.open_dataset(path, engine="netcdf4") as data:

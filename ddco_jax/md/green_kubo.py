@@ -1,4 +1,4 @@
-"""Self-diffusion and shear viscosity from equilibrium correlation functions, with error bars by blocks.
+"""Self-diffusion and shear viscosity from equilibrium correlation functions; error bars from the scatter of blocks.
 
     D = int <v_x(0) v_x(t)> dt,    eta = (V/kT) int <P_xy(0) P_xy(t)> dt
 
@@ -39,7 +39,7 @@ class Transport:
     """Reduced coefficients of one plasma: D* in a^2 omega_p, eta* in m n a^2 omega_p."""
 
     gamma: float
-    """Coupling at the nominal temperature; the coefficients are corrected to it from the measured one."""
+    """Coupling at the nominal temperature; the coefficients are corrected to it from `measured_gamma`."""
     measured_gamma: float
     D_star: Estimate
     """Green-Kubo, corrected for the finite box."""
@@ -49,7 +49,7 @@ class Transport:
     """Total; None without configurational stress."""
     eta_star_kinetic: Estimate
     box_correction: float
-    """What was added to D* for the periodic images."""
+    """Added to D* as the correction for periodic images."""
     particles: int
     duration: float
     """Length of all blocks, 1/omega_p."""
@@ -64,7 +64,10 @@ def running_integral(correlation: np.ndarray, interval: float) -> np.ndarray:
 
 
 def window(correlation: np.ndarray, interval: float, times: float) -> int:
-    """The first lag (an index) beyond `times` correlation times, the time being the integral up to there over C(0)."""
+    """Index of the first lag beyond `times` correlation times.
+
+    The correlation time is the integral up to that lag over C(0).
+    """
     tau = running_integral(correlation, interval) / correlation[0]
     lag = np.arange(len(correlation)) * interval
     beyond = np.flatnonzero((lag >= times * tau) & (lag > 0))
@@ -80,7 +83,7 @@ def block_mean(values: np.ndarray) -> Estimate:
 
 
 def measured_temperature(data: xr.Dataset) -> float:
-    """kT/m from the velocities; the three constraints of zero total momentum are counted."""
+    """kT/m (V0^2) from the velocities, corrected for the three constraints of zero total momentum."""
     n = data.attrs["particles"]
     return float(data["vacf"].isel(lag=0).mean()) * n / (n - 1)
 
@@ -88,9 +91,9 @@ def measured_temperature(data: xr.Dataset) -> float:
 def transport(data: xr.Dataset) -> Transport:
     """Coefficients of one plasma from its correlation functions (blocks of all replicates along `block`).
 
-    D falls as about Gamma^-2.5 / log and the trajectory's temperature is off by a fraction of a per cent, so both
-    coefficients are reduced with the measured temperature and moved to the nominal Gamma along the slope of the
-    effective-potential theory.
+    D falls about as Gamma^-2.5/lnLambda, and the temperature of the trajectory is off by a fraction of a per cent.  So
+    both coefficients are taken as those at the measured Gamma and multiplied by the ratio of their values at the
+    nominal and at the measured Gamma in the effective-potential theory.
     """
     from ddco_jax.plasma import ocp
 
@@ -142,7 +145,7 @@ def transport(data: xr.Dataset) -> Transport:
 
 
 def displacement_slope(data: xr.Dataset, interval: float) -> np.ndarray:
-    """D per block from the mean-square displacement: half its slope per axis, between 6 and 12 correlation times."""
+    """D per block, L0^2/t0: half the slope per axis of the mean-square displacement at 6 to 12 correlation times."""
     correlation = data["vacf"].mean("block").to_numpy()
     first = window(correlation, interval, WINDOW_VELOCITY)
     last = min(2 * first, len(correlation) - 1)

@@ -45,7 +45,7 @@ class Options:
     particles_kept: int = 8192
     remove_drift: bool = False
     lag_ps: float | None = None
-    """Longest lag of correlation functions, for equilibrium trajectories: these are kept instead of statistics."""
+    """Longest lag of correlation functions, for equilibrium trajectories; they replace the statistics of snapshots."""
     block_ps: float | None = None
 
     def __post_init__(self) -> None:
@@ -59,7 +59,10 @@ class Options:
 def unit_style(
     style: str | None, length_m: float | None, velocity_m_s: float | None, time_s: float | None
 ) -> tuple[float, float, float]:
-    """Length, velocity and time of one unit in SI: a named style, single units replacing its own."""
+    """Length (m), velocity (m/s) and time (s) of one unit: the given values, or else those of the named style.
+
+    Raises ConfigError for an unknown style and for a unit that is not known.
+    """
     if style is not None and style not in UNIT_STYLES:
         raise ConfigError(f"--units: no style {style!r}; there are {', '.join(UNIT_STYLES)}")
     known: tuple[float | None, ...] = UNIT_STYLES[style] if style else (None, None, None)
@@ -71,7 +74,7 @@ def unit_style(
 
 
 def scales(mass_kg: float | None, charge_C: float | None) -> Scales:
-    """The paper's scales with another particle."""
+    """The paper's scales with another particle mass or charge."""
     other = {k: v for k, v in (("mass", mass_kg), ("charge", charge_C)) if v is not None}
     return dataclasses.replace(PAPER, **other)
 
@@ -181,7 +184,7 @@ def _correlations(snapshots: Iterator[Snapshot], options: Options) -> xr.Dataset
 
 
 def _plasma(first: Snapshot, options: Options, temperature: float | None = None) -> tuple[float, float, dict[str, Any]]:
-    """Temperature (V0^2), density (n0) and the attributes that follow."""
+    """Temperature (V0^2), density (n0) and the attributes derived from them."""
     n = len(first.positions)
     per_volume = n / float(np.prod(first.lengths))  # particles per L0^3
     density = per_volume / (options.scales.density * options.scales.length**3)

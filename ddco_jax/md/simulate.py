@@ -1,4 +1,4 @@
-"""`ddco md`: equilibrate, draw velocities, integrate, measure; restarted where it was after a kill."""
+"""`ddco md`: equilibrate, draw velocities, integrate, measure; after a kill a run resumes where it stopped."""
 
 import shutil
 import sys
@@ -20,7 +20,7 @@ from ddco_jax.settings import ConfigError
 RATE = 4e5
 """Particle-steps per second and core, for the estimate before a run."""
 KEPT = "trajectory"
-"""Folder of the snapshots asked for, while the run goes on."""
+"""Subfolder of the work folder that holds the snapshots for `trajectory` during the run."""
 
 
 def simulate(
@@ -28,7 +28,7 @@ def simulate(
 ) -> xr.Dataset:
     """Run a config and write its dataset to `out`.  Raises ConfigError, RunFailed.
 
-    Work in progress lives in `out` + ".work"; calling again after a kill goes on from there.  With `trajectory`, a new
+    Work in progress lives in `out` + ".work"; calling again after a kill resumes from it.  With `trajectory`, a new
     folder, the snapshots of each replicate are kept there as binary LAMMPS dumps.
     """
     if out.exists():
@@ -55,7 +55,7 @@ def simulate(
 
 
 def estimate(config: MDConfig) -> str:
-    """What a run will take, in one line."""
+    """Particles, coupling, step, run time and disk space of a run, in one line."""
     n, seconds = config.box.particles, 0.0
     equilibration = 0 if config.equilibrate.file else config.equilibrate.time_ps
     for ps in [equilibration, *[config.time.duration_ps] * config.replicates]:
@@ -104,7 +104,7 @@ def _attributes(config: MDConfig, energy_drift: float) -> dict:
 
 
 def _configuration(config: MDConfig, work: Path, r: int, show: bool) -> dump.Frame:
-    """Equilibrated positions and velocities; a stored configuration has Maxwellian ones drawn for it."""
+    """Equilibrated positions and velocities; for a stored configuration the velocities are drawn from a Maxwellian."""
     if config.equilibrate.file is None:
         which = 0 if config.equilibrate.shared else r
         return equilibrate(config, work / f"equilibrate_{which}", which, show)
@@ -116,7 +116,7 @@ def _configuration(config: MDConfig, work: Path, r: int, show: bool) -> dump.Fra
 
 
 def start_velocities(config: MDConfig, x: np.ndarray, replicate: int, draw: int = 0) -> np.ndarray:
-    """Velocities (N, 3) of a draw: zero drift and exact kinetic energy in every cell."""
+    """Velocities (N, 3), V0, of a draw: zero drift and exact kinetic energy in every cell."""
     sampler = config.sampler() or particles.maxwellian
     rng = np.random.default_rng([config.seed, 1, replicate, *[draw] * bool(draw)])
     cells = config.box.cells
@@ -135,7 +135,7 @@ def _bins(config: MDConfig) -> Bins:
 
 
 def _replicate(config: MDConfig, work: Path, r: int, show: bool, keep: bool) -> xr.Dataset:
-    """One velocity draw, integrated and measured; read back where it was done before a kill."""
+    """One velocity draw, integrated and measured; read from disk where it was finished before a kill."""
     product, folder = work / f"replicate_{r}.nc", work / f"replicate_{r}"
     if product.exists():
         with xr.open_dataset(product, engine="netcdf4") as done:
@@ -166,7 +166,7 @@ def _replicate(config: MDConfig, work: Path, r: int, show: bool, keep: bool) -> 
         target.mkdir(parents=True, exist_ok=True)
         for path in folder.glob("frame.*.bin"):
             path.replace(target / f"{int(path.name.split('.')[1]):08d}.bin")
-    if config.replicates > 1:  # what is done stays done; a single one is written at once, in its final form
+    if config.replicates > 1:  # a finished replicate survives a kill; a single one is written directly in final form
         with complete(product) as partial:
             result.to_netcdf(partial, engine="netcdf4")
         shutil.rmtree(folder)
@@ -196,7 +196,11 @@ def _trajectory(config, folder, r, last, dt, every, show) -> Iterator[dump.Frame
 def kicked_velocities(
     config: MDConfig, kick: StretchKick | NamedKick, x: np.ndarray, v: np.ndarray, replicate: int
 ) -> np.ndarray:
-    """Velocities (N, 3) after a kick; drift and temperature of every cell stay, but a redraw makes them the start's."""
+    """Velocities (N, 3), V0, after a kick at positions x (N,), L0.
+
+    A stretch keeps the drift and the temperature of every cell, a swap exchanges vx and vy of all particles, drift
+    included, and a redraw sets drift and temperature to those of the start.
+    """
     if isinstance(kick, StretchKick):
         cells = config.box.cells
         cell = cell_of(x, config.lengths[0], cells)
@@ -212,7 +216,7 @@ def kicked_velocities(
 
 
 def _integrate(config, folder, begin, last, dt, every, show, name) -> Iterator[dump.Frame]:
-    """The snapshots of a run from the step `begin` on, those stored before a kill first."""
+    """The snapshots of a run from the step `begin` on; those stored before a kill are read back first."""
     first = begin - every
     while first < last and _stored(folder / f"frame.{first + every}.bin") is not None:
         first += every
@@ -249,7 +253,7 @@ def _stored(path: Path) -> dump.Frame | None:
 
 
 def _thermo(folder: Path) -> np.ndarray:
-    """Energies of all processes that took part in a run, by step."""
+    """Rows (step, potential, kinetic, total energy) of all LAMMPS processes of a run, one per step, in order."""
     logs = sorted(folder.glob(f"{lammps.LOG}.before.*"), key=lambda p: int(p.name.split(".")[-1]))
     table = np.concatenate([lammps.thermo(log) for log in [*logs, folder / lammps.LOG] if log.exists()])
     _, first = np.unique(table[:, 0], return_index=True)
@@ -303,7 +307,7 @@ def _blocks(config: MDConfig, work: Path, show: bool) -> xr.Dataset:
 
     def state():
         frame = _configuration(config, work, 0, show)
-        # the energy of the ensemble at T, not that of this configuration, or T would wander by 1/sqrt(N)
+        # the mean energy of the ensemble at T; with that of this configuration T would deviate by 1/sqrt(N)
         potential = frame["c_energy"].mean() if "c_energy" in frame.columns else excess * config.temperature
         return frame.positions, correlations.with_energy(frame.velocities, plan.total_energy - float(potential))
 

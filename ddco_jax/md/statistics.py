@@ -1,4 +1,4 @@
-"""What is measured on a snapshot: moments, histograms and test-function averages over all particles."""
+"""Measurements on a snapshot: moments, histograms and test-function averages over all particles."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ class Bins:
 
     @property
     def centres(self) -> np.ndarray:
-        """(2 half,)."""
+        """Centres of the bins, (2 half,)."""
         return (np.arange(-self.half, self.half) + 0.5) * self.width
 
     def index(self, v: np.ndarray) -> np.ndarray:
@@ -42,7 +42,7 @@ class Bins:
 
 @dataclasses.dataclass
 class Statistics:
-    """Reduces snapshots one after the other; remembers the test functions of the last one, for rates."""
+    """Reduces snapshots one after the other; keeps the test functions of the previous one, for rates."""
 
     length: float
     """Lx, L0."""
@@ -52,7 +52,7 @@ class Statistics:
     """(cells,): the unit of c, V0."""
     bins: Bins
     test_functions: bool = True
-    """Homogeneous runs only: averages of psi_k and their rates."""
+    """Whether to average psi_k and their changes, in homogeneous runs only."""
 
     def __post_init__(self) -> None:
         self._previous: np.ndarray | None = None
@@ -67,7 +67,10 @@ class Statistics:
         return cell_of(x, self.length, self.cells)
 
     def __call__(self, x: np.ndarray, v: np.ndarray, energy: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """Statistics of one snapshot; x (N,), v (N, 3), potential energy per particle (N,)."""
+        """Statistics of one snapshot; x (N,), L0, v (N, 3), V0, potential energy per particle (N,), m0 V0^2.
+
+        Raises ValueError where a cell holds no particle.
+        """
         cell = self.cell_of(x)
         count = np.bincount(cell, minlength=self.cells)
         if (count == 0).any():
@@ -127,7 +130,7 @@ class Statistics:
 
 
 def cell_of(x: np.ndarray, length: float, cells: int) -> np.ndarray:
-    """Cell along x of each position, of `cells` equal ones in the periodic box."""
+    """Index of each position's cell along x, among `cells` equal cells of the periodic box."""
     if cells == 1:
         return np.zeros(len(x), np.int64)
     return np.floor(np.mod(x / length, 1.0) * cells).astype(np.int64) % cells
@@ -151,5 +154,5 @@ def _moments(c: np.ndarray) -> np.ndarray:
 
 
 def moment_index(powers) -> int:
-    """Where the moment of the exponents (i, j, k) stands."""
+    """Index of the moment with exponents (i, j, k) in POWERS."""
     return int(np.flatnonzero(np.all(np.asarray(powers) == POWERS, axis=1))[0])

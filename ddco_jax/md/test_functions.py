@@ -1,7 +1,7 @@
 """The test functions psi_k of the weak form (App. D), in thermal units c = (v - vbar)/sqrt(kT/m).
 
-One fixed, ordered library: the rates of their averages are stored with every MD run, measured over all particles,
-and the learning compares with these.  Changing it invalidates stored data, so `VERSION` is kept with them.
+One fixed, ordered library.  The rates of their averages, measured over all particles, are stored with every MD run, and
+the learning compares with these rates.  A change of the library invalidates stored data, so `VERSION` is stored too.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ class TestFunctions:
 
     @property
     def names(self) -> list[str]:
-        """One name each, in order."""
+        """Names of the test functions, in order."""
         gaussians = [
             f"gaussian({', '.join(f'{x:g}' for x in mu)}; {s:g})"
             for mu, s in zip(self.gaussian_centres, self.gaussian_widths, strict=True)

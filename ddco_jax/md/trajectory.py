@@ -30,7 +30,7 @@ def read(files: Sequence[Path]) -> Iterator[Snapshot]:
     """The snapshots of all files, in the order given.
 
     Raises ConfigError, naming the file and the snapshot, for missing velocities, a changing number of particles,
-    times that do not grow, a skewed or changing box, or numbers that are not finite.
+    times that do not increase, a skewed or changing box, or numbers that are not finite.
     """
     previous: Snapshot | None = None
     for path in files:
@@ -87,7 +87,7 @@ def _text(path: Path) -> Iterator[Snapshot]:
     from MDAnalysis.coordinates.LAMMPS import DumpReader
 
     try:
-        reader = DumpReader(str(path), dt=1.0)  # steps are counted by `step`
+        reader = DumpReader(str(path), dt=1.0)  # dt has no effect: times are the numbers of the steps
         for ts in reader:
             yield _snapshot(path, ts, float(ts.data["step"]))
     except (ValueError, IndexError, UnicodeDecodeError, OSError) as error:

@@ -1,1 +1,1 @@
-"""What evolves, and its units: grid, state, moments, fields, starts, the one-component plasma."""
+"""Plasma state and units: grid, state, moments, fields, initial distributions, the one-component plasma."""

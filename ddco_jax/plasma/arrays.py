@@ -1,8 +1,7 @@
-"""Names of the array axes, written once and used in every signature.
+"""Array types with named axes, used in the signatures of the package.
 
-`nx` counts spatial cells, `nvx nvy nvz` the points of the velocity axes, `...` any
-leading batch.  Shapes are checked under pytest only (jaxtyping and beartype), so they cost nothing
-at run time.
+`nx` counts spatial cells, `nvx nvy nvz` the points of the velocity axes; `...` is any number of leading batch axes.
+Shapes are checked under pytest only (jaxtyping and beartype), so they cost nothing at run time.
 """
 
 from collections.abc import Callable

@@ -10,7 +10,7 @@ from ddco_jax.plasma.units import Scales
 
 
 def _wavenumbers(grid: PhaseGrid, dtype):
-    """k of the real FFT, with the grid's Nyquist mode set to zero: its derivative is not representable."""
+    """Wavenumbers k of the real FFT, 1/L0; zero for the Nyquist mode, whose derivative the grid cannot represent."""
     k = 2 * np.pi * np.fft.rfftfreq(grid.nx, grid.dx)
     if grid.nx % 2 == 0:
         k[-1] = 0.0
@@ -18,7 +18,7 @@ def _wavenumbers(grid: PhaseGrid, dtype):
 
 
 def poisson_field(grid: PhaseGrid, density: Profile, scales: Scales) -> Profile:
-    """Solve dE/dx = (rho - mean rho)/lambda^2 spectrally; E has zero mean.
+    """Solve dE/dx = (rho - mean rho)/lambda^2 spectrally; E (E0) has zero mean, `density` is rho (n0).
 
     The spectral inverse derivative is antisymmetric, so sum_i E_i rho_i = 0: the total force vanishes exactly.
     """
@@ -29,7 +29,7 @@ def poisson_field(grid: PhaseGrid, density: Profile, scales: Scales) -> Profile:
 
 
 def gauss_residual(grid: PhaseGrid, electric_field: Profile, density: Profile, scales: Scales) -> Scalar:
-    """max |dE/dx - (rho - mean rho)/lambda^2|, E0/L0, with the spectral derivative."""
+    """Residual of Gauss's law, max |dE/dx - (rho - mean rho)/lambda^2|, E0/L0, with the spectral derivative."""
     k = _wavenumbers(grid, density.dtype)
     E_hat = jnp.fft.rfft(electric_field)
     slope = jnp.fft.irfft(lax.complex(-k * E_hat.imag, k * E_hat.real), grid.nx)

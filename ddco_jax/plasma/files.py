@@ -7,9 +7,9 @@ from pathlib import Path
 
 @contextmanager
 def complete(path: Path) -> Iterator[Path]:
-    """The path of a partial file beside `path`, which replaces `path` when the block ends without an exception.
+    """Yield the path of a partial file beside `path`; it replaces `path` when the block ends without an exception.
 
-    An exception removes the partial file and leaves `path` as it was.  The folder is created where it is missing.
+    An exception removes the partial file and leaves `path` as it was.  A missing folder is created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.part")
@@ -21,6 +21,6 @@ def complete(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, complete or not at all."""
+    """Write a text file completely or, after an exception, not at all."""
     with complete(path) as partial:
         partial.write_text(text)

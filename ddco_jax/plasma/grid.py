@@ -12,8 +12,8 @@ import numpy as np
 class PhaseGrid:
     """Uniform, cell-centred grid in (x, vx, vy, vz); code units.
 
-    Hashable and without arrays on a device, so it is a static argument under jit.
-    Raises ValueError where an extent is not positive or an axis has no cell.
+    It is hashable and holds no arrays on a device, so jit treats it as static.
+    Raises ValueError if an extent is not positive, an axis has no cell, or v_max or nv does not have three entries.
     """
 
     length: float | int

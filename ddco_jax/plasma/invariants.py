@@ -1,4 +1,4 @@
-"""Conserved quantities, entropy and the health of f (21): what the history of a run records."""
+"""Conserved quantities and entropy (21) and diagnostics of f, as recorded in the history of a run."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from ddco_jax.plasma.units import PAPER, Scales
 
 
 class Invariants(eqx.Module):
-    """Totals over phase space at one time, or stacked over many; also read by name, `history["mass"]`."""
+    """Totals over phase space at one time, or stacked over many times; `history["mass"]` is `history.mass`."""
 
     time: Float[Array, "*t"]
     """t0."""
@@ -25,32 +25,32 @@ class Invariants(eqx.Module):
     field_energy: Float[Array, "*t"]
     """E_P, n0 L0 V0^2."""
     total_energy: Float[Array, "*t"]
-    """E_K + E_P."""
+    """E_K + E_P, n0 L0 V0^2."""
     entropy: Float[Array, "*t"]
-    """S = -sum over f > 0 of f log f, n0 L0."""
+    """S = -sum of f log f dx dv^3 over the points with f > 0, n0 L0."""
     gauss_residual: Float[Array, "*t"]
     """max |dE/dx - (rho - mean rho)/lambda^2|, E0/L0."""
     negative_mass: Float[Array, "*t"]
-    """Mass of the cells with f < 0, n0 L0, as a positive number."""
+    """Magnitude of the mass of the points with f < 0, n0 L0."""
     velocity_nyquist: Float[Array, "*t 3"]
     """Largest relative amplitude over x of the mode (-1)^j along each velocity axis (`velocity_nyquist`)."""
     evaluations: Float[Array, "*t"]
-    """Evaluations of C[f] in a cell, since the start (`State.tally`)."""
+    """Evaluations of C[f] for one cell, summed over the cells, since the start (`State.tally`)."""
     entropy_limited: Float[Array, "*t"]
-    """How many of them the entropy limiter has changed."""
+    """Evaluations of C[f] for one cell whose flux the entropy limiter has changed, since the start."""
     repaired: Float[Array, "*t"]
-    """Parts of collision steps after which negative f was removed, since the start."""
+    """Collision sub-steps after which negative f was removed or a small loss of entropy corrected, since the start."""
     refused: Float[Array, "*t"]
-    """Parts of collision steps that were taken again, halved, since the start."""
+    """Rejected collision sub-steps, which were repeated with half the length, since the start."""
     unfinished: Float[Array, "*t"]
-    """Collision steps of a cell that did not end, since the start."""
+    """Collision steps of a cell that were not completed within the allowed number of sub-steps, since the start."""
 
     def __getitem__(self, name: str):
         return getattr(self, name)
 
 
 def compute_invariants(grid: PhaseGrid, state: State, scales: Scales = PAPER) -> Invariants:
-    """Eq. (21) and the diagnostics of a state."""
+    """The invariants of Eq. (21) and the diagnostics of a state."""
     m = power_moments(grid, state.f)
     density = m[:, 0, 0, 0]
     momentum = jnp.stack([jnp.sum(m[:, 1, 0, 0]), jnp.sum(m[:, 0, 1, 0]), jnp.sum(m[:, 0, 0, 1])]) * grid.dx
@@ -77,16 +77,16 @@ def compute_invariants(grid: PhaseGrid, state: State, scales: Scales = PAPER) ->
 
 
 def entropy_density(f: Distribution) -> Scalar:
-    """-sum over f > 0 of f log f (times the cell volume it is S of Eq. 21)."""
+    """-sum of f log f over the points with f > 0; times dx dv^3 this is S of Eq. (21)."""
     positive = f > 0
     return -jnp.sum(jnp.where(positive, f * jnp.log(jnp.where(positive, f, 1)), 0))
 
 
 def velocity_nyquist(f: Distribution) -> Float[Array, "3"]:
-    """max over x of |sum (-1)^j f|/sum f for j along each velocity axis.
+    """max over x of |sum (-1)^j f|/sum f for j along each velocity axis, (3,).
 
-    The central D- does not see this mode: M (1 + eps (-1)^j) is a spurious equilibrium, and this number is eps there.
-    For a resolved f it is exponentially small in (thermal width/dv)^2.
+    The central difference D- vanishes on this mode, so M (1 + eps (-1)^j) is a spurious equilibrium; the result is eps
+    for it.  For a resolved f the result is exponentially small in (thermal width/dv)^2.
     """
     total = jnp.sum(f, (1, 2, 3))
     amplitudes = []

@@ -1,7 +1,7 @@
 """Velocity moments of f: density, drift, temperature (below Eq. 7) and the current of Eq. (25).
 
-Sums run axis by axis as small matrix products, which reads f once and keeps the rounding of a sum over
-millions of points at a few units in the last place.
+Sums run axis by axis as small matrix products.  This reads f once and keeps the rounding error of a sum over millions
+of points at a few units in the last place.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from ddco_jax.plasma.arrays import Array, Float, Profile, VectorProfile
 from ddco_jax.plasma.grid import PhaseGrid
 
 COLDEST = 1e-4
-"""Temperature of an axis, as a share of the mean one, below which anisotropies are no longer told apart."""
+"""Temperature added to every axis by `stress_anisotropy`, relative to the mean: colder axes are not resolved."""
 
 
 class Moments(NamedTuple):
@@ -24,11 +24,11 @@ class Moments(NamedTuple):
     drift: VectorProfile
     """v-bar(x), V0."""
     temperature: Profile
-    """kT/m = <|v - v-bar|^2>/3, V0^2 (the paper's "T" is 3/2 of it)."""
+    """kT/m = <|v - v-bar|^2>/3, V0^2 (the paper's "T" is 3/2 of this)."""
 
 
 def power_moments(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> Float[Array, "*batch 3 3 3"]:
-    """Integrals of vx^a vy^b vz^c f dv for a, b, c = 0, 1, 2: entry [..., a, b, c]."""
+    """Integrals of vx^a vy^b vz^c f dv for a, b, c = 0, 1, 2 in entry [..., a, b, c], n0 V0^(a+b+c)."""
     powers = [jnp.asarray([v**0, v, v**2], f.dtype) for v in grid.velocities]
     moments = f
     for power in powers:  # contracts the first velocity axis and appends its powers: x, y, z again at the end
@@ -38,7 +38,7 @@ def power_moments(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> Flo
 
 
 def compute_moments(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> Moments:
-    """Density, drift velocity and temperature of every cell of f, by the sums of Eq. (32)."""
+    """Density (n0), drift velocity (V0) and temperature kT/m (V0^2) of every cell of f, by the sums of Eq. (32)."""
     m = power_moments(grid, f)
     density = m[..., 0, 0, 0]
     drift = jnp.stack([m[..., 1, 0, 0], m[..., 0, 1, 0], m[..., 0, 0, 1]], -1) / density[..., None]
@@ -47,10 +47,10 @@ def compute_moments(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> M
 
 
 def stress_anisotropy(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> Float[Array, "*batch 3 3"]:
-    """S_ij = delta_ij - T (T^-1)_ij of every cell, T_ij the tensor of <c_i c_j> and T a third of its trace.
+    """S_ij = delta_ij - T (T^-1)_ij of every cell, with T_ij = <c_i c_j> and T a third of its trace; dimensionless.
 
-    Of a bi-Maxwellian c.S.c/2T is log(f/M), M the Maxwellian of the same temperature.  COLDEST T is added to every
-    axis, so that S is finite where f is on a single point of one.
+    For a bi-Maxwellian, c.S.c/2T is log(f/M) up to a constant, with M the Maxwellian of the same temperature.
+    COLDEST T is added to the temperature of every axis, so that S is finite if f occupies a single point of an axis.
     """
     m = power_moments(grid, f)
     density = m[..., 0, 0, 0]
@@ -66,8 +66,8 @@ def stress_anisotropy(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) ->
 def face_density(grid: PhaseGrid, faces: Float[Array, "*batch inner nvy nvz"]) -> Float[Array, "*batch"]:
     """Density of the face values V of f along vx (`vlasov.v_flux`), n0.
 
-    The force on the plasma is E times this sum, so a field made from it conserves momentum exactly even
-    where f is cut at the edge of the velocity box.
+    The force on the plasma is E times this sum.  A field computed from it therefore conserves momentum exactly, even if
+    the edge of the velocity box truncates f.
     """
     return jnp.sum(faces, (-3, -2, -1)) * grid.dv3
 
@@ -75,7 +75,7 @@ def face_density(grid: PhaseGrid, faces: Float[Array, "*batch inner nvy nvz"]) -
 def face_current(grid: PhaseGrid, faces: Float[Array, "*batch inner nvy nvz"]) -> Float[Array, "*batch"]:
     """Current J = sum of v_{j+1/2} V_{j+1/2} over the inner faces, n0 V0.
 
-    The work of the velocity flux (27) is E times this sum, so Ampere's law with it conserves
-    energy exactly, also with f nonzero at the velocity edge.
+    The work of the velocity flux (27) is E times this sum.  Ampere's law with this current therefore conserves energy
+    exactly, even if f is nonzero at the edge of the velocity box.
     """
     return jnp.sum(jnp.sum(faces, (-2, -1)) * jnp.asarray(grid.vx_faces, faces.dtype), -1) * grid.dv3

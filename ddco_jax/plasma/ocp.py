@@ -1,4 +1,4 @@
-"""The classical one-component plasma: reference formulas of its one parameter, Gamma, against which MD is judged.
+"""The classical one-component plasma: reference formulas in its one parameter, Gamma, with which MD is compared.
 
 Reduced units: lengths a = (3/4 pi n)^(1/3), times 1/omega_p; D* = D/(a^2 omega_p), eta* = eta/(m n a^2 omega_p).
 """
@@ -14,7 +14,7 @@ _B1, _B2, _B3, _B4 = 0.0045, 170.0, -8.4e-5, 0.0037
 
 
 def excess_energy(gamma):
-    """u_ex = U_ex/NkT, the background included (Potekhin & Chabrier 2000, Eq. 16; +-0.001 in the liquid)."""
+    """u_ex = U_ex/NkT, including the background (Potekhin & Chabrier 2000, Eq. 16; +-0.001 in the liquid)."""
     g = np.asarray(gamma, float)
     classical = g**1.5 * (_A1 / np.sqrt(_A2 + g) + _A3 / (1 + g))
     return classical + _B1 * g**2 / (_B2 + g) + _B3 * g**2 / (_B4 + g**2)
@@ -40,8 +40,8 @@ STANTON_MURILLO_22 = (0.85401, -0.22898, -0.60059, 0.80591, -0.30555)
 def generalised_logarithm(gamma, order: int):
     """Xi11 (order 1, diffusion) or Xi22 (order 2, viscosity) of the effective-potential theory.
 
-    Between Gamma = 0.1 and 10 a monotone (Fritsch-Carlson) cubic in log-log through the tabulated values,
-    continued beyond 10 at its last slope; below 0.1 four times the Stanton-Murillo (2016) integrals, scaled to
+    Between Gamma = 0.1 and 10 this is a monotone (Fritsch-Carlson) cubic in log-log through the tabulated values,
+    continued beyond 10 at its last slope; below 0.1 it is four times the Stanton-Murillo (2016) integrals, scaled to
     match at 0.1.
     """
     table, coefficients = {1: (_XI11, STANTON_MURILLO_11), 2: (_XI22, STANTON_MURILLO_22)}[order]
@@ -64,7 +64,7 @@ def _stanton_murillo(gamma, order: int, coefficients, log=jnp.log):
 
 
 def _monotone_cubic(x, y, at):
-    """Fritsch-Carlson cubic through (x, y), continued linearly at the last slope."""
+    """Fritsch-Carlson cubic through (x, y), evaluated at `at`; continued linearly beyond the last point."""
     h, secant = np.diff(x), np.diff(y) / np.diff(x)
     w1, w2 = 2 * h[1:] + h[:-1], h[1:] + 2 * h[:-1]
     inner = (w1 + w2) / (w1 / secant[:-1] + w2 / secant[1:])
@@ -90,7 +90,7 @@ def stanton_murillo_integral(gamma, n: int, m: int):
     a, b = _SM[n, m]
     gamma = np.asarray(gamma, float)
     g = gamma * np.sqrt(3 * gamma / (1 + 3 * gamma))
-    weak = np.minimum(g, 1.0)  # each branch only where it holds: the series turns negative beyond
+    weak = np.minimum(g, 1.0)  # the series, negative at large g, is used up to g = 1 only
     series = sum(c * weak ** (k + 1) for k, c in enumerate(a))
     strong = np.maximum(g, 1.0)
     log = np.log(strong)
@@ -99,7 +99,7 @@ def stanton_murillo_integral(gamma, n: int, m: int):
 
 
 def stanton_murillo(gamma):
-    """(D*, eta*) of Stanton & Murillo (2016), first Sonine order; good for Gamma up to about 1."""
+    """(D*, eta*) of Stanton & Murillo (2016), first Sonine order; valid for Gamma up to about 1."""
     gamma = np.asarray(gamma, float)
     D = math.sqrt(3 * math.pi) / (12 * gamma**2.5 * stanton_murillo_integral(gamma, 1, 1))
     eta = 5 * math.sqrt(3 * math.pi) / (36 * gamma**2.5 * stanton_murillo_integral(gamma, 2, 2))
@@ -107,14 +107,15 @@ def stanton_murillo(gamma):
 
 
 LANDAU_D, LANDAU_ETA = 1.02333, 0.852772
-"""First Sonine order of D* Gamma^2.5 lnLambda and eta* Gamma^2.5 lnLambda for the Landau kernel (REFERENCES)."""
+"""First Sonine order of D* Gamma^2.5 lnLambda and of eta* Gamma^2.5 lnLambda of the Landau kernel
+(docs/references.md)."""
 
 
 def effective_potential(gamma):
     """(D*, eta*) of the effective-potential theory, first Sonine order: Landau's with Xi11 and Xi22/2 for lnLambda.
 
-    A Landau *operator* with these logarithms has 1.19 and 1.16 times as much: its higher orders are large because it
-    lets fast particles go, those of a potential with finite range are not.
+    A Landau *operator* with these logarithms has 1.19 and 1.16 times these coefficients: its higher Sonine orders are
+    large because it scatters fast particles weakly.  For a potential of finite range they are not large.
     """
     gamma = np.asarray(gamma, float)
     xi11, xi22 = (np.asarray(generalised_logarithm(gamma, order)) for order in (1, 2))

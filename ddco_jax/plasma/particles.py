@@ -1,6 +1,6 @@
-"""Where particles begin: positions on a jittered lattice, velocities drawn from a named start.
+"""Initial particles: positions on a jittered lattice, velocities drawn from a named initial distribution.
 
-Velocities come in thermal units, c = v/sqrt(kT/m) with unit variance averaged over axes, as (E.2) defines the starts.
+Velocities are in thermal units, c = v/sqrt(kT/m), with unit variance averaged over the axes, as in (E.2).
 """
 
 from collections.abc import Callable
@@ -14,9 +14,10 @@ Sampler = Callable[[np.random.Generator, int], np.ndarray]
 
 
 def lattice(rng: np.random.Generator, n: int, lengths: np.ndarray, jitter: float = 0.15) -> np.ndarray:
-    """n positions (n, 3) on a simple lattice that fills the box, each displaced by +-jitter of the spacing.
+    """n positions (n, 3) on a simple lattice that fills the box, displaced along each axis by up to +-jitter spacings.
 
-    A lattice has no close pairs and no long-wave density fluctuation, both of which take long to equilibrate away.
+    `lengths` (3,) are the sides of the box; the positions have the same unit.  A lattice has no close pairs and no
+    long-wave density fluctuation, which would take long to equilibrate.
     """
     lengths = np.asarray(lengths, float)
     spacing = (lengths.prod() / n) ** (1 / 3)
@@ -29,8 +30,8 @@ def lattice(rng: np.random.Generator, n: int, lengths: np.ndarray, jitter: float
 
 
 def product(start: Product) -> Sampler:
-    """Draws (n, 3) from independent axes."""
-    single = all(len(axis) == 1 for axis in start)  # nothing to choose: no random numbers are spent on it
+    """Sampler of velocities (n, 3) whose components are independent."""
+    single = all(len(axis) == 1 for axis in start)  # no term to choose: no random numbers are drawn for it
 
     def sample(rng, n):
         which = np.zeros((3, n)) if single else rng.random((n, 3)).T
@@ -45,9 +46,9 @@ def product(start: Product) -> Sampler:
 
 
 def beams(start: tuple[Beam, ...]) -> Sampler:
-    """Draws (n, 3) from a sum of isotropic beams."""
+    """Sampler of velocities (n, 3) from a sum of isotropic beams."""
     weights, means, variances = (np.array(column) for column in zip(*start, strict=True))
-    # equal beams are drawn as integers, as they were for the MD runs in data/md
+    # equal weights are drawn as integers, which reproduces the velocities of the MD runs in data/md
     p = None if np.all(weights == weights[0]) else weights
 
     def sample(rng, n):
@@ -58,7 +59,7 @@ def beams(start: tuple[Beam, ...]) -> Sampler:
 
 
 def bimaxwellian(anisotropy: float) -> Sampler:
-    """Normal with Tx/Tperp = anisotropy."""
+    """Sampler of a bi-Maxwellian with Tx/Tperp = anisotropy."""
     return product(mixtures.bimaxwellian(anisotropy))
 
 
@@ -71,19 +72,19 @@ four_beams = beams(mixtures.FOUR_BEAMS)
 
 
 def uniform(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Uniform in the cube |c_i| < sqrt(3)."""
+    """Velocities (n, 3), uniform in the cube |c_i| < sqrt(3)."""
     return rng.uniform(-(3**0.5), 3**0.5, (n, 3))
 
 
 def uniform_ball(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Uniform in the ball |c| < sqrt(5)."""
+    """Velocities (n, 3), uniform in the ball |c| < sqrt(5)."""
     direction = rng.standard_normal((n, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     return direction * (5**0.5 * rng.uniform(0, 1, (n, 1)) ** (1 / 3))
 
 
 def resample(velocities: np.ndarray) -> Sampler:
-    """Draws from a user's velocities (M, 3) in any unit, without replacement where there are enough."""
+    """Sampler of a user's velocities (M, 3), in any unit; draws without replacement if n <= M."""
 
     def sample(rng, n):
         return velocities[rng.choice(len(velocities), n, replace=n > len(velocities))]
@@ -92,7 +93,7 @@ def resample(velocities: np.ndarray) -> Sampler:
 
 
 def exact(c: np.ndarray, cell: np.ndarray, cells: int) -> np.ndarray:
-    """c (n, 3) shifted and scaled in every cell to zero mean and <|c|^2> = 3 exactly; cell (n,) numbers the cells."""
+    """c (n, 3), shifted and scaled to zero mean and <|c|^2> = 3 in each cell; `cell` (n,) has the cell indices."""
     count = np.bincount(cell, minlength=cells)
     mean = np.stack([np.bincount(cell, c[:, a], cells) for a in range(3)], axis=1) / count[:, None]
     c = c - mean[cell]

@@ -1,12 +1,13 @@
 """Initial distributions (E.2) on the velocity grid, as cell averages with exact discrete moments.
 
-Point samples of the double wells err by a per cent in density and would create a spurious field.  Cell averages leave
-an excess dv^2/12 in the variance of every normal, which is made narrower by as much: each beam has its own width, not
-only their sum the temperature.  A tilt exp(a + b v + c v^2) of each factor, which keeps f positive, removes what is
-left of the moments' errors.
+Point samples of the double wells have density errors of a per cent, which would create a spurious field.  Cell averages
+add dv^2/12 to the variance of every normal, so each normal is first narrowed by this amount: then every beam has its
+correct width, not only the sum its temperature.  Multiplying each factor by exp(a + b v + c v^2), which keeps f
+positive, removes the remaining errors of the moments.
 
-Concrete arguments give float64 NumPy arrays, and what cannot be represented raises ValueError.  Arguments traced by
-JAX give jax.numpy arrays of their precision, differentiable in both modes, and NaN in place of the error.
+Concrete arguments give float64 NumPy arrays; a distribution that the grid cannot represent raises ValueError.
+Arguments traced by JAX give jax.numpy arrays of their precision, differentiable in forward and reverse mode, with NaN
+instead of the error.
 """
 
 import contextlib
@@ -24,15 +25,15 @@ from ddco_jax.plasma.mixtures import Beam, Normal, Product
 
 NEWTON_STEPS = 50
 MOMENT_TOLERANCE = 450
-"""Largest error of a moment, in units of the precision: 1e-13 in float64."""
+"""Largest error of a moment, in units of the machine epsilon: 1e-13 in float64."""
 NARROWEST = 0.5
-"""Least share of its width that a normal is left with where the grid does not resolve it."""
+"""Smallest width of a narrowed normal, relative to its original width; applies if the grid does not resolve it."""
 EXTERIOR = 1e-3
-"""Share of a Maxwellian that fills the exterior of the uniform ball."""
+"""Weight of the Maxwellian that is added to the uniform ball to fill its exterior."""
 
 
 def arrays(*values) -> Any:
-    """The namespace, jax.numpy where any value is traced and NumPy elsewhere, then the values as its arrays."""
+    """The array module, jax.numpy if any value is traced and else NumPy, followed by the values as its arrays."""
     traced = [a for a in jax.tree.leaves(values) if isinstance(a, jax.core.Tracer)]
     xp: Any = jnp if traced else np
     dtype = jnp.result_type(float, *traced) if traced else np.float64
@@ -52,17 +53,17 @@ def _outer(x, y, z):
 def normal_cell_average(v: np.ndarray, dv: float, mean, variance, xp):
     """Average of a unit normal density over the cells of width dv at v; `mean`, `variance` (nx,), result (nx, nv)."""
     offset, sigma = xp.asarray(v, mean.dtype) - mean[:, None], xp.sqrt(variance)[:, None]
-    distance = xp.abs(offset)  # both cell edges on one side of the mean: differences of small tails stay accurate
+    distance = xp.abs(offset)  # mirrored to the lower tail, where differences of the normal integral stay accurate
     upper, lower = (distance - dv / 2) / sigma, (distance + dv / 2) / sigma
     return (_ndtr(-upper, xp) - _ndtr(-lower, xp)) / dv
 
 
 @np.errstate(all="ignore")
 def tilt(f, basis, cell, target, xp):
-    """f (nx, points) times exp(sum_k a_k basis_k), with the sums over points of f basis_k cell equal to target_k.
+    """F = f exp(sum_k a_k basis_k), with a_k such that the sum over points of F basis_k cell is target_k.
 
-    basis (K, nx, points); cell, the volume of a velocity cell, a number or (nx, 1); target (K,).  NaN in spatial cells
-    where Newton's method does not converge.
+    f and F are (nx, points), basis (K, nx, points), target (K,); cell, the volume of a velocity cell, is a number or
+    (nx, 1).  NaN in spatial cells where Newton's method does not converge.
     """
 
     def tilted(a):
@@ -81,7 +82,7 @@ def tilt(f, basis, cell, target, xp):
 
 
 def _root(residual_and_jacobian, a, tolerance: float):
-    """Newton's method in NumPy from a (nx, K); it ends early where the Jacobian is singular."""
+    """Newton's method in NumPy from the initial guess a (nx, K); it stops early if a Jacobian is singular."""
     with contextlib.suppress(np.linalg.LinAlgError):
         for _ in range(NEWTON_STEPS):
             residual, jacobian = residual_and_jacobian(a)
@@ -92,7 +93,7 @@ def _root(residual_and_jacobian, a, tolerance: float):
 
 
 def _differentiable_root(residual_and_jacobian, a, tolerance: float):
-    """Newton's method in JAX from a (nx, K), differentiated by the implicit function theorem."""
+    """Newton's method in JAX from the initial guess a (nx, K), differentiated by the implicit function theorem."""
 
     def newton(_, a):
         def go_on(carry):
@@ -114,12 +115,12 @@ def _differentiable_root(residual_and_jacobian, a, tolerance: float):
 
 
 def _solve(matrix, y):
-    """Solutions (nx, K) for matrices (nx, K, K)."""
+    """Solutions (nx, K) of linear systems with matrices (nx, K, K) and right-hand sides y (nx, K)."""
     return jnp.linalg.solve(matrix, y[..., None])[..., 0]
 
 
 def _checked(f, width, dv: float, xp):
-    """f; raises ValueError where it has NaN, unless traced."""
+    """f unchanged; raises ValueError if it contains NaN, unless traced."""
     if xp is np and np.isnan(f).any():
         raise ValueError(
             "the initial distribution is too narrow for the velocity grid: smallest thermal width "
@@ -129,7 +130,7 @@ def _checked(f, width, dv: float, xp):
 
 
 def _factor(v: np.ndarray, dv: float, normals: tuple[Normal, ...], temperature, drift, xp):
-    """The factor of f along one axis, (nx, nv), from a sum of normals in thermal units; temperature, drift (nx,)."""
+    """Factor of f along one axis, (nx, nv), 1/V0, for a sum of normals in thermal units; temperature, drift (nx,)."""
     thermal = xp.sqrt(temperature)
     mean = sum(w * m for w, m, _ in normals)
     second = sum(w * (m**2 + variance) for w, m, variance in normals)
@@ -138,7 +139,7 @@ def _factor(v: np.ndarray, dv: float, normals: tuple[Normal, ...], temperature, 
         for w, m, variance in normals
     )
     width = xp.sqrt((second - mean**2) * temperature)
-    c = (xp.asarray(v, width.dtype) - (drift + mean * thermal)[:, None]) / width[:, None]  # of order one: conditioning
+    c = (xp.asarray(v, width.dtype) - (drift + mean * thermal)[:, None]) / width[:, None]  # order one: well conditioned
     tilted = tilt(average, xp.stack([c**0, c, c**2]), dv, (1.0, 0.0, 1.0), xp)
     return _checked(tilted, width, dv, xp)
 
@@ -149,7 +150,7 @@ def _narrowed(variance, dv: float, xp):
 
 
 def product(grid: PhaseGrid, start: Product, density, temperature, drift=0.0):
-    """f (nx, nvx, nvy, nvz) of independent axes, with exact density, mean and variance of each axis.
+    """Product of one factor per axis, f (nx, nvx, nvy, nvz), n0 V0^-3; exact density, mean and variance of each axis.
 
     `density` (n0) and `temperature` kT/m (V0^2) are numbers or (nx,), `drift` (V0) a number along x, (3,) or (nx, 3).
     """
@@ -165,7 +166,7 @@ def product(grid: PhaseGrid, start: Product, density, temperature, drift=0.0):
 
 
 def beams(grid: PhaseGrid, start: tuple[Beam, ...], density, temperature):
-    """f (nx, nvx, nvy, nvz) of a sum of isotropic beams, each with exact density, mean and variance."""
+    """Sum of isotropic beams, f (nx, nvx, nvy, nvz), n0 V0^-3; each beam has exact density, mean and variance."""
     _, density, temperature = arrays(density, temperature)
     alone = [Product(*((Normal(1.0, m, beam.variance),) for m in beam.mean)) for beam in start]
     return sum(product(grid, p, beam.weight * density, temperature) for beam, p in zip(start, alone, strict=True))
@@ -188,31 +189,31 @@ def symmetric_double_well(grid: PhaseGrid, density, temperature):
 
 
 def asymmetric_double_well(grid: PhaseGrid, density, temperature):
-    """Product over axes of two unlike normals: a narrow one above zero, a wider one below."""
+    """Product over axes of two normals of different width: a narrow one above zero, a wider one below."""
     return product(grid, mixtures.ASYMMETRIC_DOUBLE_WELL, density, temperature)
 
 
 def two_stream(grid: PhaseGrid, density, temperature, drift):
     """Two Maxwellian beams along x at +-drift (V0), each of temperature kT/m.
 
-    Where T(x) varies, the beams move at drift where it is largest, elsewhere in proportion to the thermal speed.
+    If T varies in x, the beam velocities are +-drift sqrt(T(x)/max T).
     """
     xp, density, temperature, drift = arrays(density, temperature, drift)
     return product(grid, mixtures.two_stream(drift / xp.sqrt(xp.max(temperature))), density, temperature)
 
 
 def bump_on_tail(grid: PhaseGrid, density, temperature):
-    """A quarter of the particles a cold beam along x."""
+    """A quarter of the particles form a cold beam along x."""
     return beams(grid, mixtures.BUMP_ON_TAIL, density, temperature)
 
 
 def cold_beam(grid: PhaseGrid, density, temperature):
-    """Three tenths of the particles a narrow beam along x."""
+    """Three tenths of the particles form a narrow beam along x."""
     return beams(grid, mixtures.COLD_BEAM, density, temperature)
 
 
 def four_beams(grid: PhaseGrid, density, temperature):
-    """Four equal narrow beams on the corners of a tetrahedron."""
+    """Four equal narrow beams with mean velocities at the corners of a tetrahedron."""
     return beams(grid, mixtures.FOUR_BEAMS, density, temperature)
 
 
@@ -220,8 +221,7 @@ def four_beams(grid: PhaseGrid, density, temperature):
 def uniform_ball(grid: PhaseGrid, density, temperature):
     """Uniform in |v| < sqrt(5 kT/m), with exact density and temperature.
 
-    The edge is smoothed over half a cell and the exterior filled with 1e-3 of a Maxwellian: a discontinuity has no
-    logarithm to differentiate.
+    The edge is smoothed over half a cell and 1e-3 of a Maxwellian is added, so that log f is finite and smooth.
     """
     xp, density, temperature = arrays(density, temperature)
     density, temperature = (xp.broadcast_to(a, (grid.nx,)) for a in (density, temperature))
@@ -239,10 +239,10 @@ def uniform_ball(grid: PhaseGrid, density, temperature):
 
 
 def bkw(grid: PhaseGrid, density, temperature, time, prefactor=1 / 24):
-    """The exact BKW solution at `time` (t0) for the kernel prefactor |u|^2 P; cell averages, homogeneous.
+    """The exact, homogeneous BKW solution at `time` (t0) for the kernel omega = prefactor |u|^2 P; cell averages.
 
     f = n (2 pi K T)^(-3/2) exp(-v^2/2KT) [(5K-3)/2K + (1-K) v^2/(2 K^2 T)], K = 1 - exp(-4 prefactor n t).
-    Raises ValueError before the time from which it is positive (K = 3/5).
+    Raises ValueError if density or temperature is not a single number, and for K < 3/5, where f is negative somewhere.
     """
     xp, n, T, time, prefactor = arrays(density, temperature, time, prefactor)
     if n.size != 1 or T.size != 1:
@@ -265,7 +265,7 @@ def bkw(grid: PhaseGrid, density, temperature, time, prefactor=1 / 24):
 
 
 def perturb(grid: PhaseGrid, f, amplitude, mode: int):
-    """f (1 + amplitude cos(2 pi mode x/Lx)): a density perturbation."""
+    """f with a density perturbation, f (1 + amplitude cos(2 pi mode x/Lx)); the same shape and units as f."""
     xp, f, amplitude = arrays(f, amplitude)
     wave = xp.asarray(np.cos(2 * np.pi * mode * grid.x / grid.length), f.dtype)
     return f * (1 + amplitude * wave)[:, None, None, None]

@@ -1,4 +1,4 @@
-"""What evolves: the distribution, the electric field, age and memory of the correlations, the time."""
+"""State of a simulation: distribution, electric field, age and memory of the correlations, time."""
 
 import dataclasses
 
@@ -14,42 +14,42 @@ from ddco_jax.plasma.units import PAPER, Scales
 
 
 class Tally(eqx.Module):
-    """What the collision step has done since the start, over all cells or cell by cell: numbers, of the dtype of f."""
+    """Counters of `ChebyshevCollision` steps since the start, summed over cells or per cell; dtype of f."""
 
     evaluations: Float[Array, " *cells"]
-    """Evaluations of C[f] in a cell."""
+    """Evaluations of C[f], one per cell and stage."""
     limited: Float[Array, " *cells"]
-    """Evaluations whose flux the entropy limiter has changed."""
+    """Evaluations of C[f] whose flux the entropy limiter has changed."""
     repaired: Float[Array, " *cells"]
-    """Parts of a step after which f < -tolerance max f was removed or a loss of entropy made good
+    """Accepted sub-steps after which f < -tolerance max f was removed or a small loss of entropy corrected
     (`velocity.positivity`)."""
     refused: Float[Array, " *cells"]
-    """Parts of a step that were halved, since after it f was too negative, not finite, or had less entropy."""
+    """Rejected sub-steps, then halved: f after them was too negative, not finite, or had less entropy."""
     unfinished: Float[Array, " *cells"]
-    """Steps that did not end within the largest number of parts; their f is NaN."""
+    """Steps that were not completed within the largest number of sub-steps; their f is NaN."""
 
     @classmethod
     def zero(cls, dtype) -> "Tally":
-        """Nothing done yet."""
+        """All counters zero."""
         return cls(*[jnp.zeros((), dtype)] * 5)
 
 
 class State(eqx.Module):
-    """State of the plasma, code units.  Its dtype decides the precision of everything computed from it."""
+    """State of the plasma, code units.  The dtype of f decides the precision of everything computed from it."""
 
     f: Distribution
     """Distribution function, n0 V0^-3."""
     electric_field: Profile
     """E(x) at the cell centres, E0."""
     correlation_age: Profile | None
-    """Age s(x) of the correlations since a quench, 1/omega_p of the local plasma; None where it does not evolve."""
+    """Age s(x) of the correlations since a quench, 1/omega_p at the local density; None if it does not evolve."""
     memory: Float[Array, "nx 3 3 3"]
-    """What the correlations know of the stress (`correlations.memory`): the part E of its anisotropy that is new to
-    them, the rate h (1/t0) with which E goes on to grow, and the anisotropy S that they saw last."""
+    """Memory of the stress anisotropy (`correlations.memory`), stacked on axis 1: the part E of the anisotropy that is
+    new to the correlations, the rate h (1/t0) at which E keeps growing, and the anisotropy S at the last update."""
     time: Scalar
     """t, t0."""
     tally: Tally
-    """What the collision steps have done."""
+    """Counters of the collision steps."""
 
     @classmethod
     def from_distribution(
@@ -60,11 +60,12 @@ class State(eqx.Module):
         correlation_age: ArrayLike | None = None,
         scales: Scales = PAPER,
     ) -> "State":
-        """A state at t = 0 with E(0) from dE/dx = (rho - mean rho)/lambda^2.
+        """State at t = 0 with f (n0 V0^-3) and E(0) from dE/dx = (rho - mean rho)/lambda^2.
 
-        `correlation_age` is zero everywhere at a quench and large in an aged plasma; None (the default) leaves the
-        correlations out.  f is then nothing new to them: a later change of f, by whatever means, is a kick.
-        Raises ValueError where the shape of f is not that of the grid.
+        `correlation_age` (1/omega_p) is zero everywhere at a quench and large in an aged plasma; None (the default)
+        leaves the correlations out.  The memory starts with the anisotropy of f as known and nothing new; any later
+        change of f by other means than collisions counts as new.
+        Raises ValueError if the shape of f is not that of the grid.
         """
         f = jnp.asarray(f)
         if f.shape != grid.shape:
@@ -74,17 +75,18 @@ class State(eqx.Module):
         return cls(f, field, age, _acquainted(grid, f), jnp.zeros((), f.dtype), Tally.zero(f.dtype))
 
     def quenched(self, grid: PhaseGrid) -> "State":
-        """The state just after all velocities were drawn anew from f: f is the same, its correlations begin again."""
+        """State just after all velocities were redrawn from f: f is unchanged; age and memory are reset."""
         age = None if self.correlation_age is None else jnp.zeros_like(self.correlation_age)
         return dataclasses.replace(self, correlation_age=age, memory=_acquainted(grid, self.f))
 
     def kicked(self, f: ArrayLike, matrix: ArrayLike) -> "State":
-        """The state just after a kick c -> A c of all velocities, from f to the f given.
+        """State just after a kick c -> A c of all velocities; `f` is the distribution after the kick.
 
-        `matrix` is A, (3, 3) or (nx, 3, 3).  What the correlations know of the stress, K, is a covariance of velocities
-        and forces, of which the kick turns the velocities alone: R K, made symmetric, with R the rotation in A = R P, P
-        symmetric and positive.  That P leaves K as it is was seen in MD of stretched plasmas.  A change of f without
-        this counts as one that turns nothing, as small kicks and fields do.
+        `matrix` is A, (3, 3) or (nx, 3, 3).  Each tensor K of the memory (E, h, S) is a covariance of velocities and
+        forces, and a kick rotates only the velocities.  K therefore becomes the symmetric part of R K, with R the
+        rotation in the polar decomposition A = R P, P symmetric and positive.  P leaves K unchanged, as seen in MD of
+        stretched plasmas.  If f is changed without this method, the memory is not rotated, which is right for small
+        kicks and for fields.
         """
         u, _, v = jnp.linalg.svd(jnp.asarray(matrix, self.memory.dtype))
         turned = (u @ v)[..., None, :, :] @ self.memory
@@ -93,6 +95,6 @@ class State(eqx.Module):
 
 
 def _acquainted(grid: PhaseGrid, f: Distribution) -> Float[Array, "nx 3 3 3"]:
-    """The memory for which f is nothing new."""
+    """Memory in which the anisotropy S of f is known: E = h = 0."""
     S = stress_anisotropy(grid, f)
     return jnp.stack([jnp.zeros_like(S), jnp.zeros_like(S), S], axis=1)

@@ -14,10 +14,10 @@ BOLTZMANN = 1.380649e-23
 
 @dataclasses.dataclass(frozen=True)
 class Scales:
-    """The characteristic scales that define code units; the defaults are the paper's App. D.
+    """The characteristic scales that define code units; the defaults are those of the paper's App. D.
 
-    The electron-volt is `charge` times one volt: the paper rounds the elementary charge to 1.6e-19 C and
-    so do its temperatures.
+    The electron-volt is `charge` times one volt, because the temperatures of the paper use its rounded elementary
+    charge, 1.6e-19 C.  Raises ValueError if a scale is not positive.
     """
 
     length: float = 1e-8
@@ -61,11 +61,11 @@ class Scales:
         return self.charge**2 / (4 * math.pi * VACUUM_PERMITTIVITY * self.mass * self.velocity**2 * self.length)
 
     def plasma_frequency(self, density):
-        """omega_p in 1/t0 at code density n (in n0)."""
+        """omega_p in 1/t0, for code density (n0)."""
         return density**0.5 / self.debye_number
 
     def debye_length(self, density, temperature):
-        """lambda_D in L0, for code density and temperature kT/m."""
+        """lambda_D in L0, for code density (n0) and temperature kT/m (V0^2)."""
         return self.debye_number * (temperature / density) ** 0.5
 
     def coupling_parameter(self, density, temperature):
@@ -76,21 +76,21 @@ class Scales:
     def landau_prefactor(self, density):
         """gamma/lnLambda of the Landau kernel gamma P/|u|: 2 pi q^4/m^2, per unit of code density.
 
-        At n0 L0^3 = 1 this is 0.1193 (REFERENCES: gamma = 0.1193 lnLambda).  `density` only sets the
-        array type: the prefactor of Eq. (8) does not depend on it, since f carries the density.
+        At n0 L0^3 = 1 this is 0.1193 (docs/references.md: gamma = 0.1193 lnLambda).  `density` only sets the array
+        type: the prefactor of Eq. (8) is independent of it, because f contains the density.
         """
         return 2 * math.pi * self.coulomb_constant**2 * (self.density * self.length**3) * density**0
 
     def temperature_from_ev(self, temperature_ev):
-        """kT in eV to code temperature kT/m, V0^2."""
+        """Code temperature kT/m (V0^2) from kT in eV."""
         return temperature_ev * self.charge / (self.mass * self.velocity**2)
 
     def temperature_to_ev(self, temperature):
-        """Code temperature kT/m (V0^2) to kT in eV."""
+        """kT in eV from the code temperature kT/m (V0^2)."""
         return temperature * (self.mass * self.velocity**2) / self.charge
 
     def temperature_to_kelvin(self, temperature):
-        """Code temperature kT/m (V0^2) to kelvin."""
+        """Temperature in kelvin from the code temperature kT/m (V0^2)."""
         return temperature * (self.mass * self.velocity**2) / BOLTZMANN
 
 

@@ -1,1 +1,1 @@
-"""Every figure."""
+"""Figures of runs, MD and kernels."""

@@ -1,4 +1,4 @@
-"""Runs beside MD: marginals, what is left of them, and errors over time, in one figure."""
+"""One figure of runs and MD: marginals, their differences, and errors over time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +16,10 @@ LINES = ("-", "--", "-.", ":")
 
 
 def plot_against_md(folders: Sequence[Path], md: xr.Dataset, path: Path, bin_width: float = compare.BIN) -> Path:
-    """Marginals f(vx) of one or more runs over the MD's, their differences, and their errors by time.
+    """Plot marginals f(vx) of one or more runs and of MD, their differences, and the errors over time.
 
-    Cells shown are the hottest and the coldest of the start.  Raises ConfigError where runs and MD do not fit.
+    The cells shown are the hottest and the coldest at t = 0.  Raises ConfigError where runs and MD do not match
+    (`compare.compare`).
     """
     runs = [_Run(folder, md, bin_width) for folder in folders]
     times = [t for t in runs[0].times if t > 0] or runs[0].times
@@ -49,7 +50,7 @@ def plot_against_md(folders: Sequence[Path], md: xr.Dataset, path: Path, bin_wid
 
 
 class _Run:
-    """A run with its rows of the comparison."""
+    """A run with its rows of `compare.compare`."""
 
     def __init__(self, folder: Path, md: xr.Dataset, bin_width: float):
         self.rows = compare.compare(folder, md, bin_width)
@@ -60,7 +61,7 @@ class _Run:
         self.times = sorted({row["time"] for row in self.rows})
 
     def at(self, time: float, cell: int) -> xr.Dataset:
-        """The snapshot at a time."""
+        """The snapshot of a cell nearest to a time (t0)."""
         index = int(np.argmin(np.abs(self.snapshots["t"].to_numpy() - time)))
         return self.snapshots.isel(t=index, x=cell)
 
@@ -97,7 +98,7 @@ def _marginals(above, below, runs, md, times, cell, bin_width) -> None:
 
 
 def _errors(axis, runs) -> None:
-    """Root mean square over cells of the error of f(vx, vy), and the noise."""
+    """Draw the error of f(vx, vy) over time, root mean square over cells, and the noise of the MD."""
     for k, run in enumerate(runs):
         chosen = [row for row in run.rows if row["quantity"] == "f_vxvy" and row["time"] > 0]
         times = sorted({row["time"] for row in chosen})

@@ -14,10 +14,10 @@ from ddco_jax.plasma.units import PAPER
 from ddco_jax.plots.run import STYLE
 
 DENSITIES = (1e21, 1e24)
-"""Of the paper, 1/m^3."""
+"""Densities in the paper, 1/m^3."""
 KERNELS = ("landau-classical", "landau", "dd-landau", "ddco-paper", "ddco")
 SPAN = (0.05, 3.0)
-"""Gamma of the curves, the range of the training data."""
+"""Range of Gamma of the curves: that of the training data."""
 CURVE_POINTS = 25
 LABELS = {"landau-classical": "Landau, classical lnΛ", "landau": "Landau, effective potential"}
 
@@ -25,9 +25,9 @@ LABELS = {"landau-classical": "Landau, classical lnΛ", "landau": "Landau, effec
 def plot_coefficients(
     path: Path, names: Sequence[str] = KERNELS, densities=DENSITIES, measured: Sequence[Measured] = ()
 ) -> Path:
-    """D and eta (SI) against T (eV) for kernels at densities (1/m^3), and Green-Kubo points with error bars.
+    """Plot D and eta (SI) against T (eV) for kernels at densities (1/m^3), with Green-Kubo points and error bars.
 
-    MD of one density serves for all: reduced coefficients depend on Gamma alone.
+    MD of one density gives points at all densities, since reduced coefficients depend on Gamma alone.
     """
     gammas = np.geomspace(*SPAN, CURVE_POINTS)
     curves = {
@@ -54,7 +54,7 @@ def plot_coefficients(
 
 
 def _curve(axis, gammas, found, density, key, colour, label) -> None:
-    """One kernel, where its coefficients are positive."""
+    """Draw the curve of one kernel where its coefficients are positive."""
     known = np.asarray((found.D_star > 0) & (found.eta_star > 0) & jnp.isfinite(found.eta_star))
     rows = [
         chapman_enskog.physical(chapman_enskog.Transport(*(c[i] for c in found)), gammas[i], density)
@@ -64,7 +64,7 @@ def _curve(axis, gammas, found, density, key, colour, label) -> None:
 
 
 def _points(axis, measured: Sequence[Measured], density, row) -> None:
-    """Green-Kubo coefficients, moved to the density by similarity."""
+    """Draw Green-Kubo coefficients, rescaled to the density at fixed Gamma."""
     if not measured:
         return
     values, errors, temperatures = [], [], []

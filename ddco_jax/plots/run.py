@@ -1,4 +1,4 @@
-"""Figures of a run, in the manner of the paper's Figs. 2-7."""
+"""Figures of a run, like the paper's Figs. 2-7."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ CMAP = "viridis"
 
 
 def plot_run(folder: Path) -> list[Path]:
-    """All figures of the run in `folder`, as PNG into its `figures`.  Raises FileNotFoundError without a run."""
+    """Write all figures of the run in `folder` as PNG to its `figures`.  Raises FileNotFoundError without a run."""
     result = open_result(folder)
     out = Path(folder) / "figures"
     out.mkdir(exist_ok=True)
@@ -88,7 +88,7 @@ def _conservation(history: xr.Dataset):
 
 
 def _entropy(history: xr.Dataset):
-    """Fig. 7: the growth of entropy, and per step."""
+    """Fig. 7: the growth of entropy since t = 0, and per recorded step."""
     figure, axes = plt.subplots(1, 2, figsize=(5.2, 2.3), layout="constrained")
     t, entropy = history["t"].to_numpy(), history["entropy"].to_numpy()
     axes[0].plot(t, entropy - entropy[0])

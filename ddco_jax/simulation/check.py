@@ -1,4 +1,4 @@
-"""What limits a run before it starts: CFL numbers, collision stability, resolution, memory."""
+"""Checks of a run before it starts: CFL numbers, collision stability, resolution, memory."""
 
 import dataclasses
 import math
@@ -20,65 +20,71 @@ from ddco_jax.simulation.survey import Survey, survey
 from ddco_jax.steppers.collision import CollisionStep, MidpointCollision, stability_interval
 
 MOST_PARTS = 12
-"""Parts of a Chebyshev step beyond which a run is refused; the step itself gives up at `steppers.collision.PARTS`."""
+"""Largest number of parts per Chebyshev step that the check accepts; a run fails at `steppers.collision.PARTS`."""
 
 
 def streaming_number(grid: PhaseGrid, dt: float) -> float:
-    """max |vx| dt/dx; at most 1 (the paper's CFL condition)."""
+    """max |vx| dt/dx, at most 1 in a stable run (the paper's CFL condition); 0 for a single cell."""
     return float(np.max(np.abs(grid.vx))) * dt / grid.dx if grid.nx > 1 else 0.0
 
 
 def acceleration_number(grid: PhaseGrid, electric_field, dt: float) -> float:
-    """max |E| dt/dvx; at most 1."""
+    """max |E| dt/dvx, at most 1 in a stable run."""
     return float(np.max(np.abs(np.asarray(electric_field)))) * dt / grid.dv[0]
 
 
 @dataclasses.dataclass(frozen=True)
 class CollisionStability:
-    """How a collision step copes with the stiffness of a start."""
+    """Stability of the collision step for the stiffness of the initial state."""
 
     stiffness: float
-    """1/t0 (`stiffness`)."""
+    """1/t0, as estimated by `stiffness`."""
     stages: int | None
-    """Of a Chebyshev step: as configured, or chosen."""
+    """Stages of a Chebyshev step, configured or chosen; None for the midpoint rule."""
     parts: int
-    """Substeps of the midpoint rule; parts, a power of two, into which a Chebyshev step is divided at the start."""
+    """Substeps of the midpoint rule, or parts (a power of two) into which a Chebyshev step is divided at t = 0."""
     number: float
-    """Of a part, at most 1."""
+    """Length of a part over the longest stable one; stable up to 1."""
 
 
 def collision_stability(step: CollisionStep, stiff: float, dt: float, stages: int | None) -> CollisionStability:
-    """Numbers of a step of length dt (t0); `stages` of the Chebyshev rule are chosen where they are None."""
+    """Stability of a step of length dt (t0) at stiffness `stiff` (1/t0).
+
+    Where `stages` is None, the stages of the Chebyshev rule are chosen (`choose_stages`).
+    """
     if isinstance(step, MidpointCollision):
         return CollisionStability(stiff, None, step.substeps, dt / step.substeps / 2 * stiff)
     stages = choose_stages(dt * stiff) if stages is None else stages
     excess = dt * stiff / stability_interval(stages)
     if not math.isfinite(excess):
         return CollisionStability(stiff, stages, 1, math.nan)
-    parts = 2 ** max(0, math.ceil(math.log2(excess))) if excess > 0 else 1  # a step is halved
+    parts = 2 ** max(0, math.ceil(math.log2(excess))) if excess > 0 else 1  # the stepper halves repeatedly
     return CollisionStability(stiff, stages, parts, excess / parts)
 
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Estimates in bytes."""
+    """Estimated memory of a run, bytes."""
 
     distribution: int
     """f itself."""
     transforms: int
-    """The collision operator's transforms, kernel spectra and fields of the cells evaluated together."""
+    """Transforms, kernel spectra and fields of the collision operator, for the cells evaluated together."""
     run: int
-    """A run: states, and what is larger of the transport and of the transforms of the cells evaluated together."""
+    """A run: the states, plus the larger of the transport arrays and of `transforms`."""
     gradient: int
-    """Reverse-mode gradient through the whole run: the stored states of the checkpointed scan on top of that."""
+    """Reverse-mode gradient through the whole run, including the stored states of the checkpointed scan."""
 
 
 TRANSPORT_ARRAYS = {"upwind": (4, 7), "weno5": (16, 48)}
-"""Arrays of the size of f that XLA keeps for a transport step beside the states, and for its gradient (measured)."""
+"""Arrays of the size of f that XLA keeps besides the states: for a transport step, for its gradient (measured)."""
 
 
 def memory(grid: PhaseGrid, op: CollisionOperator | None, itemsize: int, n_steps: int, x_flux: str = "weno5") -> Memory:
-    """Memory that a run and a gradient through it need, estimated from the arrays that are alive at once."""
+    """Estimate the memory of a run, and of a gradient through it, from the arrays that exist at the same time.
+
+    `itemsize` is the size of one value, bytes.
+    """
     f = math.prod(grid.shape) * itemsize
     transforms = 0
     if op is not None:
@@ -92,9 +98,10 @@ def memory(grid: PhaseGrid, op: CollisionOperator | None, itemsize: int, n_steps
 
 
 def check_report(config: Config) -> dict[str, Any]:
-    """Stability numbers, coupling, resolution, memory and notes; see `refuse`.  Raises ConfigError.
+    """Stability numbers, coupling, resolution, memory and notes; `refuse` applies the limits.  Raises ConfigError.
 
-    It looks at f of a few cells only, one at a time: seconds and some hundred MiB at any grid.
+    f is evaluated one cell at a time, for a few representative cells (for all cells of an array): this takes seconds
+    and some hundred MiB on any grid.
     """
     model = build(config)
     grid, dt, collision = model.grid, model.dt, model.stepper.collision
@@ -137,7 +144,7 @@ def check_report(config: Config) -> dict[str, Any]:
 
 
 def _coupling(config: Config, start: Survey) -> np.ndarray:
-    """Gamma of the cells.  Raises ConfigError where the kernel has no value."""
+    """Gamma of the surveyed cells.  Raises ConfigError where the classical Coulomb logarithm is not positive."""
     gamma = np.array([config.scales.coupling_parameter(c.density, c.temperature) for c in start.cells])
     c = config.collisions
     if c.kernel == "landau-classical" and c.prefactor is None and gamma.max() > 0.69:
@@ -149,7 +156,7 @@ def _coupling(config: Config, start: Survey) -> np.ndarray:
 
 
 def refuse(report: dict[str, Any]) -> None:
-    """Raise ConfigError where a stability number is beyond its limit; the message gives the largest step."""
+    """Raise ConfigError where a stability number exceeds its limit; the message gives the largest time step, t0."""
     limits = {
         "streaming_number": "CFL: max|vx| dt/dx",
         "acceleration_number": "CFL: max|E| dt/dvx",

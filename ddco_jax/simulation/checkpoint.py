@@ -1,4 +1,4 @@
-"""Checkpoints: named arrays by step, atomic, the last few kept (Orbax)."""
+"""Checkpoints by Orbax: named arrays by step, written atomically; only the last few are kept."""
 
 import logging
 from collections.abc import Mapping
@@ -25,16 +25,16 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager((folder / "checkpoints").resolve(), options=options)
 
     def latest(self) -> int | None:
-        """Step of the last complete checkpoint."""
+        """Step of the last complete checkpoint, or None."""
         return self._manager.latest_step()
 
     def save(self, step: int, arrays: Mapping[str, jax.Array]) -> None:
-        """Write the arrays atomically; a kill at any moment leaves the earlier checkpoints whole."""
+        """Write the arrays atomically; if the process is killed, earlier checkpoints stay intact."""
         self._manager.save(step, args=self._args.StandardSave(dict(arrays)))
         self._manager.wait_until_finished()
 
     def restore(self, step: int, like: Mapping[str, jax.Array | jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
-        """The arrays saved at a step, which have the names, shapes and dtypes of `like`."""
+        """Load the arrays saved at a step; `like` gives their names, shapes and dtypes."""
         arrays = self._manager.restore(step, args=self._args.StandardRestore(dict(like)))
         return {name: jnp.asarray(array) for name, array in arrays.items()}
 
@@ -50,7 +50,7 @@ def arrays_of(state: State) -> dict[str, jax.Array]:
 
 
 def shapes_of(grid: PhaseGrid, dtype, aging: bool) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shape and dtype of what `arrays_of` returns; `aging` is whether the correlation age evolves."""
+    """Shapes and dtypes of the arrays that `arrays_of` returns; `aging`: whether the correlation age evolves."""
     shapes = {"f": grid.shape, "electric_field": (grid.nx,), "memory": (grid.nx, 3, 3, 3), "time": ()}
     shapes["tally"] = (len(vars(Tally.zero(dtype))),)
     if aging:
@@ -59,6 +59,6 @@ def shapes_of(grid: PhaseGrid, dtype, aging: bool) -> dict[str, jax.ShapeDtypeSt
 
 
 def state_of(arrays: Mapping[str, jax.Array]) -> State:
-    """The state that `arrays_of` took apart."""
+    """Rebuild a state from the arrays that `arrays_of` returns."""
     fields = {name: arrays[name] for name in ("f", "electric_field", "memory", "time")}
     return State(correlation_age=arrays.get("correlation_age"), tally=Tally(*arrays["tally"]), **fields)

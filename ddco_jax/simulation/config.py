@@ -1,4 +1,4 @@
-"""The configuration of a run: TOML in physical units, checked once, built into code units, gone after that."""
+"""The configuration of a run: TOML in physical units, validated once and then converted to code units."""
 
 import difflib
 from importlib import resources
@@ -20,12 +20,12 @@ from ddco_jax.settings import ConfigError, PlasmaSection, Section, UnitsSection
 
 
 class GridSection(Section):
-    """The phase-space grid (19)."""
+    """The phase-space grid of Eq. (19)."""
 
     length_angstrom: PositiveFloat
     nx: PositiveInt
     velocity_extent_m_s: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
-    """Half extents: the axes cover [-V, V]."""
+    """Half extents V along vx, vy, vz: each axis covers [-V, V]."""
     nv: tuple[PositiveInt, PositiveInt, PositiveInt]
 
     @model_validator(mode="before")
@@ -43,14 +43,14 @@ class TimeSection(Section):
 
 
 class Start(Section):
-    """What every start has: an optional density perturbation 1 + a cos(2 pi mode x/Lx)."""
+    """Settings of every initial condition: an optional density perturbation 1 + a cos(2 pi mode x/Lx)."""
 
     density_perturbation: Annotated[float, Field(gt=-1, lt=1)] = 0.0
     perturbation_mode: PositiveInt = 1
 
 
 class Named(Start):
-    """A start without parameters: a function of `plasma.starts`."""
+    """An initial condition without parameters, named after its function in `plasma.starts`."""
 
     kind: Literal[
         "maxwellian",
@@ -64,7 +64,7 @@ class Named(Start):
 
 
 class Bimaxwellian(Start):
-    """Tx/Tperp = anisotropy."""
+    """A bi-Maxwellian with Tx/Tperp = anisotropy."""
 
     kind: Literal["bimaxwellian"]
     anisotropy: PositiveFloat = 0.25
@@ -95,30 +95,35 @@ Initial = Annotated[Named | Bimaxwellian | TwoStream | BKW | ArrayStart, Field(d
 
 
 class CollisionsSection(Section):
-    """Which kernel, by name or as the folder of a training; `none` for a collisionless plasma."""
+    """The collision kernel, by name or by the folder of a training (`none`: collisionless), and its numerics."""
 
     kernel: str = "ddco"
     prefactor: PositiveFloat | None = None
-    """Replaces the kernel's own prefactor: gamma of P/|u|, kappa of |u|^2 P, code units."""
+    """Replaces the prefactor of an analytic kernel: gamma of P/|u|, kappa of |u|^2 P, code units."""
     method: Literal["spectral", "direct"] = "spectral"
     force: Literal["ratio", "log"] = "ratio"
-    """What drives the flux: the difference of f over a Maxwellian, or the paper's, of log f."""
+    """The force that drives the flux: from differences of f/M with a Maxwellian M (ratio), or the paper's, of log f
+    (log)."""
     differences: Literal["central", "fourth", "sixth", "eighth"] = "eighth"
-    """Order of the velocity differences; the paper's are central ones."""
+    """Order of the velocity differences; the paper's are central (order 2)."""
     step: Literal["chebyshev", "midpoint"] = "chebyshev"
-    """The stabilised step, which keeps f positive and entropy rising, or the paper's explicit midpoint rule."""
+    """Time stepping of collisions: the stabilised Chebyshev rule, which keeps f positive and the entropy
+    non-decreasing, or the paper's explicit midpoint rule."""
     stages: Annotated[int, Field(ge=2, le=50)] | None = None
-    """Evaluations of C[f] per step of the stabilised rule; by default what the start asks for."""
+    """Evaluations of C[f] per Chebyshev step; by default chosen for the stiffness of the initial state."""
     substeps: PositiveInt = 1
     """Midpoint rule: collision steps per time step."""
     cells_at_once: PositiveInt = 1
+    """Cells in x whose collisions are evaluated together; fewer need less memory."""
     buildup: Literal["auto", "off", "quench", "aged"] = "auto"
-    """Correlations that begin at t = 0 (quench), that are as old as the plasma (aged), or of no age and without memory
-    (off); auto: aged where the start is a Maxwellian, BKW's or an array, else quench."""
+    """Correlations: they build up from t = 0 (quench); they are fully developed, with the memory of the stress that the
+    kernel has learned (aged); or the kernel acts alone, without age or memory (off).  auto: aged where the initial
+    condition is a Maxwellian, BKW or an array, else quench."""
     buildup_time: PositiveFloat | None = None
-    """1/omega_p, of the amplitude 1 - exp(-(s/time)^exponent); what the kernel has learned, or 0.45, by default."""
+    """Time (1/omega_p) in the build-up amplitude 1 - exp(-(s/time)^exponent) at age s, 0.45 by default.  Where neither
+    it nor buildup_exponent is set, the build-up that the kernel has learned is used, if any."""
     buildup_exponent: PositiveFloat | None = None
-    """What the kernel has learned, or 1.3, by default."""
+    """Exponent of the build-up amplitude, 1.3 by default; see buildup_time."""
 
     @model_validator(mode="after")
     def _known(self):
@@ -142,7 +147,7 @@ class CollisionsSection(Section):
 
 
 class OutputSection(Section):
-    """Cadences in steps; they never change the answer."""
+    """Output intervals in steps; they do not change the solution."""
 
     history_every: PositiveInt = 1
     snapshot_every: PositiveInt = 10
@@ -156,19 +161,20 @@ PAPER_SCHEME: dict[str, Any] = {
     "x_flux": "upwind",
     "collisions": {"force": "log", "differences": "central", "step": "midpoint"},
 }
-"""What `scheme = "paper"` sets, where a key is not given itself; the defaults are those of `scheme = "accurate"`."""
+"""Values that `scheme = "paper"` sets for keys that are not given; the defaults are those of `scheme = "accurate"`."""
 
 
 class Config(Section):
-    """A whole run."""
+    """All settings of a run."""
 
     description: str = ""
     scheme: Literal["accurate", "paper"] = "accurate"
-    """The defaults of x_flux and of collisions.force, differences and step."""
+    """Sets the defaults of x_flux and of collisions.force, differences and step."""
     precision: Literal["float64", "float32"] = "float64"
     field: Literal["ampere", "poisson", "none"] = "ampere"
     x_flux: Literal["weno5", "upwind"] = "weno5"
-    """Transport: fifth order in x and sixth in vx, positive, or the paper's first-order upwind and central fluxes."""
+    """Transport: fifth order in x and sixth in vx, positivity-preserving (weno5), or the paper's fluxes, first-order
+    upwind in x and central in vx (upwind)."""
     units: UnitsSection = UnitsSection()
     plasma: PlasmaSection
     grid: GridSection
@@ -191,7 +197,7 @@ class Config(Section):
 
     @property
     def correlations(self) -> Literal["off", "quench", "aged"]:
-        """What `collisions.buildup` comes to."""
+        """`collisions.buildup` with "auto" resolved; "off" for a collisionless run."""
         if self.collisions.kernel == "none":
             return "off"
         if self.collisions.buildup != "auto":
@@ -209,7 +215,7 @@ class Config(Section):
         return self.time.step_ps * 1e-12 / self.scales.time
 
     def with_stages(self, stages: int | None) -> "Config":
-        """The same with the stages of the collision step, where it has any."""
+        """A copy of the config with the given stages of the Chebyshev step; None for the midpoint rule."""
         return self.model_copy(update={"collisions": self.collisions.model_copy(update={"stages": stages})})
 
     def build_grid(self) -> PhaseGrid:
@@ -219,7 +225,7 @@ class Config(Section):
         return PhaseGrid(g.length_angstrom * 1e-10 / scales.length, g.nx, (vx, vy, vz), g.nv)
 
     def temperature(self, grid: PhaseGrid) -> np.ndarray:
-        """T(x), kT/m, V0^2."""
+        """kT/m in every cell, (nx,), V0^2."""
         wave = np.sin(2 * np.pi * grid.x / grid.length)
         return self.scales.temperature_from_ev(
             self.plasma.temperature_eV + self.plasma.temperature_modulation_eV * wave
@@ -231,7 +237,7 @@ class Config(Section):
         return self.plasma.density_m3 / self.scales.density
 
     def build_kernel(self) -> kernels.Kernel | None:
-        """The collision kernel, or None for a collisionless run."""
+        """The collision kernel, or None for a collisionless run.  Raises ConfigError where it cannot be loaded."""
         c = self.collisions
         if c.kernel == "none":
             return None
@@ -240,7 +246,7 @@ class Config(Section):
         return tabulated(_learned(c.kernel).kernel)
 
     def build_buildup(self) -> Model:
-        """The law of the correlations; an aged plasma of a kernel that has learned no memory needs none."""
+        """The law of the correlations; Markovian where they are off, or aged without a learned memory."""
         c = self.collisions
         if self.correlations == "off":
             return MARKOV
@@ -268,7 +274,7 @@ class Config(Section):
         return starts.perturb(grid, f, start.density_perturbation, start.perturbation_mode)
 
     def build_cell(self, grid: PhaseGrid, cell: int) -> np.ndarray:
-        """f(t = 0) of one cell, (nvx, nvy, nvz): as in `build_distribution` to rounding, in the memory of one."""
+        """f(t = 0) of one cell alone, (nvx, nvy, nvz), n0 V0^-3; equal to `build_distribution` to rounding."""
         if isinstance(self.initial, ArrayStart):
             f = _load_cell(self.initial.file, grid, cell)
         else:
@@ -277,12 +283,12 @@ class Config(Section):
         return f
 
     def perturbation(self, grid: PhaseGrid) -> np.ndarray:
-        """Density of every cell over that of the start without density perturbation, (nx,)."""
+        """Density of every cell relative to the unperturbed initial condition, (nx,)."""
         start, ones = self.initial, np.ones((grid.nx, 1, 1, 1))
         return starts.perturb(grid, ones, start.density_perturbation, start.perturbation_mode).ravel()
 
     def _formula(self, grid: PhaseGrid, T: np.ndarray) -> np.ndarray:
-        """f of cells with temperatures T (cells,), without the density perturbation; of all of them or of some."""
+        """f, (cells, nvx, nvy, nvz), of cells with temperatures T (cells,), V0^2, without the density perturbation."""
         start, n, cells = self.initial, self.density, PhaseGrid(grid.length, len(T), grid.v_max, grid.nv)
         try:
             if isinstance(start, BKW):
@@ -308,7 +314,7 @@ def _learned(kernel: str) -> Learned:
 
 
 def _open_array(file: str, grid: PhaseGrid) -> np.ndarray:
-    """The array of a file, mapped into memory, not read."""
+    """The array of a file, memory-mapped.  Raises ConfigError where it is not a real array of the grid's shape."""
     try:
         f = np.load(file, mmap_mode="r", allow_pickle=False)
     except OSError:
@@ -325,10 +331,10 @@ def _open_array(file: str, grid: PhaseGrid) -> np.ndarray:
 
 
 def _load_cell(file: str, grid: PhaseGrid, cell: int) -> np.ndarray:
-    """f of one cell, in double precision; the file is opened anew, so that no other cell stays in memory."""
+    """f of one cell, in double precision; the file is reopened each time, so that memory holds no other cell."""
     f = np.array(_open_array(file, grid)[cell], np.float64)
     lowest, highest = np.min(f), np.max(f)
-    if not (lowest >= 0 and np.isfinite(highest)):  # NaN fails the first
+    if not (lowest >= 0 and np.isfinite(highest)):  # NaN fails the first comparison
         raise ConfigError(f"initial.file: {file} must hold finite, non-negative real numbers; cell {cell} does not")
     return f
 

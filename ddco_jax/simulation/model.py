@@ -1,4 +1,4 @@
-"""A config, built: grid, operator, stepper and start in code units."""
+"""Builds grid, collision operator, stepper and initial state from a config, in code units."""
 
 import dataclasses
 
@@ -16,18 +16,23 @@ from ddco_jax.steppers import Strang
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A config, built: no physical unit survives here."""
+    """What a run needs, built from its config; everything is in code units."""
 
     grid: PhaseGrid
     stepper: Strang
     dt: float
+    """Time step, t0."""
     dtype: np.dtype
     age: float | None
     """Age of the correlations at t = 0, 1/omega_p; None where it does not evolve."""
 
 
 def build(config: Config) -> Model:
-    """Grid, operator and stepper of a config.  Raises ConfigError where float64 is asked for but off in JAX."""
+    """Build grid, collision operator and stepper of a config.
+
+    Raises ConfigError where the config asks for float64 and JAX has it disabled, where the kernel cannot be loaded, or
+    where grid.nv has too few points per axis.
+    """
     if config.precision == "float64" and not jax.config.read("jax_enable_x64"):
         raise ConfigError(
             'precision = "float64" needs jax.config.update("jax_enable_x64", True) before the first array, '

@@ -1,4 +1,4 @@
-"""Run-time checks: a bad state is named by field, step and cell."""
+"""Run-time checks of the state; the error message names field, step and cell."""
 
 import numpy as np
 
@@ -6,11 +6,14 @@ from ddco_jax.plasma.state import State
 from ddco_jax.settings import RunFailed
 
 NEGATIVE_MASS_LIMIT = 1e-3
-"""Negative mass over total mass beyond which a run has lost positivity."""
+"""Ratio of negative mass to total mass above which a run fails."""
 
 
 def check(state: State, history: dict[str, np.ndarray], first_step: int) -> None:
-    """Raise RunFailed where the state is not finite or too negative.  `history` holds the rows since `first_step`."""
+    """Raise RunFailed where a collision step did not finish, the state is not finite or f is too negative.
+
+    `history` holds the rows from `first_step` on.
+    """
     lost = np.flatnonzero(history["unfinished"] > 0)
     if lost.size:
         raise RunFailed(

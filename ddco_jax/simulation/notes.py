@@ -1,4 +1,4 @@
-"""What a user should know of a run before it starts, though nothing forbids it: one line each."""
+"""Notes on a run that passes its checks, one line each: resolution, Gamma, positivity, recurrence, build-up."""
 
 import math
 from typing import Any
@@ -13,34 +13,34 @@ from ddco_jax.simulation.survey import Survey
 from ddco_jax.velocity.differences import DIFFERENCES, MOST_GROWN, Differences
 
 RESOLVED, RESOLVED_BY_HIGH_ORDER = 0.7, 1.0
-"""Largest dv over the width of the narrowest feature for which a start counts as resolved: by central differences, and
-by the ratio form of order 6 or 8.  Order 8 with Landau's kernel errs in f(vx, vy) of the asymmetric well (Gamma = 1.3,
-0.4 t0) by 0.005 at 1.1 and 0.013 at 1.3."""
+"""Largest ratio of dv to the width of the narrowest feature at which an initial state counts as resolved: for low-order
+differences, and for the ratio form of order 6 or 8.  At order 8 with Landau's kernel, the error of f(vx, vy) of the
+asymmetric double well (Gamma = 1.3, 0.4 t0) is 0.005 at a ratio of 1.1 and 0.013 at 1.3."""
 WIDE_ENOUGH = 5.5
-"""Smallest half extent over thermal speed."""
+"""Smallest recommended half extent of the velocity box, thermal speeds."""
 LEARNED_RANGE = (0.05, 3.0)
-"""Gamma of the data that the shipped kernels have learned from."""
+"""Range of Gamma in the training data of the shipped kernels."""
 UNLIKE = 0.3
-"""Temperature of the narrowest part of f over that of the whole, below which a note says that this part is more
-strongly coupled than the whole."""
+"""Ratio of the temperature of the narrowest part of f to that of all of f, below which a note says that this part is
+more strongly coupled."""
 
 
 def resolved_spacing(config: Config) -> float:
-    """Largest dv over the width of the narrowest feature, for the scheme of a config."""
+    """Largest ratio of dv to the width of the narrowest feature that the scheme of a config resolves."""
     c = config.collisions
     high = c.kernel == "none" or (c.force == "ratio" and c.differences in ("sixth", "eighth"))
     return RESOLVED_BY_HIGH_ORDER if high else RESOLVED
 
 
 def notes(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]) -> list[str]:
-    """The notes on a start with the numbers of its `report`."""
+    """All notes on a run, from its config, its initial state and the numbers of its check `report`."""
     found = []
     if not report["resolved"]:
         least = 1 / resolved_spacing(config)
         found.append(
             f"under-resolved, the narrowest feature of the start is thinner than {least:.2g} dv; raise grid.nv"
         )
-    axes = 1 if config.collisions.kernel == "none" else 3  # without collisions vy and vz only look on
+    axes = 1 if config.collisions.kernel == "none" else 3  # without collisions the dynamics is in vx alone
     if min(report["extent_over_thermal_speed"][:axes]) < WIDE_ENOUGH * 0.98:
         found.append("the velocity box cuts the hottest cells; raise grid.velocity_extent_m_s")
     if config.collisions.kernel not in ("none", *store.NAMED):
@@ -49,7 +49,7 @@ def notes(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]
 
 
 def _gamma(low: float, high: float) -> list[str]:
-    """Gamma outside what a learned kernel has seen."""
+    """A note where Gamma is outside the training range of the learned kernels."""
     found = f"Gamma = {low:.3g} ... {high:.3g}"
     if low < GAMMA_RANGE[0] or high > GAMMA_RANGE[1]:
         clipped = (
@@ -62,7 +62,7 @@ def _gamma(low: float, high: float) -> list[str]:
 
 
 def _parts(start: Survey) -> list[str]:
-    """Beams or wells much colder than the whole, from whose temperature the kernel takes Gamma."""
+    """A note where a beam or well is much colder than all of f, whose temperature sets the Gamma of the kernel."""
     ratio = min(float(np.min(c.widths)) ** 2 / c.temperature for c in start.cells)
     if ratio >= UNLIKE:
         return []
@@ -73,7 +73,7 @@ def _parts(start: Survey) -> list[str]:
 
 
 def _positivity(config: Config, report: dict[str, Any]) -> list[str]:
-    """Steps in which f may turn negative; with collisions an advection step is half a time step."""
+    """A note where advection may make f negative; with collisions an advection step is half a time step."""
     steps = 1 if config.collisions.kernel == "none" else 2
     total = (report["streaming_number"] + report["acceleration_number"]) / steps
     if config.x_flux != "weno5" or total <= 1:
@@ -85,9 +85,9 @@ def _positivity(config: Config, report: dict[str, Any]) -> list[str]:
 
 
 def _recurrence(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]) -> list[str]:
-    """Free streaming on a velocity grid comes back after 2 pi/(k dvx), unless diffusion has smoothed f by then.
+    """A note where the run is longer than the recurrence time 2 pi/(k dvx) of free streaming on the velocity grid.
 
-    Diffusion A damps what streams with k by exp(-A k^2 t^3/3).
+    There is no note where collisions prevent it: diffusion A damps a mode of wave number k by exp(-A k^2 t^3/3).
     """
     back, duration = grid.length / grid.dv[0], config.time.steps * config.dt
     if grid.nx == 1 or duration <= back:
@@ -95,7 +95,7 @@ def _recurrence(config: Config, grid: PhaseGrid, start: Survey, report: dict[str
     if report["stiffness"] > 0:
         c = config.collisions
         k = Differences(grid, DIFFERENCES[c.differences], c.force == "ratio").largest_eigenvalue * MOST_GROWN
-        diffusion = report["stiffness"] / k / sum(1 / dv**2 for dv in grid.dv)  # A_xx at least
+        diffusion = report["stiffness"] / k / sum(1 / dv**2 for dv in grid.dv)  # lower estimate of A_xx
         if diffusion * (2 * math.pi / grid.dv[0]) ** 2 * back / 3 > 1:
             return []
     picoseconds = config.scales.time * 1e12
@@ -106,7 +106,7 @@ def _recurrence(config: Config, grid: PhaseGrid, start: Survey, report: dict[str
 
 
 def _buildup(config: Config) -> list[str]:
-    """What buildup = "auto" has chosen, and why."""
+    """A note on what buildup = "auto" has chosen, and why."""
     if config.collisions.kernel == "none" or config.collisions.buildup != "auto":
         return []
     kind = config.initial.kind

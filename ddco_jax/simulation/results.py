@@ -1,4 +1,4 @@
-"""Results on disk: an xarray DataTree in a Zarr store, appended to while the run goes on."""
+"""Results on disk: an xarray DataTree in a Zarr store, appended to during the run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,10 +54,11 @@ SNAPSHOT_DIMS = {
     "f": ("x", "vx", "vy", "vz"),
 }
 HISTORY_CHUNK = 1024
+"""Rows of the history per Zarr chunk."""
 
 
 def create(folder: Path, attributes: Mapping[str, Any]) -> None:
-    """An empty store with the attributes of the run (config, version, kernel)."""
+    """Create an empty store with the attributes of the run (config, version, kernel)."""
     group = zarr.open_group(str(folder / STORE), mode="w", zarr_format=3)
     group.attrs.update(dict(attributes))
 
@@ -74,7 +75,7 @@ def append_history(folder: Path, rows: Mapping[str, np.ndarray]) -> None:
 
 
 def append_snapshot(folder: Path, grid: PhaseGrid, time: float, fields: Mapping[str, np.ndarray]) -> None:
-    """Append one snapshot."""
+    """Append one snapshot at `time` (t0); `fields` are arrays in code units by name (SNAPSHOT_DIMS)."""
     data = {
         name: (("t", *SNAPSHOT_DIMS[name]), np.asarray(values)[None], {"units": UNITS[name]})
         for name, values in fields.items()
@@ -105,7 +106,7 @@ def rows_stored(folder: Path, group: str) -> int:
 
 
 def truncate(folder: Path, rows: Mapping[str, int]) -> None:
-    """Drop the rows of each node beyond the given numbers: what was written after the last checkpoint."""
+    """Keep the given number of rows of each node; later ones were written after the last checkpoint."""
     root = zarr.open_group(str(folder / STORE), mode="r+")
     for group, count in rows.items():
         node = root.get(group)
@@ -118,7 +119,7 @@ def truncate(folder: Path, rows: Mapping[str, int]) -> None:
 
 
 def open_result(folder) -> xr.DataTree:
-    """The result of a run: nodes `history` and `snapshots`, code units with their names in the attributes.
+    """Open the result of a run: nodes `history` and `snapshots` in code units, each variable with attribute `units`.
 
     Raises FileNotFoundError where the folder holds no result.
     """

@@ -1,7 +1,7 @@
-"""The host loop: runs a config in chunks of steps, and saves, watches and resumes it.
+"""The host loop: runs a config in chunks of steps, stores output and checkpoints, checks the state, resumes.
 
-One compiled program advances any number of steps, so neither the cadence of output and checkpoints nor a
-break of the run changes a single bit of the answer.
+One compiled program advances any number of steps, so the result does not depend, bit for bit, on the intervals of
+output and checkpoints or on interruptions.
 """
 
 import dataclasses
@@ -33,27 +33,29 @@ from ddco_jax.simulation.model import Model, build, initial_state
 from ddco_jax.steppers import Stepper
 
 CHUNK = 64
-"""Most steps between two returns to the host."""
+"""Largest number of steps between two returns to the host."""
 CHUNK_SECONDS = 1.0
-"""Time between two returns that the loop aims at."""
+"""Target time between two returns to the host, s."""
 CONFIG_FILE = "config.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What a run has to say at its end."""
+    """Summary of a finished run."""
 
     folder: Path
     steps: int
     seconds_per_step: float
+    """Wall-clock time per step of this process, with compilation."""
     history: dict[str, np.ndarray]
+    """Invariants by name in code units, one row per recorded step."""
 
 
 def run(config: Config, folder: Path, name: str = "run", progress: bool | None = None) -> Summary:
-    """Run a config from its start into a new folder, after the check of its start.  Raises ConfigError, RunFailed.
+    """Check a config, then run it from t = 0 into a new folder.  Raises ConfigError, RunFailed.
 
-    What the check chooses, the stages of the collision step, is written down with the config, so that `resume` is the
-    same run.  Its notes go to stderr.
+    The stages of the collision step that the check chooses are stored with the config, so that `resume` continues the
+    same run.  The notes of the check go to stderr.
     """
     require_empty(folder)
     report = check_report(config)
@@ -69,13 +71,16 @@ def run(config: Config, folder: Path, name: str = "run", progress: bool | None =
 
 
 def require_empty(folder: Path) -> None:
-    """Raise ConfigError where a folder holds anything: another run is never overwritten."""
+    """Raise ConfigError where a folder is not empty, so that no run overwrites another."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"--out {folder}: the folder is not empty; choose another, or `ddco resume {folder}`")
 
 
 def resume(folder: Path, progress: bool | None = None) -> Summary:
-    """Go on from the last checkpoint of a run; the result is bitwise that of an unbroken run."""
+    """Continue a run from its last checkpoint; the result is bitwise that of an uninterrupted run.
+
+    Raises ConfigError, RunFailed.
+    """
     try:
         settings = json.loads((folder / CONFIG_FILE).read_text())
     except (OSError, json.JSONDecodeError):
@@ -89,7 +94,7 @@ def resume(folder: Path, progress: bool | None = None) -> Summary:
     model = build(config)
     checkpoints = Checkpoints(folder, config.output.checkpoints_kept)
     step = checkpoints.latest()
-    if step is None:  # killed before the first checkpoint: nothing to go on from
+    if step is None:  # killed before the first checkpoint: begin again
         checkpoints.close()
         return _from_start(config, model, initial_state(config, model), folder, settings["name"], progress)
     state = state_of(checkpoints.restore(step, shapes_of(model.grid, model.dtype, model.age is not None)))
@@ -149,7 +154,7 @@ def _loop(config: Config, model: Model, state: State, step: int, folder: Path, c
                 _save_snapshot(config, model, state, folder)
             if _due(step, out.checkpoint_every, last):
                 checkpoints.save(step, arrays_of(state))
-            if done > n:  # the first chunk pays for compilation
+            if done > n:  # the first chunk includes compilation
                 chunk = max(1, min(CHUNK, int(CHUNK_SECONDS / (time.perf_counter() - tick) * n)))
             bar.update(n)
     checkpoints.close()
@@ -159,9 +164,10 @@ def _loop(config: Config, model: Model, state: State, step: int, folder: Path, c
 
 
 def make_advance(stepper: Stepper, dt: float) -> Callable[[State, int], tuple[State, Invariants]]:
-    """advance(state, n): n <= CHUNK steps and their invariants, in the first n rows of fixed buffers.
+    """Make advance(state, n), which takes n <= CHUNK steps of length dt (t0).
 
-    n is traced: one program, hence the same arithmetic, whatever the number of steps.
+    It returns the state and the invariants after every step, in the first n rows of buffers of CHUNK rows.  n is
+    traced: one program, hence the same arithmetic, serves any number of steps.
     """
 
     @eqx.filter_jit
@@ -183,7 +189,7 @@ def make_advance(stepper: Stepper, dt: float) -> Callable[[State, int], tuple[St
 
 
 def snapshot(grid: PhaseGrid, state: State) -> dict[str, jax.Array]:
-    """The reduced fields of a snapshot."""
+    """Moments, electric field and marginals of f of a snapshot, by name, in code units (`results.UNITS`)."""
     moments = compute_moments(grid, state.f)
     f_vxvy = jnp.sum(state.f, -1) * grid.dv[2]
     fields = {

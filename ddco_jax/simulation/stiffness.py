@@ -1,4 +1,4 @@
-"""How stiff collisions are in a run: what its collision step must be stable for, estimated from the start."""
+"""Stiffness of collisions in a run, estimated from its initial state, to make the collision step stable."""
 
 import dataclasses
 
@@ -21,17 +21,17 @@ from ddco_jax.velocity.cell import FLOOR, Cell
 from ddco_jax.velocity.positivity import tolerance
 
 CANDIDATES = 64
-"""Ages of the correlations among which those with the largest rates are looked for."""
+"""Number of sampled ages of the correlations, from which those with the largest rates are selected."""
 SPEEDS = (0.5, 6**0.5, 6.0)
-"""|u| (v_th) of pairs that are slow, thermal and fast."""
+"""Relative speeds |u| (v_th) that represent slow, thermal and fast pairs."""
 MARGIN = 1.2
-"""By how much the stability interval of the chosen stages exceeds the estimate."""
+"""Least ratio of the stability interval of the chosen stages to the estimated stiffness times the step."""
 MOST_STAGES = 20
-"""Beyond these the step is divided."""
+"""Largest number of stages that is chosen; where it is not enough, the step is divided."""
 
 
 class Stretched(Kernel):
-    """A kernel of velocities in units of `unit` (V0), its value in V0^2 L0^3/t0 as ever."""
+    """A kernel whose velocity arguments are in units of `unit` (V0); its value stays in V0^2 L0^3/t0."""
 
     kernel: Kernel
     unit: jax.Array
@@ -54,18 +54,20 @@ class Stretched(Kernel):
 
 
 def stiffness(start: Survey, step: CollisionStep, duration: float) -> float:
-    """Largest `CollisionOperator.rate(...).stiffness` of the start, 1/t0, with the correlations of a whole run.
+    """Estimate the largest `CollisionOperator.rate(...).stiffness` (1/t0) of the initial f during a run.
 
-    max_v sum_a A_aa k_a/dv_a^2 over all velocities of the box and the extreme cells, at those ages between 0 and
-    `duration` at which the rate of slow, thermal or fast pairs or of the microfield is largest.  NaN where f has NaN.
+    The estimate is the maximum of sum_a A_aa k_a/dv_a^2 over all velocities of the box, over the extreme cells, and
+    over those ages of the correlations between 0 and `duration` (t0) at which the rate of slow, thermal or fast pairs
+    or of the microfield is largest.  It is NaN where f has NaN.
 
-    Within 7 % of the operator's, whose flanks are those of a fit, not of the moments.  Beyond MOST points per axis f
-    may be merged, which changes it by up to 3 % (46^3 ... 80^3).
-    With build-up it is an upper bound, as A_aa has the microfield's whole rate, from all partners (1.7 times at 20^3).
+    It is within 7 % of the operator's stiffness, which takes the slope of log f from a fit instead of the moments.
+    With more than MOST points per axis f may be merged onto fewer, which changes it by up to 3 % (46^3 ... 80^3).
+    With build-up it is an upper bound, since A_aa includes the full microfield rate of all partners (1.7 times at
+    20^3).
 
-    For the midpoint rule with the log form A_aa counts `steepness` times wherever f > NEGLIGIBLE max f.  There the rule
-    blows up on steep flanks from 1.2 (Maxwell molecules) to 4 times (Landau) the step at which this estimate forbids it
-    (bi-Maxwellian 1/4, dv = 0.9 widths); the bare bound is 2 to 7 times too weak.
+    For the midpoint rule with the log form, A_aa is multiplied by `steepness` wherever f > NEGLIGIBLE max f.  On steep
+    flanks that rule becomes unstable at 1.2 (Maxwell molecules) to 4 times (Landau) the largest step that this estimate
+    allows (bi-Maxwellian 1/4, dv = 0.9 widths); without `steepness` the bound is 2 to 7 times too weak.
     """
     op, cells = step.op, start.extreme()
     density, temperature = (np.array([getattr(c, key) for c in cells]) for key in ("density", "temperature"))
@@ -80,7 +82,7 @@ def stiffness(start: Survey, step: CollisionStep, duration: float) -> float:
 
 
 def largest_rates(buildup: Model, density, temperature, duration: float, scales: Scales) -> np.ndarray:
-    """Ages (1/omega_p) within `duration` (t0) at which some rate of some cell is largest, (cells, ages)."""
+    """Ages (1/omega_p) within `duration` (t0) at which a pair or microfield rate of a cell peaks, (cells, ages)."""
     if isinstance(buildup, Markov):
         return np.zeros((len(density), 1))
     shares = np.linspace(0, 1, CANDIDATES)
@@ -101,14 +103,15 @@ def largest_rates(buildup: Model, density, temperature, duration: float, scales:
 
 
 def _correlations(buildup: Model, ages, gamma) -> Record:
-    """The record at ages and Gamma, in single precision."""
+    """The record of the correlations at ages (1/omega_p) and Gamma, in single precision."""
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), as_record(buildup(ages, gamma)))
 
 
 def _largest_diffusion(op: CollisionOperator, cells: list[CellSurvey], ages: int, states: tuple, flanks: bool) -> float:
-    """max_v sum_a A_aa k_a/dv_a^2 over the cells, each at so many ages (1/t0).
+    """max_v sum_a A_aa k_a/dv_a^2 (1/t0) over the cells, each at the given number of ages.
 
-    `flanks`: with their `steepness`.  `states` holds density, temperature and correlations, cell by age.
+    With `flanks`, A_aa is multiplied by `steepness`.  `states` holds density, temperature and correlations of every
+    cell at every age, flattened.
     """
     patches = [patch for cell in cells for patch in cell.patches]
     each = len(cells[0].patches)
@@ -157,8 +160,8 @@ def _largest_diffusion(op: CollisionOperator, cells: list[CellSurvey], ages: int
 def steepness(f, stretch):
     """(f_{j+1} + f_{j-1})/2f_j along each axis, at least 1, (3, ...); 1 where f is negligible.
 
-    By so much the log form's relative rates, those of f^(-1/2) D+ A f D- f^(-1/2), are larger than those of D+ A D-.
-    Points are `stretch` grid points apart.
+    By this factor the relative rates of the log form, those of f^(-1/2) D+ A f D- f^(-1/2), exceed those of D+ A D-.
+    The points of f are `stretch` grid spacings apart; the ratios are those of neighbours on the grid.
     """
     f = jnp.maximum(f, FLOOR * jnp.max(f))
     padded, inner = jnp.pad(f, 1, mode="edge"), (slice(1, -1),) * 3
@@ -170,7 +173,7 @@ def steepness(f, stretch):
 
 
 def _plain(kernel: Kernel) -> Kernel:
-    """The kernel without tables: on so few points they save nothing, and they take seconds to compile."""
+    """The kernel with its tables replaced by their functions: on few points tables save no time, but compile slowly."""
 
     def is_table(node) -> bool:
         return isinstance(node, Tabulated)
@@ -179,7 +182,7 @@ def _plain(kernel: Kernel) -> Kernel:
 
 
 def choose_stages(step_times_stiffness: float) -> int:
-    """Fewest stages of a Chebyshev step that is stable with a margin; MOST_STAGES where none are enough."""
+    """Smallest number of Chebyshev stages that is stable with MARGIN, at most MOST_STAGES."""
     for stages in range(2, MOST_STAGES):
         if step_times_stiffness * MARGIN <= stability_interval(stages):
             return stages

@@ -1,4 +1,4 @@
-"""What a start looks like, cell by cell: moments, widths, and f on few points; never f of all cells."""
+"""Survey of the initial state, cell by cell: moments, widths and f on few points, in the memory of one cell."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -9,51 +9,51 @@ from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.simulation.config import ArrayStart, Config, ConfigError
 
 MOST = 36
-"""Points per axis on which the stiffness is looked at, at most."""
+"""Largest number of points per axis on which the stiffness is estimated."""
 NEGLIGIBLE = 1e-10
-"""f over the largest f of the cell below which a velocity counts as empty."""
+"""Ratio of f to the largest f of the cell below which a velocity counts as empty."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Patch:
-    """Some of the velocities of one cell on (m, m, m) points at every `stretch`-th grid point."""
+    """Part of the velocity space of one cell, on (mx, my, mz) points that are `stretch` grid spacings apart."""
 
     stretch: float
-    """Spacing of the points over that of the grid, >= 1; f is merged onto them, where > 1."""
+    """Spacing of the points over that of the grid, >= 1; above 1, f is merged onto the points."""
     masses: np.ndarray
-    """Density at every point, n0."""
+    """Density at every point, f dv^3, n0."""
     counts: np.ndarray
-    """Whether a point stands for velocities of the grid."""
+    """Whether a point counts: it is in the velocity box and no finer patch covers it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class CellSurvey:
-    """One cell of the start."""
+    """Survey of one cell of the initial state."""
 
     cell: int
     density: float
     """n0."""
     temperature: float
-    """kT/m of f itself, V0^2."""
+    """kT/m from the variance of f, V0^2."""
     axis_temperatures: np.ndarray
     """<(v_a - v-bar_a)^2>, (3,), V0^2."""
     widths: np.ndarray
     """Width of the narrowest feature along each axis, (3,), V0."""
     patches: tuple[Patch, ...]
-    """What covers all velocities: one patch where it has a point for each, else a fine and a coarse one."""
+    """They cover all velocities: one patch on a grid of at most MOST points per axis, else a fine and a coarse one."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """A start."""
+    """Survey of the initial state."""
 
     cells: tuple[CellSurvey, ...]
-    """Those looked at: all of an array that are not empty, of a formula the extreme ones."""
+    """The surveyed cells: all non-empty ones of an array, the `representative` ones of a formula."""
     density: np.ndarray
-    """Of every cell, (nx,), n0."""
+    """Density of every cell, (nx,), n0."""
 
     def extreme(self) -> list[CellSurvey]:
-        """The coldest, middle and hottest, thinnest and densest cell, and that with the narrowest feature."""
+        """The cells of lowest, median and highest temperature, lowest and highest density, and narrowest feature."""
         by_temperature = sorted(self.cells, key=lambda c: c.temperature)
         by_density = sorted(self.cells, key=lambda c: c.density)
         narrowest = min(self.cells, key=lambda c: float(np.min(c.widths)))
@@ -63,7 +63,10 @@ class Survey:
 
 
 def survey(config: Config, grid: PhaseGrid) -> Survey:
-    """Look at the start of a config.  Raises ConfigError where it cannot be built, or a cell that collides is empty."""
+    """Survey the initial state of a config.
+
+    Raises ConfigError where it cannot be built, where all cells are empty, or where some are and there are collisions.
+    """
     density = config.density * config.perturbation(grid)
     if isinstance(config.initial, ArrayStart):
         found = list(_look(config, grid, range(grid.nx)))
@@ -77,7 +80,10 @@ def survey(config: Config, grid: PhaseGrid) -> Survey:
 
 
 def representative(temperature: np.ndarray, density: np.ndarray) -> list[int]:
-    """The coldest, middle, hottest, thinnest and densest cell: diffusion is monotone in both between them."""
+    """Indices of the cells of lowest, median and highest temperature and of lowest and highest density.
+
+    Between them diffusion is monotone in temperature and in density.
+    """
     order = np.argsort(temperature)
     cells = [order[0], order[len(order) // 2], order[-1]]
     if np.ptp(density) > 0:
@@ -116,8 +122,8 @@ def _variance(marginal: np.ndarray, v: np.ndarray) -> float:
 def narrowest_width(marginal: np.ndarray, dv: float) -> float:
     """Width of the narrowest feature of a marginal, V0.
 
-    From the curvature of log f near the peaks: for a normal it is its standard deviation, for a double well that of
-    the narrower well.
+    It follows from the curvature of log f near the peaks: for a normal it is the standard deviation, for a double well
+    that of the narrower well.
     """
     if len(marginal) < 3:
         return np.inf
@@ -130,8 +136,8 @@ def narrowest_width(marginal: np.ndarray, dv: float) -> float:
 def patches(grid: PhaseGrid, f: np.ndarray) -> tuple[Patch, ...]:
     """f of one cell on at most MOST points per axis.
 
-    Where the grid has more, a fine patch covers the velocities that are not empty, and a coarse one the whole box: of
-    it only the velocities outside the fine patch count.
+    Where the grid has more, a fine patch covers the velocities that are not empty and a coarse one the whole box; in
+    the coarse patch only velocities outside the fine one count.
     """
     points = np.minimum(grid.nv, MOST)
     if max(grid.nv) <= MOST:
@@ -154,19 +160,19 @@ def patches(grid: PhaseGrid, f: np.ndarray) -> tuple[Patch, ...]:
 
 
 def _window(f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last index along each axis at which f is not negligible; NaN is not."""
+    """First and last index along each axis at which f is not negligible; NaN counts as not negligible."""
     planes = [f.max((1, 2)), f.max((0, 2)), f.max((0, 1))]
     full = [np.flatnonzero(~(plane <= NEGLIGIBLE * plane.max())) for plane in planes]
     return np.array([at[0] for at in full]), np.array([at[-1] for at in full])
 
 
 def _merged(f: np.ndarray, places: list[np.ndarray]) -> np.ndarray:
-    """f shared between the two nearest places along each axis, which keeps mass and momentum; single precision."""
+    """f split linearly between the two nearest places along each axis, which conserves mass and momentum; float32."""
     merged = f.astype(np.float32)
     for place, n in zip(places, f.shape, strict=True):
         distance = np.abs(np.arange(n) - place[:, None]) / (place[1] - place[0])
         share = np.maximum(1 - distance, 0).astype(np.float32)
-        merged = np.tensordot(merged, share, (0, 1))  # the merged axis goes to the end: x, y, z again after three
+        merged = np.tensordot(merged, share, (0, 1))  # the merged axis moves to the end; three merges restore x, y, z
     return merged
 
 

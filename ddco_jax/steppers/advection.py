@@ -1,4 +1,4 @@
-"""What the advection steps share: they move f by one transport and differ in their field law."""
+"""Base class of the advection steps, which share the transport of f and differ in the law of the electric field."""
 
 import abc
 from typing import ClassVar
@@ -16,9 +16,9 @@ from ddco_jax.vlasov.v_flux import Faces
 
 
 class Advection(Stepper, FieldLaw):
-    """df/dt = -vx df/dx - E df/dvx, and the transport of age and memory of the correlations.
+    """Step of df/dt = -vx df/dx - E df/dvx, with transport of age and memory of the correlations.
 
-    `x_flux` names the transport (`vlasov.transport.TRANSPORTS`): "weno5" is of high order and keeps f positive,
+    `x_flux` names the transport scheme (`vlasov.transport.TRANSPORTS`): "weno5" is of high order and keeps f positive,
     "upwind" is the paper's.  Second order in dt.
     """
 
@@ -29,7 +29,7 @@ class Advection(Stepper, FieldLaw):
 
     @abc.abstractmethod
     def at_end(self, field: Profile, faces: Faces, f: Distribution, dt) -> Profile:
-        """The field after a step that took `field` and f to f with the face values V."""
+        """E (E0) after a step: `field` is E before it, `faces` the face values V of the step, `f` the result."""
 
     def step(self, state: State, dt) -> State:
         scheme, grid, field = transport.named(self.x_flux), self.grid, state.electric_field

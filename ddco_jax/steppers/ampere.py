@@ -5,10 +5,10 @@ from ddco_jax.steppers.advection import Advection
 
 
 class Ampere(Advection):
-    """dE/dt = -J/lambda^2, with J of the face values that the velocity flux has.
+    """Advection with dE/dt = -J/lambda^2, where J uses the same face values of f as the velocity flux.
 
-    Mass and total energy are exact to rounding, also with f nonzero at the velocity edge.  Momentum and Gauss's law
-    hold to the order of the scheme.
+    Mass and total energy are conserved to rounding, even if f is nonzero at the edge of the velocity box.  Momentum
+    conservation and Gauss's law hold to the order of the scheme.
     """
 
     def at_stage(self, field, before, now):

@@ -1,4 +1,4 @@
-"""The contract of a time step."""
+"""Base class of all time steps."""
 
 import abc
 from typing import TYPE_CHECKING, ClassVar
@@ -16,7 +16,7 @@ class Stepper(eqx.Module):
     order: ClassVar[int]
     """Order of convergence in dt."""
 
-    if TYPE_CHECKING:  # fields of the schemes: read-only here
+    if TYPE_CHECKING:  # subclasses have these as fields; read-only for type checkers
 
         @property
         def grid(self) -> PhaseGrid: ...
@@ -26,4 +26,4 @@ class Stepper(eqx.Module):
 
     @abc.abstractmethod
     def step(self, state: State, dt) -> State:
-        """The state dt later.  Pure and differentiable; dt in t0."""
+        """The state after dt (t0).  Pure and differentiable."""

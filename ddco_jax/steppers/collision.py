@@ -1,4 +1,4 @@
-"""Collision steps: the explicit midpoint rule (30), and a stabilised one that keeps f positive and entropy rising."""
+"""Collision steps: the explicit midpoint rule (30), and a stabilised rule that keeps f positive and entropy growing."""
 
 import abc
 import dataclasses
@@ -24,20 +24,21 @@ from ddco_jax.velocity import positivity
 from ddco_jax.velocity.cell import Cell
 
 STAGES = np.array([0.5, 1.0])
-"""Ends of the two stages of the midpoint rule, in steps."""
+"""Ends of the two stages of the midpoint rule, in units of the step."""
 DAMPING = 2 / 13
-"""Of the Runge-Kutta-Chebyshev step: inside the stability interval, away from 0, a step multiplies a mode by at most
-1 - DAMPING/3."""
+"""Damping of the Runge-Kutta-Chebyshev rule: inside the stability interval, away from 0, a step multiplies a mode by at
+most 1 - DAMPING/3."""
 PARTS = 24
-"""Most parts, refused ones included, of one collision step."""
+"""Largest number of sub-steps, including rejected ones, of one collision step."""
 
 
 class CollisionStep(Stepper):
-    """df/dt = C[f], each cell by itself.  Mass, momentum and energy of every cell are exact to rounding.
+    """Step of df/dt = C[f] in each cell.  Mass, momentum and energy of every cell are conserved to rounding.
 
-    `buildup` gives the correlations at an age and Gamma (`correlations.model`); it is evaluated once per step, at the
-    age that the state carries, which in Strang splitting is that of the collision midpoint.  Where they have a memory,
-    whatever has changed f since the last step is new to it: streaming, a field, a kick by the caller.
+    `buildup` gives the correlations at an age and Gamma (`correlations.model`).  It is evaluated once per step, at the
+    age in the state, which in Strang splitting is the age at the midpoint of the collision step.  If the correlations
+    have a memory, every change of f since the last collision step counts as new: streaming, a field, a kick by the
+    caller.
     """
 
     order: ClassVar[int] = 2
@@ -56,7 +57,7 @@ class CollisionStep(Stepper):
         if isinstance(law, NoMemory) or isinstance(now, Aged | Uniform):
             f, tally = self.collide(state, now, dt)
             return dataclasses.replace(state, f=f, time=state.time + dt, tally=tally)
-        # what has changed f since the last collisions is new; what collisions change, as far as the quench is forgotten
+        # changes of f since the last collisions count as new, those by collisions with the share `law.forgotten`
         memory = law.taught(state.memory, stress_anisotropy(self.grid, state.f), jnp.ones_like(law.rate))
         memory = law.aged(memory, dt / 2)
         f, tally = self.collide(state, dataclasses.replace(now, retardation=law.beginning(memory)), dt)
@@ -66,10 +67,10 @@ class CollisionStep(Stepper):
 
     @abc.abstractmethod
     def collide(self, state: State, now: Record, dt) -> tuple[Distribution, Tally]:
-        """f after dt of collisions with the correlations of `now`, and what has been done since the start."""
+        """f after collisions for dt (t0) with the correlations of `now`, and the counters since the start."""
 
     def correlations(self, state: State) -> Record:
-        """The correlations of every cell, rates in 1/t0; aged where the state carries no age."""
+        """The correlations of every cell, rates in 1/t0; those of an aged plasma if the state has no age."""
         if state.correlation_age is None:
             return AGED
         density, _, temperature = compute_moments(self.grid, state.f)
@@ -78,11 +79,11 @@ class CollisionStep(Stepper):
 
 
 class MidpointCollision(CollisionStep):
-    """The explicit midpoint rule (30), the paper's.
+    """The paper's explicit midpoint rule (30), in `substeps` equal sub-steps.
 
-    Entropy grows to the order of the scheme.  Stable for dt times the stiffness (`CollisionOperator.rate`) up to 2; in
-    the log form only where f is resolved, for beside steep flanks its relative rates are larger.
-    `substeps` divides the step.
+    Entropy grows up to errors of the order of the scheme.  Stable if the sub-step times the stiffness
+    (`CollisionOperator.rate`) is at most 2.  In the log form this holds only where f is resolved: beside steep flanks
+    its rates relative to f are larger.  Raises ValueError if `substeps` is less than 1.
     """
 
     substeps: int = eqx.field(static=True, default=1)
@@ -95,7 +96,7 @@ class MidpointCollision(CollisionStep):
         h = dt / self.substeps
 
         def substep(f, _):
-            # a scan, for the operator is by far the longest to compile: once instead of twice
+            # a scan compiles the operator, by far the slowest part to compile, once instead of twice
             return lax.scan(lambda at, part: (f + part * h * self.op(at, now), None), f, STAGES.astype(f.dtype))
 
         f, _ = lax.scan(jax.checkpoint(substep), state.f, None, length=self.substeps)
@@ -103,19 +104,20 @@ class MidpointCollision(CollisionStep):
 
 
 class ChebyshevCollision(CollisionStep):
-    """The damped second-order Runge-Kutta-Chebyshev rule of `stages` stages (Sommeijer, Shampine and Verwer 1998).
+    """The damped second-order Runge-Kutta-Chebyshev rule with `stages` stages (Sommeijer, Shampine and Verwer 1998).
 
-    Stable for dt times the stiffness up to `stability_interval(stages)`, about 0.65 (stages^2 - 1), where the midpoint
-    rule has 2.  Where the stiffness of a cell (`CollisionOperator.rate`) asks for it, the step is divided.  After each
-    part negative f is removed (`positivity.repair`) and a small loss of entropy made good (`positivity.restore`).  The
-    part is accepted if then f >= -tolerance max f and the entropy has not fallen, beyond rounding; else it is halved.
-    With a memory of the stress (`correlations.memory`) entropy means that of f plus the mean of c.E.c m/2kT, for
-    correlations that remember another f may take entropy from it.
-    After PARTS parts, refused ones included, the cell counts as unfinished, and its f is NaN.  `State.tally` counts all
-    of it.
+    Stable for dt times the stiffness up to `stability_interval(stages)`, about 0.65 (stages^2 - 1); the midpoint rule
+    has 2.  If the stiffness of a cell (`CollisionOperator.rate`) requires it, the step is divided into sub-steps
+    ("parts").  After each sub-step negative f is removed (`positivity.repair`) and a small loss of entropy corrected
+    (`positivity.restore`).  The sub-step is accepted if then f >= -tolerance max f and the entropy has not fallen by
+    more than rounding; otherwise it is repeated with half the length.  With a memory of the stress
+    (`correlations.memory`) this entropy is that of f plus the mean of c.E.c m/2kT, because the correlations may lower
+    the entropy of f alone.  If the step is not complete after PARTS sub-steps, including rejected ones, the cell counts
+    as unfinished and its f is NaN.  `State.tally` counts evaluations, corrections, rejections and unfinished steps.
 
-    The lengths of the parts are locally constant in f, so the derivative of the step is exact.  `jax.vmap` over states
-    evaluates all PARTS for every one; `jax.lax.map`, or more cells, does not.
+    The lengths of the sub-steps are locally constant in f, so the derivative of the step is exact.  `jax.vmap` over
+    states evaluates all PARTS sub-steps for every state; `jax.lax.map`, or more cells in one state, avoids this.
+    Raises ValueError if `stages` is less than 2.
     """
 
     stages: int = eqx.field(static=True, default=5)
@@ -129,7 +131,7 @@ class ChebyshevCollision(CollisionStep):
         return f, jax.tree.map(lambda a, b: a + jnp.sum(b), state.tally, tally)
 
     def _step_cells(self, f: Distribution, now: Record, dt) -> tuple[Distribution, Tally]:
-        """Some cells, which divide their steps each by itself but take the parts together."""
+        """f and counters of some cells after the step; each chooses its own sub-steps, all take them in one loop."""
         one, none = jnp.ones(len(f), f.dtype), jnp.zeros(len(f), f.dtype)
         potential = _each(self._potential, f, now)
 
@@ -162,16 +164,16 @@ class ChebyshevCollision(CollisionStep):
         return f, dataclasses.replace(tally, unfinished=unfinished.astype(f.dtype))
 
     def _potential(self, f: VelocityDistribution, now: Record) -> positivity.Potential:
-        """What the entropy of one cell is measured with (`correlations.memory`)."""
+        """Potential in the entropy of one cell (`correlations.memory`), (nvx, nvy, nvz); 0 without a memory."""
         memory = retardation(now)
         if isinstance(memory, NoMemory):
             return jnp.zeros((), f.dtype)
         return memory.potential(Cell.of(self.grid, f))
 
     def _chebyshev(self, f: Distribution, now: Record, share: Profile, dt) -> tuple[Distribution, Profile, Profile]:
-        """Cells after a part of the step, what share of the step it was, and how many stages were limited.
+        """f after one sub-step, its length relative to dt, and how many of its stages were limited, per cell.
 
-        The part is `share` of the step, halved until its first evaluation of C[f] says that it is stable.
+        The length is `share` dt, halved until it is stable according to the stiffness at the first stage.
         """
         interval = stability_interval(self.stages)
 
@@ -194,14 +196,14 @@ class ChebyshevCollision(CollisionStep):
 
 
 def _each(function, *cells):
-    """`function` of cells with a leading axis; a single one is not made a batch, which costs time."""
+    """`function` applied to each of the cells on the leading axis; without vmap for a single cell, which is faster."""
     if len(jax.tree.leaves(cells)[0]) > 1:
         return jax.vmap(function)(*cells)
     return jax.tree.map(lambda a: a[None], function(*jax.tree.map(lambda a: a[0], cells)))
 
 
 def chebyshev_polynomials(stages: int, x: float) -> np.ndarray:
-    """T_j(x), T_j'(x), T_j''(x) for j = 0 ... stages, (3, stages + 1)."""
+    """Chebyshev polynomials T_j(x), T_j'(x), T_j''(x) for j = 0 ... stages, (3, stages + 1)."""
     T = np.zeros((3, stages + 1))
     T[0, :2], T[1, 1] = (1, x), 1
     for j in range(2, stages + 1):
@@ -212,14 +214,14 @@ def chebyshev_polynomials(stages: int, x: float) -> np.ndarray:
 
 
 def stability_interval(stages: int) -> float:
-    """Largest magnitude of h times a negative eigenvalue for which the damped rule is stable."""
+    """Largest |h lambda|, with h the step and lambda a negative eigenvalue, for which the damped rule is stable."""
     w0 = 1 + DAMPING / stages**2
     T = chebyshev_polynomials(stages, w0)
     return float((w0 + 1) * T[2, -1] / T[1, -1])
 
 
 def chebyshev_weights(stages: int) -> np.ndarray:
-    """One row per stage j: weights of Y_{j-1} - Y_0, of Y_{j-2} - Y_0, of h C[Y_{j-1}], of h C[Y_0]; 1 in the first."""
+    """Rows (stages, 5): weights of Y_{j-1} - Y_0, Y_{j-2} - Y_0, h C[Y_{j-1}], h C[Y_0]; then 1 for stage 1, else 0."""
     w0 = 1 + DAMPING / stages**2
     T = chebyshev_polynomials(stages, w0)
     w1 = T[1, -1] / T[2, -1]

@@ -7,11 +7,11 @@ from ddco_jax.vlasov.transport import named
 
 
 class Poisson(Advection):
-    """E from Poisson's equation at each stage.
+    """Advection with E from Poisson's equation at each stage.
 
-    Mass and momentum are exact to rounding, also with f nonzero at the velocity edge, since the field comes from the
-    same face values as the force.  Appendix A takes one forward Euler step; the midpoint stage makes it
-    second order at the same conservation.  Total energy holds to the order of the scheme.
+    Mass and momentum are conserved to rounding, even if f is nonzero at the edge of the velocity box, because field and
+    force use the same face values of f.  Appendix A takes one forward Euler step; the Runge-Kutta stages used here make
+    the step second order and conserve the same quantities.  Total energy is conserved to the order of the scheme.
     """
 
     def at_stage(self, field, before, now):
@@ -24,7 +24,7 @@ class Poisson(Advection):
         return self.field(f)
 
     def field(self, f):
-        """E(x) from the density of the face values of f."""
+        """E(x), E0, from the density of the face values of f."""
         return self._field(named(self.x_flux).v_faces(f))
 
     def _field(self, faces):

@@ -14,9 +14,10 @@ from ddco_jax.steppers import Stepper
 def solve(state: State, stepper: Stepper, *, dt, n_steps: int) -> tuple[State, Invariants]:
     """Advance a state by n_steps of length dt (t0).
 
-    Returns the final state and the history: the invariants (21) of the start and of every step, stacked, n_steps + 1
-    rows.  Pure, and differentiable in both modes with respect to the state, dt and the parameters in `stepper`.
-    The backward pass keeps about 2 sqrt(n_steps) states and recomputes the rest.
+    Returns the final state and the history: the invariants (21) of the initial state and after every step, stacked in
+    n_steps + 1 rows.  Pure, and differentiable in forward and reverse mode with respect to the state, dt and the
+    parameters in `stepper`.  The backward pass keeps about 2 sqrt(n_steps) states and recomputes the others.
+    Raises ValueError if n_steps is less than 1.
     """
     if n_steps < 1:
         raise ValueError(f"n_steps must be at least 1, got {n_steps}")
@@ -31,7 +32,7 @@ def solve(state: State, stepper: Stepper, *, dt, n_steps: int) -> tuple[State, I
         state = lax.cond(k < n_steps, advanced, lambda state: state, state)
         return state, compute_invariants(grid, state, scales)
 
-    # whole chunks only, the last one filled up with idle steps, so that the step is compiled once
+    # chunks of equal length, the last one filled up with idle steps, so that the step is compiled once
     chunk = math.isqrt(n_steps)
     numbers = jnp.arange(-(-n_steps // chunk) * chunk).reshape(-1, chunk)
     end, history = lax.scan(jax.checkpoint(lambda s, ks: lax.scan(one_step, s, ks)), state, numbers)

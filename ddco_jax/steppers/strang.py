@@ -21,19 +21,19 @@ from ddco_jax.steppers.streaming import Streaming
 from ddco_jax.vlasov import transport
 
 FIELDS: dict[str, Callable[..., Stepper]] = {"ampere": Ampere, "poisson": Poisson, "none": Streaming}
-"""Advection steps by the law of their electric field."""
+"""Advection steps by the name of their field law."""
 
 
 class Strang(Stepper):
     """Half a step of advection, a step of collisions, half a step of advection.
 
-    `op=None` leaves collisions out (and takes the advection in one step), `field="none"` the electric force; a
-    homogeneous plasma is nx = 1 with field="none", for which advection does nothing but age the correlations.
-    `collision` names the collision step, to which `buildup` goes: "chebyshev", with `collision_stages` [5], or the
-    paper's "midpoint", with `collision_substeps` [1] (`steppers.collision`).
-    Conserves what both of its parts conserve: mass always, total energy with field="ampere", momentum with "poisson".
-    Raises ValueError for an unknown field, x_flux or collision, and for stages or substeps that the collision step does
-    not have.
+    `op=None` leaves collisions out and takes the advection in one step; `field="none"` leaves the electric force out.
+    A homogeneous plasma is nx = 1 with field="none"; its advection only ages the correlations.
+    `collision` names the collision step: "chebyshev", with `collision_stages` [5], or the paper's "midpoint", with
+    `collision_substeps` [1] (`steppers.collision`).  `buildup` is the model of the correlations in this step.
+    Conserves mass always, total energy with field="ampere", momentum with field="poisson".
+    Raises ValueError for an unknown field, x_flux or collision, for stages or substeps that the collision step does not
+    have, and for an operator made for another grid.
     """
 
     order: ClassVar[int] = 2

@@ -4,7 +4,7 @@ from ddco_jax.steppers.advection import Advection
 
 
 class Streaming(Advection):
-    """df/dt = -vx df/dx; the field stays as it is.  Mass, momentum and energy are exact to rounding."""
+    """Step of df/dt = -vx df/dx with constant E(x).  Mass, momentum and energy are conserved to rounding."""
 
     def at_stage(self, field, before, now):
         return None

@@ -1,1 +1,1 @@
-"""What velocity space needs: differences, transforms, and one cell with its moments."""
+"""Numerics of velocity space: one cell with its moments, differences, forces, transforms, positivity."""

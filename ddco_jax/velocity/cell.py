@@ -1,4 +1,4 @@
-"""One spatial cell as the collision operator sees it: f with a floor, its moments, the peculiar velocity."""
+"""One spatial cell as input of the collision operator: f with a floor, its moments, the peculiar velocity."""
 
 import dataclasses
 
@@ -12,10 +12,10 @@ from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.moments import compute_moments
 
 FLOOR = 1e-20
-"""Smallest f that counts as different from zero, relative to the largest f of the cell."""
+"""Lower bound on f, relative to the largest f of the cell; smaller values count as zero."""
 
 LARGEST_SLOPE = 8.0
-"""Largest ratio, either way, of kT/m to the temperature by which log f slopes, that a `Maxwellian` follows."""
+"""Bound on the ratio of kT/m of the cell to the temperature of its `Maxwellian`, which lies in 1/8 ... 8."""
 
 
 class Cell(eqx.Module):
@@ -35,7 +35,7 @@ class Cell(eqx.Module):
 
     @classmethod
     def of(cls, grid: PhaseGrid, f: VelocityDistribution) -> "Cell":
-        """The moments are those of f as given, without the floor."""
+        """Cell of the distribution f; the moments are those of f before the floor is applied."""
         density, drift, temperature = compute_moments(grid, f)
         axes = [jnp.asarray(v, f.dtype) - drift[i] for i, v in enumerate(grid.velocities)]
         velocity = jnp.stack(jnp.meshgrid(*axes, indexing="ij"))
@@ -48,21 +48,22 @@ class Cell(eqx.Module):
         return self.velocity[axis][tuple(index)]
 
     def with_f(self, f: VelocityDistribution) -> "Cell":
-        """Another positive f with the moments of this cell."""
+        """The cell with another positive f; the stored moments stay those of this cell."""
         return dataclasses.replace(self, f=f)
 
 
 def floored(f: VelocityDistribution) -> VelocityDistribution:
-    """f of one cell, at least FLOOR times its largest value, so that its logarithm exists."""
+    """f of one cell, raised to at least FLOOR times its largest value, so that log f exists."""
     smallest = FLOOR * lax.stop_gradient(jnp.max(f))
     return jnp.maximum(f, jnp.maximum(smallest, jnp.finfo(f.dtype).tiny))
 
 
 def linear_part(f: VelocityDistribution, velocity: VelocityVector, q: VelocityVector):
-    """Projection of a force q (3, nvx, nvy, nvz) on {1, v} in the f-weighted product.
+    """Projection of a force q (3, nvx, nvy, nvz) on {1, v} in the f-weighted scalar product.
 
-    Returns (c, mean q, slope): the projection is mean + slope c, where c is the velocity relative to its f-weighted
-    mean.  For q = D- log f the slope is -m/kT as the force sees it.
+    Returns (c, mean, slope).  The projection is mean + slope c, where mean (3, 1, 1, 1) is the f-weighted mean of q,
+    and c (3, nvx, nvy, nvz), V0, is the velocity relative to its f-weighted mean.  For q = D- log f the slope is an
+    estimate of -m/kT, 1/V0^2.
     """
     share = f / jnp.sum(f)
 
@@ -76,34 +77,35 @@ def linear_part(f: VelocityDistribution, velocity: VelocityVector, q: VelocityVe
 class Maxwellian(eqx.Module):
     """The local equilibrium of a cell: log M = -|c - centre|^2/(2 temperature) + const.
 
-    It is f where f is a Maxwellian, also where the box cuts it and its discrete moments are those of no equilibrium.
+    If f is a Maxwellian, M equals f, even if the box truncates f and its discrete moments are not those of M.
     """
 
     centre: Float[Array, "3"]
-    """Relative to the drift v-bar, V0."""
+    """Mean velocity relative to the drift v-bar, (3,), V0."""
     temperature: Scalar
     """kT/m, V0^2."""
 
     @classmethod
     def of_slope(cls, cell: Cell, centre: Float[Array, "3"], level: Float[Array, "3"], slope: Scalar) -> "Maxwellian":
-        """From level + slope (c - centre), what D- log f is on average; slopes far from -m/kT are clipped."""
-        steepness = -slope * cell.temperature  # 1 up to the grid's errors
+        """From a linear model of D- log f, level + slope (c - centre); the slope is clipped by LARGEST_SLOPE."""
+        steepness = -slope * cell.temperature  # 1 up to the errors of the grid
         steepness = jnp.minimum(jnp.maximum(steepness, 1 / LARGEST_SLOPE), LARGEST_SLOPE)
         temperature = cell.temperature / steepness
         return cls(centre + level * temperature, temperature)
 
     @classmethod
     def projected(cls, cell: Cell, force: VelocityVector) -> "Maxwellian":
-        """From the projection of the force D- log f on {1, v} in the f-weighted product."""
+        """From the projection of `force` = D- log f on {1, v} in the f-weighted scalar product."""
         share = cell.f / jnp.sum(cell.f)
         _, mean, slope = linear_part(cell.f, cell.velocity, force)
         return cls.of_slope(cell, jnp.sum(share * cell.velocity, (1, 2, 3)), mean[:, 0, 0, 0], slope)
 
     @classmethod
     def fitted(cls, cell: Cell) -> "Maxwellian":
-        """From a linear fit to the slope of log f between neighbours, weighted by the harmonic mean of their f.
+        """From a linear fit to the slopes of log f between neighbours, weighted by the harmonic mean of their f.
 
-        Such weights bound the influence of every value of f: the projection's grows with the ratio of neighbours.
+        These weights bound the influence of each value of f.  In `projected` this influence grows with the ratio of
+        neighbouring values.
         """
         sums = []
         for axis in range(3):
@@ -119,7 +121,7 @@ class Maxwellian(eqx.Module):
         return cls.of_slope(cell, centre, level, jnp.sum(covariance) / jnp.sum(spread))
 
     def axis(self, cell: Cell, axis: int) -> Float[Array, " points"]:
-        """c - centre at the points of one axis."""
+        """c - centre at the points of one axis, V0."""
         return cell.axis(axis) - self.centre[axis]
 
 

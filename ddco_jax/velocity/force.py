@@ -1,17 +1,19 @@
 """The force q of Eq. (32) that drives the flux omega f f' (q - q'), in two forms; M is the cell's equilibrium.
 
-Any q conserves mass, momentum and energy.  What is linear in v, as D- log M is, drops out of omega (q - q').
+The flux conserves mass, momentum and energy for any q.  A part of q that is linear in v, such as D- log M, drops out of
+omega (q - q').
 
-`Log` is the paper's q = D- log f: its entropy production is that of a bracket, non-negative to rounding.
+`Log` is the paper's q = D- log f.  Its entropy production is a dissipative bracket and non-negative to rounding.
 
-`Ratio` takes the differences of f/M itself, q = (M/f) D-(f/M), whose flux f q is linear in f.  It keeps the accuracy of
-high orders where f has steep flanks, of which the logarithm has none, and is as exact at equilibrium.  The production
-is non-negative for small deviations; further off the entropy limiter sees to it.  f/M is never formed, but
+`Ratio` uses the differences of f/M itself, q = (M/f) D-(f/M), so that f q is linear in f for given M.  It keeps the
+accuracy of the high orders on steep flanks of f, where the logarithm loses it, and is equally exact at equilibrium.
+Its entropy production is non-negative for small deviations from M; for larger ones the entropy limiter
+(`correlations.entropy`) makes it non-negative.  f/M is never formed; the code evaluates
 
     q_j = sum_k c_k exp[log(f/M)_{j+k} - log(f/M)_j].
 
-Where f/M rises by more than a factor e from a point to its neighbour, long stencils can even reverse the force.  There
-the rise of log(f/M) beyond 1 enters as a one-sided difference towards that neighbour, of first order.
+If f/M rises by more than a factor e from a point to its neighbour, long stencils can reverse the sign of the force.
+There, the part of the rise of log(f/M) beyond 1 enters as a first-order one-sided difference towards that neighbour.
 """
 
 from typing import ClassVar
@@ -25,25 +27,25 @@ from ddco_jax.velocity.cell import Cell, Maxwellian
 from ddco_jax.velocity.differences import Differences, Forces
 
 LARGEST_RISE = 1.0
-"""Of log(f/M) from a point to its neighbour, up to which the ratio form takes f/M itself."""
+"""Largest rise of log(f/M) from a point to its neighbour for which the ratio form uses f/M itself."""
 
 
 class Log:
     """q = D- log f."""
 
     dissipative: ClassVar[bool] = True
-    """Whether the pair flux can only raise the entropy."""
+    """Whether the pair flux never lowers the entropy."""
     damped: ClassVar[bool] = False
     """Whether the flux damps the Nyquist mode (`Differences.damped`)."""
 
     @staticmethod
     def equilibrium(cell: Cell, forces: Forces) -> Maxwellian:
-        """M of a cell with the forces D- log f."""
+        """M from the projection of the forces D- log f (`Maxwellian.projected`)."""
         return Maxwellian.projected(cell, forces[:3])
 
     @staticmethod
     def of(differences: Differences, cell: Cell, equilibrium: Maxwellian) -> Forces:
-        """The force, and the roughness where the differences have one."""
+        """D- log f and, if the differences are damped, the roughness of log f, (3 or 6, nvx, nvy, nvz)."""
         return differences.forces(jnp.log(cell.f))
 
 
@@ -55,12 +57,12 @@ class Ratio:
 
     @staticmethod
     def equilibrium(cell: Cell, forces: Forces) -> Maxwellian:
-        """M of a cell."""
+        """M from a fit to log f (`Maxwellian.fitted`); `forces` are not used."""
         return Maxwellian.fitted(cell)
 
     @staticmethod
     def of(differences: Differences, cell: Cell, equilibrium: Maxwellian) -> Forces:
-        """The force but for a part linear in v, and the roughness where the differences have one."""
+        """q up to a part linear in v and, if the differences are damped, the roughness, (3 or 6, nvx, nvy, nvz)."""
         log = jnp.log(cell.f)
         parts = [_ratio(differences, cell, equilibrium, log, axis) for axis in range(3)]
         q = [gradient for gradient, _ in parts]
@@ -68,14 +70,14 @@ class Ratio:
 
 
 def _ratio(differences: Differences, cell: Cell, equilibrium: Maxwellian, log: VelocityDistribution, axis: int):
-    """(M/f) D-(f/M) along one axis, and the roughness; log is that of f."""
+    """(M/f) D-(f/M) along one axis and the roughness, (nvx, nvy, nvz) each; `log` is log f."""
     v = equilibrium.axis(cell, axis)
     n, fall = len(v), jnp.diff(v**2) / (2 * equilibrium.temperature)
     D, R = differences.gradient(axis), differences.roughness(axis)
     q, roughness = jnp.zeros_like(log), jnp.zeros_like(log)
     for side in (1, -1):
         to_next = _on(axis, jnp.pad(fall, (0, 1)) if side > 0 else -jnp.pad(fall, (1, 0)))
-        rise = _shifted(log, side, axis) - log + to_next  # of log(f/M) to the next point on this side
+        rise = _shifted(log, side, axis) - log + to_next  # rise of log(f/M) to the next point on this side
         exists = _on(axis, np.arange(n) < n - 1 if side > 0 else np.arange(n) > 0)
         q = q + side / cell.grid.dv[axis] * jnp.where(exists, jnp.maximum(rise - LARGEST_RISE, 0), 0)
         step = jnp.exp(jnp.minimum(rise, LARGEST_RISE))
@@ -89,13 +91,13 @@ def _ratio(differences: Differences, cell: Cell, equilibrium: Maxwellian, log: V
 
 
 def _diagonal(matrix: np.ndarray, k: int, dtype) -> Array:
-    """What row j has at column j + k, (n,), zero beyond the ends."""
+    """Entries (j, j + k) of the matrix for all rows j, (n,); zero if j + k is outside the matrix."""
     ends = (0, min(k, len(matrix))) if k > 0 else (min(-k, len(matrix)), 0)
     return jnp.asarray(np.pad(np.diagonal(matrix, k), ends), dtype)
 
 
 def _shifted(a: VelocityDistribution, k: int, axis: int) -> VelocityDistribution:
-    """a_{j+k} at j along one axis, zero beyond the ends."""
+    """a_{j+k} at index j along one axis; zero if j + k is outside the axis."""
     n = a.shape[axis]
     low, high = min(max(k, 0), n), n - min(max(-k, 0), n)
     kept = jax.lax.slice_in_dim(a, low, max(high, low), axis=axis)

@@ -9,10 +9,9 @@ products of transforms are convolutions over offsets -(N-1)..N-1 with no wrap-ar
 take the place of a zero-padded transform of length 2N.  A kernel that is even (odd) along an axis has only the
 cosine (sine) part, on N offsets: its three-dimensional spectrum is real and takes one octant, N^3 numbers.
 
-Fields (k, nx, ny, nz) become (nx, 2, k, 2, ny, 2, nz), with the cosine and sine parts on the axes of length two: the
+Fields (k, nx, ny, nz) become (nx, 2, k, 2, ny, 2, nz), with the cosine and sine parts on the axes of length two.  The
 vx frequency comes first, so that kernels are applied slab by slab, in cache.  Each axis is transformed by a dense
-matrix where it is short (the faster way up to about a hundred points, and the better one on accelerators) and by
-FFT where it is long.
+matrix if it is short (faster up to about a hundred points, and preferable on accelerators) and by FFT if it is long.
 """
 
 import functools
@@ -41,7 +40,7 @@ def _angles(n: int) -> np.ndarray:
 
 @functools.cache
 def _matrix(n: int) -> np.ndarray:
-    """The transform as a matrix (2n, n): cosine rows, then sine rows.  Its transpose over n is the inverse."""
+    """The transform as a matrix (2n, n): cosine rows, then sine rows.  The inverse is its transpose divided by n."""
     return np.concatenate([np.cos(_angles(n)), np.sin(_angles(n))])
 
 
@@ -58,7 +57,7 @@ def _twiddle(n: int, dtype) -> tuple[Array, Array]:
 
 
 def _forward_axis(x, axis: int):
-    """Transform one axis of length n; cosine parts, then sine parts come last, (..., 2n)."""
+    """Transform one axis of length n; its cosine parts, then its sine parts form the last axis, (..., 2n)."""
     n = x.shape[axis]
     if n <= DENSE_LIMIT:
         return _contract(x, _matrix(n), axis)
@@ -68,7 +67,7 @@ def _forward_axis(x, axis: int):
 
 
 def _inverse_axis(x, axis: int):
-    """Inverse of `_forward_axis`: contracts `axis` of length 2n, the n values come last."""
+    """Inverse of `_forward_axis` for an axis of length 2n; the n values are on the last axis."""
     n = x.shape[axis] // 2
     if n <= DENSE_LIMIT:
         return _contract(x, _matrix(n).T / n, axis)
@@ -117,9 +116,11 @@ def kernel_spectrum(values: Octant, parity: Parity) -> Octant:
 
 
 def multiply(octant: Float[Array, "nvy nvz"], parity: Parity, field: Float[Array, "2 2 nvy 2 nvz"]):
-    """Convolution of a kernel with a field, at one vx frequency.
+    """Spectrum of the convolution of a kernel with a field, at one vx frequency.
 
-    Along an even axis the parts stay; along an odd one exp(-i theta n) gives c <- -K s and s <- K c.
+    Along an axis where the kernel is even, the cosine and sine parts of the field, c and s, are multiplied by the
+    spectrum K of the kernel.  Along an axis where it is odd they are also exchanged, c <- -K s and s <- K c, because
+    the complex transform is c - i s.
     """
     part_axes = (0, 1, 3)
     odd_axes = [axis for axis, odd in zip(part_axes, parity, strict=True) if odd]

@@ -1,1 +1,1 @@
-"""How f is transported in phase space: x and velocity fluxes, the electric field, the correlation age."""
+"""Transport in phase space: fluxes of f along x and vx, laws of the electric field, age and memory of correlations."""

@@ -1,11 +1,12 @@
-"""Transport of f in phase space, Eq. (23): explicit Runge-Kutta steps whose sums of face values the field law shares.
+"""Transport of f in phase space, Eq. (23): explicit Runge-Kutta steps that share their face values with the field law.
 
-A step takes the face values of f at its stages, in x and in vx, and sums them with the weights of the rule:
+A step evaluates the x-fluxes X_i and the face values V_i of f along vx at its stages i and sums them with the weights
+b_i of the Runge-Kutta rule:
 
     f_end = f - dt [div X + E_mid dV/dvx],   X = sum_i b_i X_i,   V = sum_i b_i V_i.
 
-The field law makes E_mid from the same V (`FieldLaw`), so that energy (Ampere) or momentum (Poisson) is exact whatever
-the face values are: a limiter may change them.
+The field law computes E_mid from the same V (`FieldLaw`), so energy (Ampere) or momentum (Poisson) is conserved exactly
+for any face values, also for those changed by a limiter.
 """
 
 import abc
@@ -29,15 +30,15 @@ class FieldLaw(abc.ABC):
 
     @abc.abstractmethod
     def at_stage(self, field: Profile, before: Faces, now: Faces) -> Profile | None:
-        """The field at a stage with face values `now`; `before` is dt a_i (V_1 + ... + V_{i-1})."""
+        """E (E0) at a stage with face values `now`; `before` is dt a_i (V_1 + ... + V_{i-1}); None: no force."""
 
     @abc.abstractmethod
     def midway(self, field: Profile, faces: Faces, dt) -> Profile | None:
-        """The field that accelerates the whole step."""
+        """E_mid (E0), which acts on f over the whole step; `faces` is V; None: no force."""
 
 
 PASSES = 2
-"""Of the limiter.  Limiting changes V and so the field, for which the limits were computed: each time by less."""
+"""Passes of the limiter.  Limiting changes V, and so the field for which the limits hold; each pass changes it less."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,15 +48,15 @@ class Transport:
     x_flux: Callable[[PhaseGrid, Distribution], Distribution]
     v_faces: Callable[[Distribution], Faces]
     reaches: tuple[float, ...]
-    """Stage i is at f + dt a_i (k_1 + ... + k_{i-1}): the a_i."""
+    """Coefficients a_i: stage i is evaluated at f + dt a_i (k_1 + ... + k_{i-1})."""
     weights: tuple[float, ...]
-    """b_i."""
+    """Weights b_i."""
     positive: bool
 
     def step(
         self, grid: PhaseGrid, law: FieldLaw, f: Distribution, field: Profile, dt
     ) -> tuple[Distribution, Faces, Distribution, Distribution]:
-        """f after dt, the face values V that moved it, and the x-fluxes of the first stage and of the whole step."""
+        """f after dt (t0), the face values V of the step, and the x-fluxes of the first stage and of the whole step."""
 
         @jax.checkpoint
         def stage(carry, coefficients):
@@ -67,7 +68,7 @@ class Transport:
             return (rates, passed + faces, first + is_first * flux, X + weight * flux, V + weight * faces), None
 
         zero, none = jnp.zeros_like(f), jnp.zeros_like(f[:, 1:])
-        # a scan, for the fluxes of high order are long to compile
+        # a scan compiles the stage once: the fluxes of high order are slow to compile
         table = jnp.asarray(np.stack([self.reaches, self.weights, np.eye(len(self.weights))[0]], 1), f.dtype)
         (_, _, first, X, V), _ = lax.scan(stage, (zero, none, zero, zero, none), table)
         if self.positive:
@@ -86,18 +87,18 @@ PAPER = Transport(x_flux.upwind, v_flux.central, (0.0, 0.5), (0.0, 1.0), False)
 ACCURATE = Transport(x_flux.weno5, v_flux.sixth, (0.0, 1.0, 0.25), (1 / 6, 1 / 6, 2 / 3), True)
 """Fifth-order WENO in x, sixth order in vx, by the third-order rule of Shu and Osher (1988), kept positive."""
 TRANSPORTS = {"upwind": PAPER, "weno5": ACCURATE}
-"""By the name of the x-flux."""
+"""Transport schemes by the name of the x-flux."""
 
 
 def named(name: str) -> Transport:
-    """The transport with that x-flux; ValueError names the choices."""
+    """The transport scheme with this x-flux; raises ValueError, with the choices, for an unknown name."""
     if name not in TRANSPORTS:
         raise ValueError(f"x_flux must be one of {tuple(TRANSPORTS)}, got {name!r}")
     return TRANSPORTS[name]
 
 
 def rate(grid: PhaseGrid, X: Distribution, V: Faces, field: Profile | None) -> Distribution:
-    """-dX/dx - E dV/dvx; no flux leaves the vx axis, and `field=None` leaves the force out."""
+    """df/dt = -dX/dx - E dV/dvx, n0 V0^-3/t0; no flux leaves the vx axis, and `field=None` leaves the force out."""
     out = (jnp.roll(X, 1, 0) - X) / grid.dx
     if field is not None:
         faces = _with_edges(V)
@@ -106,10 +107,10 @@ def rate(grid: PhaseGrid, X: Distribution, V: Faces, field: Profile | None) -> D
 
 
 def limited(grid: PhaseGrid, f: Distribution, X: Distribution, V: Faces, field: Profile | None, dt):
-    """X and V blended towards first-order upwind values of f where the step would make f negative (Zalesak 1979).
+    """X and V, blended with first-order upwind fluxes where the step would make f negative (Zalesak 1979).
 
-    Each correction of the upwind fluxes is scaled by what its donor can give: f stays non-negative for the given field
-    if max|vx| dt/dx + max|E| dt/dvx <= 1.
+    The corrections to the upwind fluxes are scaled down where they would take more from a cell than the upwind step
+    leaves in it.  f then stays non-negative for the given field if max|vx| dt/dx + max|E| dt/dvx <= 1.
     """
     low_X = x_flux.upwind(grid, f)
     change_X = dt / grid.dx * (X - low_X)
@@ -123,7 +124,7 @@ def limited(grid: PhaseGrid, f: Distribution, X: Distribution, V: Faces, field: 
     left = jnp.maximum(f + dt * left, 0)
     given = _out(change_X, jnp.roll(change_X, 1, 0)) + _out(change_V[:, 1:], change_V[:, :-1])
     beyond = given > left
-    smallest = jnp.finfo(f.dtype).tiny ** 0.5  # added to what is given: the derivative divides by its square
+    smallest = jnp.finfo(f.dtype).tiny ** 0.5  # keeps the denominator of the derivative above zero
     share = jnp.where(beyond, left / (smallest + jnp.where(beyond, given, 1)), 1)
     X = low_X + jnp.where(change_X > 0, share, jnp.roll(share, -1, 0)) * (X - low_X)
     if field is not None:
@@ -141,10 +142,11 @@ def transport_correlations(
     whole: Distribution,
     dt,
 ) -> tuple[Profile, Float[Array, "nx 3 3 3"]]:
-    """Age and memory of the correlations after dt: they move with the plasma, and the age grows.
+    """Age (1/omega_p) and memory of the correlations after dt: both move with the plasma, and the age grows.
 
-    d(rho s)/dt = rho omega_p - d(rho v-bar s)/dx, s upwind of the mass flux, and the memory likewise without the first
-    term.  By the explicit midpoint rule, with the x-fluxes of f of the first stage and of the whole step that move rho.
+    The age s obeys d(rho s)/dt = rho omega_p - d(rho v-bar s)/dx, with s taken upwind of the mass flux; the memory
+    obeys the same equation without the first term.  The step is the explicit midpoint rule.  `first` and `whole` are
+    the x-fluxes of f of the first stage and of the whole step, whose mass fluxes also move rho.
     """
     first, whole = (cell_density(grid, flux)[:, None] for flux in (first, whole))
     rho = cell_density(grid, f)[:, None]
@@ -169,15 +171,15 @@ def transport_correlations(
 
 
 def cell_density(grid: PhaseGrid, f: Distribution) -> Profile:
-    """rho(x), n0."""
+    """rho(x), n0, as the sum of f over the velocity grid."""
     return jnp.sum(f, (1, 2, 3)) * grid.dv3
 
 
 def _with_edges(faces: Faces) -> Distribution:
-    """The faces with those at the ends of the axis, where nothing passes."""
+    """The face values with a zero added at either end of the vx axis, where the flux vanishes."""
     return jnp.pad(faces, ((0, 0), (1, 1), (0, 0), (0, 0)))
 
 
 def _out(right, left):
-    """What leaves a cell through its faces, right and left."""
+    """Outflow of a cell through its right and left faces; fluxes are positive to the right."""
     return jnp.maximum(right, 0) + jnp.maximum(-left, 0)

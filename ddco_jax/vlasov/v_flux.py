@@ -1,6 +1,6 @@
-"""Face values of f along vx, from which the velocity flux E f of Eq. (27) and the current J are made.
+"""Face values of f along vx, which give the velocity flux E f of Eq. (27) and the current J.
 
-A function takes f and returns its values at the inner faces j + 1/2 of the vx axis, (nx, nvx - 1, nvy, nvz).
+Each function takes f and returns its values at the inner faces j + 1/2 of the vx axis, (nx, nvx - 1, nvy, nvz).
 """
 
 import jax.numpy as jnp
@@ -11,12 +11,12 @@ Faces = Float[Array, "nx inner nvy nvz"]
 
 
 def central(f: Distribution) -> Faces:
-    """(f_j + f_{j+1})/2, the paper's: second order."""
+    """(f_j + f_{j+1})/2, second order; the paper's choice."""
     return (f[:, 1:] + f[:, :-1]) / 2
 
 
 def sixth(f: Distribution) -> Faces:
-    """The sixth-order central value; of fourth and second order at the two faces next to the edges."""
+    """Sixth-order central value; second order at the inner face nearest to each edge, fourth order at the next one."""
     value = central(f)
     if f.shape[1] > 3:
         second = f[:, 3:] - f[:, 2:-1] - f[:, 1:-2] + f[:, :-3]

@@ -1,6 +1,7 @@
 """Conservative fluxes along x: first-order upwind (26) and fifth-order WENO.
 
-A flux function takes (grid, f) and returns F with F[i] the flux v_x f at the face i + 1/2, periodic.
+A flux function takes (grid, f) and returns F (nx, nvx, nvy, nvz), n0 V0^-2, with F[i] the flux v_x f at the face
+i + 1/2; x is periodic.
 """
 
 import jax.numpy as jnp
@@ -18,16 +19,16 @@ def upwind(grid: PhaseGrid, f: Distribution) -> Distribution:
 
 
 def weno5(grid: PhaseGrid, f: Distribution) -> Distribution:
-    """Fifth-order WENO-Z flux (Borges et al. 2008), biased against the wind."""
+    """Fifth-order upwind-biased WENO-Z flux (Borges et al. 2008)."""
     negative = int(np.sum(grid.vx < 0))
-    downwind = jnp.concatenate([jnp.flip(f[:, :negative], 0), f[:, negative:]], 1)  # x in the direction of the wind
+    downwind = jnp.concatenate([jnp.flip(f[:, :negative], 0), f[:, negative:]], 1)  # cells in downstream order
     faces = _reconstruct(*(jnp.roll(downwind, k, 0) for k in (2, 1, 0, -1, -2)))
     from_right = jnp.roll(jnp.flip(faces[:, :negative], 0), -1, 0)
     return jnp.asarray(grid.vx, f.dtype)[:, None, None] * jnp.concatenate([from_right, faces[:, negative:]], 1)
 
 
 def _reconstruct(a, b, c, d, e):
-    """Value at the face between c and d from five cell averages in the order of the wind."""
+    """Value at the face between c and d from five cell averages in downstream order."""
     candidates = (
         (2 * a - 7 * b + 11 * c) / 6,
         (-b + 5 * c + 2 * d) / 6,
@@ -38,7 +39,7 @@ def _reconstruct(a, b, c, d, e):
         13 / 12 * (b - 2 * c + d) ** 2 + (b - d) ** 2 / 4,
         13 / 12 * (c - 2 * d + e) ** 2 + (3 * c - 4 * d + e) ** 2 / 4,
     )
-    # below this f counts as smooth: keeps the weights and their gradients finite where f vanishes
+    # a roughness below this counts as zero: keeps the weights and their gradients finite where f vanishes
     tiny = jnp.finfo(c.dtype).eps ** 1.5 * lax.stop_gradient(jnp.max(c**2)) + jnp.finfo(c.dtype).tiny ** 0.5
     tau = jnp.abs(roughness[0] - roughness[2])
     weights = [w * (1 + (tau / (beta + tiny)) ** 2) for w, beta in zip((0.1, 0.6, 0.3), roughness, strict=True)]
