@@ -32,8 +32,8 @@ CORRECTIONS = (1.0, -1 / 6, 1 / 30, -1 / 140)
 """Weights of mu delta, mu delta^3, mu delta^5, mu delta^7 in D dv."""
 EDGE = (-1.5, 2.0, -0.5)
 """Weights of h_0, h_1, h_2 in D dv at the edge."""
-EDGE_EIGENVALUE = 7.0
-"""Bound on the eigenvalue of -D+ D- dv^2 at the edge, if f is as large there as inside: 6.7 (order 2) ... 6.98 (8)."""
+EDGE_EIGENVALUE = 6.8
+"""Eigenvalue of -D+ D- dv^2 at the edge, if f is as large there as inside, to 3 %: 6.7 (order 2) ... 6.98 (order 8)."""
 
 MOST_GROWN = 8.0
 """Upper limit of the factor by which a steep flank of M raises the eigenvalues, for modes where f is not negligible.
