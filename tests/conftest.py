@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 # most tests take longer to compile than to run: this compiles five times as fast, to programs of half the speed
-# (jax 0.10.1); helpers.AS_USED asks for the programs that users run
+# (jax 0.10.1); scripts/test.sh runs those marked `optimised` apart, without it
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 
 import jax

@@ -35,10 +35,6 @@ def decaying(width, offset=0.0):
     return lambda s, n, T: n * jnp.exp(-(s**2) / (2 * width**2 * T)) + offset
 
 
-AS_USED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
-"""Compiler options of programs as users run them; those of other tests are compiled quickly (conftest)."""
-
-
 def assert_derivatives(function, args, rtol, eps=1e-5):
     """Both modes of a scalar function against its central difference along one direction of all arguments, and each
     other.  Both are one program, which shares what they have in common: that is the time of these tests."""

@@ -1,13 +1,12 @@
 """The default scheme under hard cases: far tails, hot tails, random distributions, the Nyquist mode over many steps."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import AS_USED, slow_but
+from helpers import slow_but
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, load_kernel, steppers
 from ddco_jax.correlations import AGED, MARKOV
@@ -78,6 +77,7 @@ def random_distributions(rng, grid, count):
     return jnp.asarray(f / (f.sum((1, 2, 3), keepdims=True) * grid.dv3))
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KERNELS)
 def test_random_steps_keep_positivity_entropy_and_the_invariants(name):
@@ -89,7 +89,7 @@ def test_random_steps_keep_positivity_entropy_and_the_invariants(name):
     stages = 5
     step = steppers.ChebyshevCollision(op, buildup, stages=stages)
 
-    @functools.partial(jax.jit, compiler_options=AS_USED)
+    @jax.jit
     def advance(state, share):
         stiffness = jnp.max(jax.lax.map(lambda f: op.rate(f, AGED).stiffness, state.f))
         dt = share * stability_interval(stages) / stiffness
@@ -117,6 +117,7 @@ def test_random_steps_keep_positivity_entropy_and_the_invariants(name):
         assert float(jnp.linalg.norm(state.f - start)) > 0.05 * float(jnp.linalg.norm(start)), draw
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 def test_the_nyquist_mode_stays_bounded():
     """2,000 steps from a Maxwellian with a ripple on the grid: the ripple goes, and nothing takes its place."""
@@ -127,7 +128,7 @@ def test_the_nyquist_mode_stays_bounded():
     dt = 0.5 * stability_interval(5) / float(jax.jit(lambda f: op.rate(f, AGED).stiffness)(state.f[0]))
     step = steppers.ChebyshevCollision(op)
 
-    @functools.partial(jax.jit, compiler_options=AS_USED)
+    @jax.jit
     def advance(state):
         def body(state, _):
             state = step.step(state, jnp.asarray(dt))

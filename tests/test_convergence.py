@@ -130,6 +130,7 @@ def observed_order(fields):
     return np.polyfit(np.arange(len(gaps)), -np.log2(gaps), 1)[0]
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("name", slow_but([name for name in STEPPERS if name not in SLOW], STEPPERS))
 def test_order_in_dt(name):
     """Differences of successive halvings of dt, at a fixed time, fall at the declared order."""
@@ -155,6 +156,7 @@ def test_order_in_dt_of_streaming_without_a_field():
     assert order == pytest.approx(3, abs=0.15)
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 def test_order_in_dt_with_the_build_up_of_correlations():
     """Strang splitting with a correlation age that evolves, away from the kink of A at age 0."""

@@ -141,6 +141,7 @@ def test_direct_is_the_printed_sum(rng):
     assert np.allclose(actual, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("method", ["spectral", "direct"])
 @each_case
 def test_conservation_with_f_nonzero_at_the_edge(name, force, differences, method, rng):

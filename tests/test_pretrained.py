@@ -103,6 +103,7 @@ def test_weak_coupling_is_landau():
         assert rates[0] / rates[1] == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("case", "decay"),
     [
@@ -193,6 +194,7 @@ def test_the_build_up_passes_one_and_settles():
             assert age[early][jnp.argmax(fast[early])] > 0.9 and fast[early].max() > 1.05
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     "start", slow_but(["uniform_ball"], ["asymmetric_double_well", "symmetric_double_well", "uniform_ball"])
 )

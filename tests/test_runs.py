@@ -47,6 +47,7 @@ def check_conservation(h, field):
         assert np.max(np.abs(h["momentum"] - h["momentum"][0])) < 1e-14 * thermal
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("start", slow_but([start for start in STARTS if "well" not in start], STARTS))
 def test_shipped_start(start):
     """A few steps of the two-core case as shipped, the wells in four cells (scripts/conservation.py runs all)."""
@@ -57,6 +58,7 @@ def test_shipped_start(start):
     assert np.max(h["negative_mass"] / h["mass"]) < 1e-6
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("field", ["ampere", "poisson"])
 @pytest.mark.parametrize("config", slow_but(["local_maxwellian"], ["local_maxwellian", "bimaxwellian"]))
 def test_box_that_cuts_f_and_both_fields(config, field):
@@ -90,6 +92,7 @@ def test_gauss_law_is_kept_to_the_order_of_the_scheme():
 WAVES = [(0.3, 1.15985, -0.01262), (0.4, 1.28506, -0.06613), (0.5, 1.41566, -0.1534)]
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("k, omega, gamma", slow_but(WAVES[-1:], WAVES))
 def test_langmuir_waves(k, omega, gamma):
     """Frequency and Landau damping within 0.5 % (docs/references.md), by the zeros and peaks of the field energy."""
@@ -134,6 +137,7 @@ def test_langmuir_waves(k, omega, gamma):
     assert x[1] == pytest.approx(gamma, rel=5e-3)
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 def test_homogeneous_bkw_relaxes_along_the_exact_solution():
     settings, _ = load("bkw")

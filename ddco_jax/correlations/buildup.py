@@ -37,7 +37,7 @@ class Fading:
         return jnp.exp(-((age / self.time) ** self.power))
 
 
-FADING = Fading(4.0, 2)
+FADING = Fading(5.0, 2)
 """With this, responses after a quench too fit the stress autocorrelations of molecular dynamics, Gamma = 0.2 ... 3."""
 FIRST_FADING = Fading(20.0, 1)
 """The fading of version 0.1.  It takes longer than the quenches in the data, which therefore do not determine it."""
