@@ -36,7 +36,7 @@ RESULT = Path(__file__).parent / "results" / "accuracy.json"
 GAMMA = 1.3
 STARTS = ("symmetric_double_well", "asymmetric_double_well")
 STEP, TIMES = 0.05, (0.4, 0.8)
-MOST = 40
+MOST = 12
 """Largest number of substeps per step that is run."""
 SCHEMES = {
     "paper": {"scheme": "paper"},
