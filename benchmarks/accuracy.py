@@ -108,6 +108,7 @@ def draw(starts: dict[str, dict], path: Path) -> None:
         axis.set_xlabel("seconds for 0.8 $t_0$ of one cell")
     axes[0].set_ylabel("relative error of $f(v_x, v_y)$")
     axes[0].legend(fontsize=7)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=200)
 
 
