@@ -94,7 +94,7 @@ def on(points: np.ndarray, v: np.ndarray, plane: np.ndarray) -> np.ndarray:
 def draw(starts: dict[str, dict], path: Path) -> None:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(STARTS), figsize=(9, 3.6), sharey=True, constrained_layout=True)
+    figure, axes = plt.subplots(1, len(STARTS), figsize=(10, 3.6), sharey=True, constrained_layout=True)
     for axis, start in zip(axes, STARTS, strict=True):
         for precision, style in (("float64", "o-"), ("float32", "s--")):
             for number, name in enumerate(SCHEMES):
@@ -106,8 +106,11 @@ def draw(starts: dict[str, dict], path: Path) -> None:
                     axis.loglog(x, y, style, color=f"C{number}", ms=4, label=label)
         axis.set_title(start.replace("_", " "), fontsize=10)
         axis.set_xlabel("seconds for 0.8 $t_0$ of one cell")
+        axis.set_xticks([1, 2, 5, 10, 20, 30])
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("")
     axes[0].set_ylabel("relative error of $f(v_x, v_y)$")
-    axes[0].legend(fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=200)
 
@@ -116,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, nargs="+", default=[28, 36, 46])
     parser.add_argument("--reference", type=int, default=72)
-    parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS))
+    parser.add_argument("--starts", nargs="*", choices=STARTS, default=list(STARTS), help="none: draws what is stored")
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--commit", default="")
     given = parser.parse_args()
