@@ -215,6 +215,7 @@ def summary(result: dict) -> str:
             cells.append(f"{np.mean(np.square(excess)) ** 0.5:.3f}")
         cells.append(f"{np.mean([v for (kernel, _), v in chi.items() if kernel == name]):.1f}")
         body.append([f"`{name}`", *cells])
+    body.sort(key=lambda row: float(row[2]))
     return markdown(["kernel", "f(vx)", "f(vx, vy)", "χ² per datum of the rates"], body)
 
 
