@@ -1,10 +1,16 @@
-"""What is printed and recorded of a run: conservation figures and tables."""
+"""What is printed and recorded of runs and kernels: conservation figures, errors on unseen MD, tables."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ddco_jax.evaluation import tables
+from ddco_jax.evaluation import tables, verdict
 from ddco_jax.evaluation.conservation import conservation
+from ddco_jax.kernels.store import held_out
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_conservation_takes_the_largest_error_of_a_history():
@@ -30,3 +36,11 @@ def test_tables():
     assert tables.listing({"steps": "40", "mass": "1"}) == f"steps{' ' * 21}40\nmass{' ' * 22}1"
     assert tables.columns([["kernel", "D*"], ["ddco", "0.7681"]]) == "kernel      D*\nddco    0.7681"
     assert tables.markdown(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+def test_the_errors_that_ddco_kernels_prints_are_those_last_measured():
+    """`scripts/verdict.py record` was run after the last measurement."""
+    measured = verdict.worst(json.loads((ROOT / "benchmarks" / "results" / "verdict.json").read_text()))
+    assert measured["ddco"]["excess in f_vx"] > 0
+    for name, errors in measured.items():
+        assert held_out(name) == errors

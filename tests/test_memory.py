@@ -14,6 +14,7 @@ from young import young
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, load_kernel, solve
 from ddco_jax.correlations import AGED_AGE, NO_MEMORY, Quench, Retardation, Undisturbed
+from ddco_jax.correlations.buildup import FIRST_FADING
 from ddco_jax.correlations.memory import StressMemory
 from ddco_jax.evaluation import linear_response
 from ddco_jax.kernels.linear_response import aged_response, response
@@ -180,6 +181,21 @@ def test_the_default_kernel_answers_weak_kicks_as_unseen_plasmas_do():
         for omega in VERDICT["response"]["frequencies"]:
             assert ours[f"eta({omega:g})/eta_md"] == pytest.approx(1, abs=VERDICT["response"]["target_viscosity"])
         assert min(before[f"eta({omega:g})/eta_md"] for omega in (1, 2)) < 0.93
+
+
+def test_a_quench_is_forgotten_before_its_stress_is_gone():
+    """Response to a kick that is the quench, beside MD at Gamma = 2; with the fading of version 0.1 it is worse."""
+    files = sorted((MD / "equilibrium").glob("gamma_2_*.nc"))
+    (data,) = linear_response.autocorrelations(files, 12.0)
+    learned = load_learned("ddco")
+    kernel, ours = learned.kernel, learned.buildup
+    before = dataclasses.replace(ours, pairs=dataclasses.replace(ours.pairs, fading=FIRST_FADING))
+    allowed = np.maximum(VERDICT["response"]["target_stress"], 2 * data.stress_error)
+    off = []
+    for each in (ours, before):
+        found = response(kernel, each, data.gamma, linear_response.INTERVAL, len(data.time) - 1).stress
+        off.append(float(np.max(np.abs(np.asarray(found) - data.stress) / allowed)))
+    assert off[0] < 1.3 < off[1]
 
 
 @pytest.mark.slow

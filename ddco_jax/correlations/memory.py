@@ -17,8 +17,8 @@ its errors.  With this Y, e follows from two differential equations,
     de/dt = -rate e + h + d phi/dt,   dh/dt = -rate h + growth d phi/dt.
 
 The anisotropy of a cell is the tensor S_ij = delta_ij - T (T^-1)_ij of its temperature tensor T_ij.  For a
-bi-Maxwellian, log(f/M) = c.S.c m/2kT exactly.  The tensor E is the new part of S, as e is of phi.  Its force E.c m/kT
-is subtracted from the force that drives the flux.
+bi-Maxwellian, log(f/M) = c.S.c m/2kT + constant, exactly.  The tensor E is the new part of S, as e is of phi.  Its
+force E.c m/kT is subtracted from the force that drives the flux.
 
 A quench of the velocities has its own laws (`buildup`, `microfield`), which hold for the f that relaxes from it.  So a
 change of f by collisions counts as new only to the extent that the quench is forgotten; all other changes count fully.
