@@ -38,8 +38,8 @@ class Fading:
 
 
 FADING = Fading(5.0, 2)
-"""A compromise.  Stress autocorrelations of molecular dynamics (Gamma = 0.2 ... 3) ask for 3 ... 4/omega_p, the decay of
-anisotropy in quenches for 6 and more; the other parameters were trained with FIRST_FADING (docs/tried.md)."""
+"""A compromise.  Stress autocorrelations of molecular dynamics (Gamma = 0.2 ... 3) ask for 3 ... 4/omega_p, the decay
+of anisotropy in quenches for 6 and more; the other parameters were trained with FIRST_FADING (docs/tried.md)."""
 FIRST_FADING = Fading(20.0, 1)
 """The fading of version 0.1.  It takes longer than the quenches in the data, which therefore do not determine it."""
 
