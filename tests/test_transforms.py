@@ -102,37 +102,45 @@ def test_mistakes_are_named():
         Differences(PhaseGrid(1.0, 1, (1, 1, 1), (8, 2, 8)), 2)
 
 
-@pytest.mark.parametrize("dense_limit", [0, 96])
-@pytest.mark.parametrize("shape", [(5, 6, 7), (8, 8, 8)])
-def test_round_trip(shape, dense_limit, rng, monkeypatch):
-    monkeypatch.setattr(transforms, "DENSE_LIMIT", dense_limit)
-    g = jnp.asarray(rng.normal(size=(3, *shape)))
-    assert np.allclose(transforms.inverse(transforms.forward(g)), g, atol=1e-14 * 8)
+SHAPE = (4, 5, 3)
 
 
-def test_dense_and_fft_transforms_are_the_same(rng, monkeypatch):
-    g = jnp.asarray(rng.normal(size=(2, 6, 7, 9)))
-    dense = transforms.forward(g)
-    monkeypatch.setattr(transforms, "DENSE_LIMIT", 0)
-    assert np.allclose(transforms.forward(g), dense, atol=1e-13)
-    assert np.allclose(transforms.inverse(dense), g, atol=1e-13)
+def plain_convolution(octant, parity, g):
+    """sum_j' K_{j-j'} g_j' over all offsets of the grid, with K even or odd along each axis."""
+    out = np.zeros(g.shape)
+    for j, j_ in itertools.product(np.ndindex(*g.shape), repeat=2):
+        offset = np.subtract(j, j_)
+        sign = np.prod([np.sign(o) if odd else 1 for o, odd in zip(offset, parity, strict=True)])
+        out[j] += sign * octant[tuple(abs(offset))] * g[j_]
+    return out
 
 
-@pytest.mark.parametrize("parity", list(itertools.product((0, 1), repeat=3)))
-def test_convolution_with_even_and_odd_kernels(parity, rng):
-    """K * g by the transforms equals the plain sum over offsets, without wrap-around."""
-    shape = (4, 5, 3)
-    octant = rng.normal(size=shape)
+def random_octant(rng, parity):
+    octant = rng.normal(size=SHAPE)
     for axis, odd in enumerate(parity):
         if odd:
             octant[(slice(None),) * axis + (0,)] = 0
-    g = rng.normal(size=shape)
-    expected = np.zeros(shape)
-    for j, j_ in itertools.product(np.ndindex(*shape), np.ndindex(*shape)):
-        offset = np.subtract(j, j_)
-        sign = np.prod([np.sign(o) if odd else 1 for o, odd in zip(offset, parity, strict=True)])
-        expected[j] += sign * octant[tuple(abs(offset))] * g[j_]
-    spectrum = transforms.kernel_spectrum(jnp.asarray(octant), parity)
-    fields = transforms.forward(jnp.asarray(g)[None])
-    product = jnp.stack([transforms.multiply(spectrum[m], parity, fields[m][:, 0]) for m in range(shape[0])])
-    assert np.allclose(transforms.inverse(product[:, :, None])[0], expected, atol=1e-12)
+    return octant
+
+
+@pytest.mark.parametrize("dense_limit, slab", [(96, 2**17), (96, 1), (0, 2**17)])
+def test_convolutions_are_plain_sums(dense_limit, slab, rng, monkeypatch):
+    """Fields and outputs of every parity, so kernels too; without wrap-around; dense, slab by slab, and by FFT."""
+    monkeypatch.setattr(transforms, "DENSE_LIMIT", dense_limit)
+    monkeypatch.setattr(transforms, "SLAB", slab)
+    parities = list(itertools.product((0, 1), repeat=3))
+    g, kernels, terms, expected = rng.normal(size=(8, *SHAPE)), [], [], []
+    for o, output in enumerate(parities):
+        fields = (o, (3 * o + 1) % 8)  # two fields for each output: every field and every parity of kernels occurs
+        terms.append([])
+        expected.append(np.zeros(SHAPE))
+        for field in fields:
+            parity = tuple(int(a != b) for a, b in zip(output, parities[field], strict=True))
+            octant = random_octant(rng, parity)
+            terms[-1].append((field, len(kernels)))
+            kernels.append(transforms.kernel_spectrum(jnp.asarray(octant), parity))
+            expected[-1] += plain_convolution(octant, parity, g[field])
+    mixing = transforms.Mixing(tuple(parities), tuple(parities), tuple(map(tuple, terms)))
+    found = transforms.convolve(jnp.asarray(np.moveaxis(g, 0, 2)), kernels, mixing)
+    assert np.allclose(np.moveaxis(found, 2, 0), expected, atol=1e-12)
+    assert np.min(np.max(np.abs(expected), (1, 2, 3))) > 1

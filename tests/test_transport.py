@@ -12,6 +12,7 @@ from helpers import ddco, ddco_here, slow_but
 
 from ddco_jax import CollisionOperator, PhaseGrid, initial, kernels
 from ddco_jax.collisions.direct import velocity_points
+from ddco_jax.correlations import AGED
 from ddco_jax.kernels.chapman_enskog import converged, physical, transport
 from ddco_jax.kernels.store import load_kernel, load_law, load_learned
 from ddco_jax.md import green_kubo
@@ -92,7 +93,7 @@ def _on_the_grid(kernel, points, reach=4.6, **scheme):
         return -D.divergence(f * jnp.concatenate([jnp.einsum("xyzab,bxyz->axyz", A, q[:3]), rough]))
 
     def collective(xi):
-        return -D.divergence(op.collide(cell, D.forces(xi), kernel)[0])
+        return -D.divergence(op.collide(cell, D.forces(xi), kernel, op.tables(f, AGED))[0])
 
     def solve(apply, source):  # symmetric, positive on its range, of the size of f: divide by it
         x, _ = jax.scipy.sparse.linalg.cg(jax.jit(apply), source, maxiter=15, tol=1e-10, M=lambda r: r / f)

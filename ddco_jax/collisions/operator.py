@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ddco_jax.collisions import direct, spectral
+from ddco_jax.collisions.spectral import Tables
 from ddco_jax.correlations import (
     AGED,
     Aged,
@@ -124,14 +125,31 @@ class CollisionOperator(eqx.Module):
         self.differences = Differences(grid, DIFFERENCES[differences], FORCES[force].damped)
         self.cells_at_once = cells_at_once
 
+    def on(self, grid: PhaseGrid) -> "CollisionOperator":
+        """The same operator on another velocity grid."""
+        name = next(name for name, order in DIFFERENCES.items() if order == self.differences.order)
+        options = {"force": self.force, "differences": name}
+        return CollisionOperator(grid, self.kernel, self.method, cells_at_once=self.cells_at_once, **options)
+
     @eqx.filter_jit
     def __call__(self, f: Distribution, now: Record | Profile | None = AGED) -> Distribution:
         """C[f], (nx, nvx, nvy, nvz), n0 V0^-3/t0, with the correlations of `now` (fields (nx,)); aged by default."""
         return self._over_cells(lambda f, now: self.rate(f, now).rate, f, as_record(now))
 
+    def tables(self, f: VelocityDistribution, now: Record) -> Tables:
+        """The kernel of one cell at the density and temperature of f, which collisions do not change."""
+        cell, kernel = Cell.of(self.grid, f), self._kernel(now)
+        if self.method == "direct":
+            return Tables((), ())
+        return spectral.tables(cell, kernel.separable(cell.density, cell.temperature))
+
     def rate(self, f: VelocityDistribution, now: Record) -> Rate:
         """C[f] of one cell, its stiffness, and the share of the flux that the limiter has replaced."""
-        flux = self._fluxes(f, now)
+        return self.rate_by(self.tables(f, now), f, now)
+
+    def rate_by(self, tables: Tables, f: VelocityDistribution, now: Record) -> Rate:
+        """The same with the `tables` of any f that has the same density, drift and temperature."""
+        flux = self._fluxes(f, now, tables)
         cell, counts = flux.cell, f > tolerance(f.dtype) * jnp.max(f)
         temperature = jnp.maximum(flux.equilibrium.temperature, cell.temperature)  # the fit may follow a steep flank
         total = jnp.zeros_like(f)
@@ -140,13 +158,14 @@ class CollisionOperator(eqx.Module):
             total = total + flux.diffusion[axis] * self.differences.eigenvalue(fall, axis, counts) / dv**2
         return Rate(self.differences.divergence(flux.fluxes), jnp.max(total), flux.limited)
 
-    def _fluxes(self, f: VelocityDistribution, now: Record) -> Fluxes:
+    def _fluxes(self, f: VelocityDistribution, now: Record, tables: Tables) -> Fluxes:
         """The fluxes of Eq. (32): pair collisions, and in a young plasma also diffusion in the microfield."""
-        cell, kernel, force = Cell.of(self.grid, f), self._kernel(now), FORCES[self.force]
+        cell, force = Cell.of(self.grid, f), FORCES[self.force]
+        collide = functools.partial(self.collide, kernel=self._kernel(now), tables=tables)
         log = self.differences.forces(jnp.log(cell.f))
         equilibrium = force.equilibrium(cell, log)
         if isinstance(now, Aged | Uniform):
-            p, A = self.collide(cell, force.of(self.differences, cell, equilibrium), kernel)
+            p, A = collide(cell, force.of(self.differences, cell, equilibrium))
             if force.dissipative:
                 return Fluxes(cell, log, p, A, jnp.zeros((), f.dtype), equilibrium)
             p, limited = entropy.limit(log, p, microfield.flux(cell, log, jnp.ones_like(cell.f)), _thermal(cell, A))
@@ -154,12 +173,12 @@ class CollisionOperator(eqx.Module):
         known = functools.partial(_known, retardation(now), cell)
         if isinstance(now, Mature):
             (in_pairs,) = jumps.smooth(cell, equilibrium, now.pair_jump)
-            p, A = self.collide(in_pairs, known(force.of(self.differences, in_pairs, equilibrium)), kernel)
+            p, A = collide(in_pairs, known(force.of(self.differences, in_pairs, equilibrium)))
             fallback = microfield.flux(cell, known(log), jnp.ones_like(cell.f))
             p, limited = entropy.limit(known(log), p, fallback, _thermal(cell, A))
             return Fluxes(cell, log, p, A, limited, equilibrium)
         in_field, in_pairs = jumps.smooth(cell, equilibrium, now.microfield_jump, now.pair_jump)
-        p, A = self.collide(in_pairs, known(force.of(self.differences, in_pairs, equilibrium)), kernel)
+        p, A = collide(in_pairs, known(force.of(self.differences, in_pairs, equilibrium)))
         with jax.named_scope("microfield"):
             partners = hole.present(cell, now.partners)
             field = microfield.flux(in_field, known(force.of(self.differences, in_field, equilibrium)), partners)
@@ -168,12 +187,12 @@ class CollisionOperator(eqx.Module):
         p, limited = entropy.limit(known(log), p + now.microfield_rate * field, fallback, _thermal(cell, A))
         return Fluxes(cell, log, p, A, limited, equilibrium)
 
-    def collide(self, cell: Cell, forces: Forces, kernel: Kernel) -> tuple[Forces, VelocityVector]:
+    def collide(self, cell: Cell, forces: Forces, kernel: Kernel, tables: Tables) -> tuple[Forces, VelocityVector]:
         """The flux p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') of one cell by pair collisions, and A_aa."""
         with jax.named_scope("collision_flux"):
             if self.method == "direct":
                 return direct.collision_flux(cell, kernel, forces)
-            return spectral.collision_flux(cell, kernel.separable(cell.density, cell.temperature), forces)
+            return spectral.collision_flux(cell, kernel.separable(cell.density, cell.temperature), tables, forces)
 
     def dissipation(
         self, f: VelocityDistribution, a: VelocityDistribution, b: VelocityDistribution, now: Record = AGED
@@ -184,7 +203,7 @@ class CollisionOperator(eqx.Module):
         """
         cell, of = Cell.of(self.grid, f), self.differences.forces
         forces = of(b)
-        p, _ = self.collide(cell, forces, self._kernel(now))
+        p, _ = self.collide(cell, forces, self._kernel(now), self.tables(f, now))
         if isinstance(now, Correlations):
             p = p + now.microfield_rate * microfield.flux(cell, forces, hole.present(cell, now.partners))
         return jnp.sum(of(a) * p) * self.grid.dv3
@@ -197,7 +216,7 @@ class CollisionOperator(eqx.Module):
         """
 
         def cell(f_cell, now):
-            flux = self._fluxes(f_cell, now)
+            flux = self._fluxes(f_cell, now, self.tables(f_cell, now))
             return jnp.sum(flux.forces * flux.fluxes) * self.grid.dv3
 
         return self._over_cells(cell, f, as_record(now))

@@ -21,166 +21,113 @@ Where l1 = 0 the anisotropic part is 4 l2 (Pc)_i (Pc')_j, since Pc = Pc', and it
 symmetric in i, a and in j, b: 12 forward transforms and 6 more inverse ones instead of 24 forward ones.
 """
 
-import functools
-import itertools
-import operator
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 
+from ddco_jax.collisions.tensors import Component, Tensors, is_anisotropic, parity
 from ddco_jax.kernels import Separable, Weights
 from ddco_jax.plasma.arrays import Array, VelocityDistribution, VelocityVector
-from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.velocity import transforms
 from ddco_jax.velocity.cell import Cell
 from ddco_jax.velocity.differences import Forces
 
-WHOLE, SLAB = 16384, 4096
-"""Up to WHOLE velocity points, all products of kernel and spectra are made at once; beyond, in slabs of at most SLAB
-points, which stay in the cache.  On small grids many small loops would be slower (measured)."""
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 """Independent components of a symmetric tensor."""
+Label = tuple
+"""A field or an output of the convolutions (`_fields`, `_outputs`)."""
+
+
+class Tables(NamedTuple):
+    """What the flux of one cell needs of the kernel at its density and temperature; collisions do not change it."""
+
+    chi: tuple[Array, ...]
+    """The factors chi(|c|), (nvx, nvy, nvz) each."""
+    octants: tuple[tuple[Array, ...], ...]
+    """For each group of products, the spectra of its kernels, (nvx, nvy, nvz) each."""
+
+
+class _Group(NamedTuple):
+    """Products that share factors chi; their convolutions add up before the inverse transforms."""
+
+    fields: list[tuple[int, Label]]
+    """(n, label) of each field that is transformed, made from the source chi_n f'."""
+    outputs: list[tuple[int, Label]]
+    """(m, label) of each field that is transformed back and multiplied by chi_m."""
+    kernels: list[Component]
+    mixing: transforms.Mixing
 
 
 def transform_count(separable: Separable) -> tuple[int, int]:
     """Numbers of (forward, inverse) three-dimensional transforms in one evaluation."""
-    counts = [_count(group) for group in _groups(_by_source(separable))]
-    return sum(forward for forward, _ in counts), sum(inverse for _, inverse in counts)
+    groups = _groups(separable)
+    return sum(len(group.fields) for group in groups), sum(len(group.outputs) for group in groups)
 
 
 def arrays_at_once(separable: Separable) -> int:
-    """Approximate number of arrays of the velocity grid's size that one evaluation holds, in its largest group.
+    """Approximate number of arrays of the velocity grid's size that one evaluation holds.
 
-    A forward transform takes 1 + 2 + 4 + 8 for the field and its spectrum after each axis, an inverse one as much; a
-    sum of products 8 for each source; octants, and the fields before and after, 45 for each source.
+    These are the octants of all kernels, and for the largest group each field before and after its first pass, 1 + 2,
+    and each output as much.
     """
-    held = []
-    for group in _groups(_by_source(separable)):
-        forward, inverse = _count(group)
-        held.append(15 * forward + 8 * len(group) * inverse + 15 * inverse + 45 * len(group))
-    return max(held)
+    groups = _groups(separable)
+    largest = max(3 * (len(group.fields) + len(group.outputs)) for group in groups)
+    return largest + sum(len(group.kernels) for group in groups)
 
 
-def _count(group: dict) -> tuple[int, int]:
-    """Forward and inverse transforms of one group."""
-    halved = _is_halved(group)
-    forward = sum(len(_fields(weights, halved)) for weights in group.values())
-    return forward, len(group) * len(_outputs(group, halved))
+def tables(cell: Cell, separable: Separable) -> Tables:
+    """The kernel at the density and temperature of a cell, ready for `collision_flux`."""
+    return _tables(cell, separable, _groups(separable))
 
 
-def _is_halved(group: dict) -> bool:
-    """Whether B of the anisotropic part is computed as c_a U_ia, which needs l1 = 0."""
-    return not any(w.perpendicular is not None for row in group.values() for w in row.values())
+def _tables(cell: Cell, separable: Separable, groups: list[_Group]) -> Tables:
+    speed, tensors = _norm(cell.velocity), Tensors(cell.grid, separable, cell.f.dtype)
+    chi = tuple(jnp.ones_like(speed) if factor is None else factor(speed) for factor in separable.factors)
+    with jax.named_scope("kernel_spectra"):
+        return Tables(chi, tuple(tuple(map(tensors.octant, group.kernels)) for group in groups))
 
 
-def _fields(weights: dict[int, Weights], halved: bool) -> list[tuple]:
-    """Labels of the fields that are transformed for one source chi_n f'.
-
-    ("moment", ab) is chi_n c'_a c'_b f', where ab is () or a pair; ("driven", ab, j) is that times q'_j; ("mixed", jb)
-    is chi_n c'_j q'_b f' made symmetric.
-    """
-    moments: list[tuple] = [()] if any(w.isotropic is not None for w in weights.values()) else []
-    anisotropic = any(_is_anisotropic(w) for w in weights.values())
-    fields: list[tuple] = []
-    for ab in [*moments, *(PAIRS if anisotropic else ())]:
-        fields.append(("moment", ab))
-        if not (ab and halved):
-            fields += [("driven", ab, j) for j in range(3)]
-    return fields + [("mixed", jb) for jb in PAIRS if anisotropic and halved]
-
-
-def _outputs(group: dict, halved: bool) -> list[tuple]:
-    """Labels of the fields that are transformed back for each m: ("A", i, j), ("B", i), ("U", i, a)."""
-    every = [w for row in group.values() for w in row.values()]
-    outputs: list[tuple] = [("A", *ij) for ij in PAIRS]
-    if not halved or any(w.isotropic is not None for w in every):
-        outputs += [("B", i) for i in range(3)]
-    return outputs + [("U", *ia) for ia in PAIRS if halved and any(map(_is_anisotropic, every))]
-
-
-def _component(output: tuple, field: tuple) -> tuple | None:
-    """Indices of the kernel component through which a field enters an output; None where it does not."""
-    match output, field:
-        case ("A", i, j), ("moment", ab):
-            return i, j, *ab
-        case ("B", i), ("driven", ab, j):
-            return min(i, j), max(i, j), *ab
-        case ("U", i, a), ("mixed", (j, b)):
-            return i, a, j, b
-    return None
-
-
-def collision_flux(cell: Cell, separable: Separable, forces: Forces) -> tuple[Forces, VelocityVector]:
+def collision_flux(cell: Cell, separable: Separable, known: Tables, forces: Forces) -> tuple[Forces, VelocityVector]:
     """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') and A_aa = dv^3 sum_j' omega_aa f_j' of one spatial cell.
 
-    Where the forces include the roughness (`velocity.differences`), the fluxes include A_aa f times the roughness.
+    `known` are the `tables` of the kernel at the cell's density and temperature.  Where the forces include the
+    roughness (`velocity.differences`), the fluxes include A_aa f times the roughness.
     """
-    f, speed = cell.f, _norm(cell.velocity)
-    chi = [jnp.ones_like(f) if factor is None else factor(speed) for factor in separable.factors]
-    kernels = _KernelSpectra(cell.grid, separable, f.dtype)
-    total = jnp.zeros((6, *f.shape), f.dtype)
-    for done, group in enumerate(_groups(_by_source(separable))):
-        # a dependence on `total` that the compiler cannot remove: groups run in turn, so only one holds its spectra
-        source = jnp.where(jnp.isnan(total[0, 0, 0, 0]), jnp.nan, f) if done else f
-        total = total + _group_flux(kernels, group, source, chi, cell.velocity, forces[:3])
-    q, A = total[:3], cell.grid.dv3 * total[3:]
-    return jnp.concatenate([cell.grid.dv3 * f * q, f * A * forces[3:]]) if len(forces) > 3 else cell.grid.dv3 * f * q, A
+    f, c, q = cell.f, cell.velocity, forces[:3]
+    flux, A = jnp.zeros_like(q), jnp.zeros_like(q)
+    for place, (group, octants) in enumerate(zip(_groups(separable), known.octants, strict=True)):
+        # a dependence on `flux` that the compiler cannot remove: groups run in turn, so only one holds its fields
+        source = jnp.where(jnp.isnan(flux[0, 0, 0, 0]), jnp.nan, f) if place else f
+        for m, found in _convolutions(group, octants, known.chi, source, c, q).items():
+            flux = flux + known.chi[m] * jnp.stack([_flux_along(i, found, q, c) for i in range(3)])
+            A = A + known.chi[m] * jnp.stack([found["A", i, i] for i in range(3)])
+    dv3 = cell.grid.dv3
+    p = dv3 * f * flux
+    return jnp.concatenate([p, dv3 * f * A * forces[3:]]) if len(forces) > 3 else p, dv3 * A
 
 
 def diffusion(cell: Cell, separable: Separable) -> VelocityVector:
     """Diagonal A_aa = dv^3 sum' omega_aa f' of the diffusion tensor of one spatial cell at all velocities, V0^2/t0."""
-    f, speed = cell.f, _norm(cell.velocity)
-    chi = [jnp.ones_like(f) if factor is None else factor(speed) for factor in separable.factors]
-    kernels = _KernelSpectra(cell.grid, separable, f.dtype)
-    total = jnp.zeros_like(cell.velocity)
-    for group in _groups(_by_source(separable)):
-        halved, outputs = _is_halved(group), [("A", i, i) for i in range(3)]
-
-        def moments(n, group=group, halved=halved):
-            labels = [label for label in _fields(group[n], halved) if label[0] == "moment"]
-            return labels, _field_values(labels, f * chi[n], cell.velocity, None)
-
-        for m, fields in _convolutions(kernels, group, moments, outputs, halved).items():
-            total = total + chi[m] * fields
-    return cell.grid.dv3 * total
+    groups = _groups(separable, lambda label: label in [("A", i, i) for i in range(3)])
+    known, A = _tables(cell, separable, groups), jnp.zeros_like(cell.velocity)
+    for group, octants in zip(groups, known.octants, strict=True):
+        for m, found in _convolutions(group, octants, known.chi, cell.f, cell.velocity, A).items():
+            A = A + known.chi[m] * jnp.stack([found["A", i, i] for i in range(3)])
+    return cell.grid.dv3 * A
 
 
-def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c: VelocityVector, q: VelocityVector) -> Array:
-    """Contribution of one group to the flux over dv^3 f and to A_aa over dv^3, (6, nvx, nvy, nvz)."""
-    halved = _is_halved(by_source)
-    outputs = _outputs(by_source, halved)
-
-    def source(n):
-        labels = _fields(by_source[n], halved)
-        return labels, _field_values(labels, f * chi[n], c, q)
-
-    total = jnp.zeros((6, *f.shape), f.dtype)
-    for m, fields in _convolutions(kernels, by_source, source, outputs, halved).items():
-        found = dict(zip(outputs, fields, strict=True))
-        rows = [_flux_along(i, found, q, c) for i in range(3)] + [found["A", i, i] for i in range(3)]
-        total = total + chi[m] * jnp.stack(rows)
-    return total
-
-
-def _convolutions(kernels: "_KernelSpectra", by_source: dict, source: Callable, outputs: list, halved: bool) -> dict:
-    """By m, the outputs (len(outputs), nvx, nvy, nvz); source(n) gives the labels and fields of the source chi_n f'."""
-    places = sorted(by_source)  # also all m: every product is listed with m and n exchanged too
-    parts = []
-    for n, weights in by_source.items():
-        labels, fields = source(n)
-        with jax.named_scope("forward_transforms"):
-            spectra = transforms.forward(fields)
-        terms = [
-            [kernels.terms(output, labels, m, n, halved) if m in weights else [] for output in outputs] for m in places
-        ]
-        with jax.named_scope("kernel_products"):
-            parts.append(_apply(terms, kernels.octants, spectra))
-    with jax.named_scope("inverse_transforms"):
-        convolutions = transforms.inverse(functools.reduce(operator.add, parts))
-    return dict(zip(places, convolutions.reshape(len(places), -1, *convolutions.shape[1:]), strict=True))
+def _convolutions(group: _Group, octants, chi, f: VelocityDistribution, c: VelocityVector, q: VelocityVector) -> dict:
+    """By m, the outputs by label, (nvx, nvy, nvz)."""
+    sources = {n: f * chi[n] for n, _ in group.fields}
+    fields = jnp.stack([_field_value(label, sources[n], c, q) for n, label in group.fields], 2)
+    with jax.named_scope("convolutions"):
+        values = transforms.convolve(fields, octants, group.mixing)
+    found: dict[int, dict[Label, VelocityDistribution]] = {}
+    for place, (m, label) in enumerate(group.outputs):
+        found.setdefault(m, {})[label] = values[:, :, place]
+    return found
 
 
 def _flux_along(i: int, found: dict, q: VelocityVector, c: VelocityVector) -> VelocityDistribution:
@@ -193,177 +140,94 @@ def _flux_along(i: int, found: dict, q: VelocityVector, c: VelocityVector) -> Ve
     return p
 
 
-def _field_values(labels: list[tuple], source: VelocityDistribution, c: VelocityVector, driven) -> Array:
-    """Values of the fields labelled by `_fields`; off-diagonal moments are doubled, since ab and ba both count."""
-    moments: dict[tuple, VelocityDistribution] = {(): source}
-    moments |= {(a, b): source * c[a] * c[b] * (1 if a == b else 2) for a, b in PAIRS}
-    values = []
-    for label in labels:
-        match label:
-            case "moment", ab:
-                values.append(moments[ab])
-            case "driven", ab, j:
-                values.append(moments[ab] * driven[j])
-            case _, (j, b):
-                values.append(source * (c[j] * driven[b] + (c[b] * driven[j] if j != b else 0)))
-    return jnp.stack(values)
+def _field_value(label: Label, source: VelocityDistribution, c: VelocityVector, q: VelocityVector):
+    """A field labelled by `_fields`; off-diagonal moments are doubled, since ab and ba both count."""
+    match label:
+        case "mixed", (j, b):
+            return source * (c[j] * q[b] + (c[b] * q[j] if j != b else 0))
+        case _, (a, b), *_:
+            source = source * c[a] * c[b] * (1 if a == b else 2)
+    return source * q[label[2]] if label[0] == "driven" else source
 
 
-def _apply(terms, octants: dict, spectra):
-    """Spectra of all outputs for each m: a small matrix product per frequency.
-
-    Runs over slabs of a few vx frequencies.  `terms[m]` holds for each output the list of (index of the field among the
-    spectra, key of the octant spectrum, parity).
-    """
-    used = list(dict.fromkeys(key for row in terms for output in row for _, key, _ in output))
-
-    def slab(values):
-        octants, spectra = dict(zip(used, values[0], strict=True)), values[1]
-        field = [spectra[:, k] for k in range(spectra.shape[1])]
-        sums = []
-        for output in (output for row in terms for output in row):
-            products = [transforms.multiply(octants[key], parity, field[place]) for place, key, parity in output]
-            sums.append(functools.reduce(operator.add, products) if products else jnp.zeros_like(field[0]))
-        return jnp.stack(sums, 1)
-
-    together = _together(len(spectra), *spectra.shape[-3::2])
-    return lax.map(
-        slab,
-        ([octants[key] for key in used], spectra),
-        batch_size=together if together > 1 else None,
-    )
-
-
-def _together(nx: int, ny: int, nz: int) -> int:
-    """Number of vx frequencies per slab: a divisor of nx, so that no remainder has to be compiled."""
-    if nx * ny * nz <= WHOLE:
-        return nx
-    return max(k for k in range(1, nx + 1) if nx % k == 0 and (k == 1 or k * ny * nz <= SLAB))
-
-
-class _KernelSpectra:
-    """Octant spectra of the tensors l0 P and K of each product, and of 4 l2 P_ij P_ab, made once per evaluation."""
-
-    def __init__(self, grid: PhaseGrid, separable: Separable, dtype):
-        self.separable, self.dtype, self.grid = separable, dtype, grid
-        offsets = [np.arange(n) * dv for n, dv in zip(grid.nv, grid.dv, strict=True)]
-        u = np.stack(np.meshgrid(*offsets, indexing="ij"))
-        square = np.sum(u**2, 0)
-        self.distinct = jnp.asarray(square > 0)
-        speed = np.sqrt(np.where(square > 0, square, 1))
-        self.direction = jnp.asarray(u / speed, dtype)
-        # a cubic grid has about N^(2/3) distinct speeds: radial functions are evaluated once for each
-        _, first, place = np.unique(np.round(np.log(speed), 13), return_index=True, return_inverse=True)
-        self.speeds = jnp.asarray(speed.ravel()[first], dtype)
-        self.place = jnp.asarray(place.reshape(grid.nv), np.int32)
-        axes = list(zip(grid.nv, grid.dv, strict=True))
-        self.symmetries = [p for p in itertools.permutations(range(3)) if [axes[i] for i in p] == axes]
-        self.octants: dict = {}
-        self.radial: dict = {}
-
-    def terms(self, output: tuple, labels: list[tuple], m: int, n: int, halved: bool) -> list[tuple]:
-        """(index, key of the octant, parity) of every field of the source n that enters an output at m."""
-        product = min(m, n), max(m, n)
-        weights = self.separable.weights[product]
-        found = []
-        for place, label in enumerate(labels):
-            component = _component(output, label)
-            if component is None:
-                continue
-            if _is_anisotropic(weights) if len(component) == 4 else weights.isotropic is not None:
-                symmetric = halved and label[0] == "moment" and len(component) == 4
-                make = self._symmetric if symmetric else self._octant
-                found.append((place, make(weights, product, component, halved), _parity(component)))
-        return found
-
-    def _octant(self, weights: Weights, product, component, halved: bool):
-        """Key of the octant spectrum of one component, made from that of its canonical one by permuting the axes."""
-        canonical, axes = _canonical(component, self.symmetries)
-        first, key = (product, canonical, (0, 1, 2)), (product, canonical, axes)
-        if first not in self.octants:
-            if len(component) == 2:
-                values = self._radial(weights.isotropic) * self._P(*canonical)
-            elif halved:
-                values = 4 * self._radial(weights.parallel) * self._P(*canonical[:2]) * self._P(*canonical[2:])
-            else:
-                values = self._anisotropic_values(weights, *canonical)
-            self.octants[first] = transforms.kernel_spectrum(values, _parity(canonical))
-        if key not in self.octants:
-            self.octants[key] = jnp.transpose(self.octants[first], axes)
-        return key
-
-    def _symmetric(self, weights: Weights, product, component, halved: bool):
-        """Key of the octant spectrum of K_ijab = 4 l2 S_ijab, the mean of two products 4 l2 P P."""
-        i, j, a, b = component
-        parts = sorted(self._octant(weights, product, ab, halved) for ab in ((i, a, j, b), (i, b, j, a)))
-        if parts[0] == parts[1]:
-            return parts[0]
-        key = ("mean", *parts)
-        if key not in self.octants:
-            self.octants[key] = (self.octants[parts[0]] + self.octants[parts[1]]) / 2
-        return key
-
-    def _P(self, i, j):
-        projector = int(i == j) - self.direction[i] * self.direction[j]
-        return jnp.where(self.distinct, projector, 0)
-
-    def _anisotropic_values(self, weights: Weights, i, j, a, b):
-        P = self._P
-        S = (P(i, a) * P(j, b) + P(i, b) * P(j, a)) / 2
-        values = jnp.zeros(self.grid.nv, self.dtype)
-        if weights.perpendicular is not None:
-            values += self._radial(weights.perpendicular) * (P(i, j) * P(a, b) - S)
-        if weights.parallel is not None:
-            values += self._radial(weights.parallel) * S
-        return 4 * values
-
-    def _radial(self, function):
-        """A weight at all |u| of the grid; traced once for all components, which keeps compilation short."""
-        if id(function) not in self.radial:
-            values = function(self.speeds)[self.place]
-            self.radial[id(function)] = (values, function)  # holding the function keeps its id unique
-        return self.radial[id(function)][0]
-
-
-def _parity(component) -> transforms.Parity:
-    """Whether a tensor component is odd (1) along each axis: each index contributes one factor u_axis."""
-    return component.count(0) % 2, component.count(1) % 2, component.count(2) % 2
-
-
-def _canonical(component, symmetries):
-    """The representative of a component under the symmetries of the tensor and the axis permutations of the grid.
-
-    Returns (representative, axes): transposed by `axes`, its octant is that of the component.
-    """
-
-    def order(indices):
-        pairs = [tuple(sorted(indices[k : k + 2])) for k in range(0, len(indices), 2)]
-        return tuple(itertools.chain(*sorted(pairs)))
-
-    return min((order(tuple(axes[i] for i in component)), axes) for axes in symmetries)
-
-
-def _by_source(separable: Separable) -> dict[int, dict[int, Weights]]:
-    """Weights by source factor n, then by m; each product is listed under both (m, n) and (n, m)."""
-    table: dict[int, dict[int, Weights]] = {}
+def _groups(separable: Separable, wanted: Callable[[Label], bool] = lambda label: True) -> list[_Group]:
+    """The products of a kernel, split into groups that share no chi, for the wanted outputs."""
+    by_source: dict[int, dict[int, Weights]] = {}  # by n, then by m: each product counts for (m, n) and (n, m)
     for (m, n), weights in separable.weights.items():
-        table.setdefault(n, {})[m] = weights
-        table.setdefault(m, {})[n] = weights
-    return table
+        by_source.setdefault(n, {})[m] = weights
+        by_source.setdefault(m, {})[n] = weights
+    parts: list[set[int]] = []
+    for n, row in by_source.items():
+        joined = {n, *row}.union(*(part for part in parts if part & {n, *row}))
+        parts = [part for part in parts if not part & joined] + [joined]
+    return [_group({n: row for n, row in by_source.items() if n in part}, wanted) for part in parts]
 
 
-def _groups(by_source: dict[int, dict[int, Weights]]) -> list[dict[int, dict[int, Weights]]]:
-    """The table split into groups that share no chi; the products of a group add up before the inverse transforms."""
-    groups: list[dict[int, dict[int, Weights]]] = []
-    for n, weights in by_source.items():
-        joined = [g for g in groups if n in g or any(m in g for m in weights)]
-        merged = {k: w for g in joined for k, w in g.items()} | {n: weights}
-        groups = [g for g in groups if all(g is not h for h in joined)] + [merged]
-    return groups
+def _group(by_source: dict[int, dict[int, Weights]], wanted: Callable[[Label], bool]) -> _Group:
+    """The group of the products with these weights, by n and m, with the fields that enter a wanted output."""
+    every = [w for row in by_source.values() for w in row.values()]
+    halved = all(w.perpendicular is None for w in every)
+    outputs = [(m, label) for m in sorted(by_source) for label in _outputs(every, halved) if wanted(label)]
+    fields: list[tuple[int, Label]] = []
+    kernels: list[Component] = []
+    terms: list[list[tuple[int, int]]] = [[] for _ in outputs]
+    for n, row in by_source.items():
+        for field in _fields(row, halved):
+            entered = False
+            for place, (m, output) in enumerate(outputs):
+                kernel = _kernel(row.get(m, Weights()), (m, n), output, field, halved)
+                if kernel is not None:
+                    kernels += [] if kernel in kernels else [kernel]
+                    terms[place].append((len(fields), kernels.index(kernel)))
+                    entered = True
+            fields += [(n, field)] if entered else []
+    inputs, parities = (tuple(_parity(label) for _, label in labels) for labels in (fields, outputs))
+    return _Group(fields, outputs, kernels, transforms.Mixing(inputs, parities, tuple(map(tuple, terms))))
 
 
-def _is_anisotropic(weights: Weights) -> bool:
-    return weights.perpendicular is not None or weights.parallel is not None
+def _fields(weights: dict[int, Weights], halved: bool) -> list[Label]:
+    """Labels of the fields that are transformed for one source chi_n f'.
+
+    ("moment", ab) is chi_n c'_a c'_b f', where ab is () or a pair; ("driven", ab, j) is that times q'_j; ("mixed", jb)
+    is chi_n c'_j q'_b f' made symmetric.
+    """
+    moments: list[tuple] = [()] if any(w.isotropic is not None for w in weights.values()) else []
+    anisotropic = any(map(is_anisotropic, weights.values()))
+    fields: list[Label] = []
+    for ab in [*moments, *(PAIRS if anisotropic else ())]:
+        fields.append(("moment", ab))
+        if not (ab and halved):
+            fields += [("driven", ab, j) for j in range(3)]
+    return fields + [("mixed", jb) for jb in PAIRS if anisotropic and halved]
+
+
+def _outputs(every: list[Weights], halved: bool) -> list[Label]:
+    """Labels of the fields that are transformed back for each m: ("A", i, j), ("B", i), ("U", i, a)."""
+    outputs: list[Label] = [("A", *ij) for ij in PAIRS]
+    if not halved or any(w.isotropic is not None for w in every):
+        outputs += [("B", i) for i in range(3)]
+    return outputs + [("U", *ia) for ia in PAIRS if halved and any(map(is_anisotropic, every))]
+
+
+def _kernel(weights: Weights, product: tuple[int, int], output: Label, field: Label, halved: bool) -> Component | None:
+    """The kernel through which a field enters an output; None where it does not."""
+    match output, field:
+        case ("A", i, j), ("moment", ab):
+            indices, kind = (i, j, *ab), "S" if halved else "K"
+        case ("B", i), ("driven", ab, j):
+            indices, kind = (i, j, *ab), "K"
+        case ("U", i, a), ("mixed", (j, b)):
+            indices, kind = (i, a, j, b), "PP"
+        case _:
+            return None
+    if len(indices) == 2:
+        return Component.of("P", product, indices) if weights.isotropic is not None else None
+    return Component.of(kind, product, indices) if is_anisotropic(weights) else None
+
+
+def _parity(label: Label) -> transforms.Parity:
+    """Parity of a field or an output along the axes."""
+    return parity(tuple(i for part in label[1:] for i in (part if isinstance(part, tuple) else (part,))))
 
 
 def _norm(c: VelocityVector) -> VelocityDistribution:

@@ -8,7 +8,6 @@ both limits.
 """
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from ddco_jax.correlations.functions import Elementwise, polynomial, power
@@ -57,9 +56,6 @@ def present(cell: Cell, partners: Partners) -> VelocityDistribution:
     """<B(|v - v'|)> over the partners v' of f, at every velocity v of the cell: 0 ... 1."""
     octant = partners(offset_speeds(cell.grid, cell.f.dtype) / jnp.sqrt(cell.temperature))
     even = (0, 0, 0)
-    spectra = transforms.forward(cell.f[None])[:, :, 0]
-    product = jax.vmap(lambda k, field: transforms.multiply(k, even, field))(
-        transforms.kernel_spectrum(octant, even), spectra
-    )
-    mean = transforms.inverse(product[:, :, None])[0] / jnp.sum(cell.f)
-    return jnp.clip(mean, jnp.finfo(cell.f.dtype).eps, 1)  # rounding may exceed the bounds
+    alone = transforms.Mixing((even,), (even,), (((0, 0),),))
+    mean = transforms.convolve(cell.f[:, :, None], [transforms.kernel_spectrum(octant, even)], alone) / jnp.sum(cell.f)
+    return jnp.clip(mean[:, :, 0], jnp.finfo(cell.f.dtype).eps, 1)  # rounding may exceed the bounds

@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 
 from ddco_jax.collisions import CollisionOperator
+from ddco_jax.collisions.spectral import Tables
 from ddco_jax.correlations import AGED, MARKOV, Aged, NoMemory, Record, Uniform, as_record, retardation
 from ddco_jax.correlations.model import Model
 from ddco_jax.plasma.arrays import Distribution, Profile, VelocityDistribution
@@ -20,7 +21,7 @@ from ddco_jax.plasma.moments import compute_moments, stress_anisotropy
 from ddco_jax.plasma.state import State, Tally
 from ddco_jax.plasma.units import PAPER, Scales
 from ddco_jax.steppers.base import Stepper
-from ddco_jax.velocity import positivity
+from ddco_jax.velocity import positivity, window
 from ddco_jax.velocity.cell import Cell
 
 STAGES = np.array([0.5, 1.0])
@@ -115,6 +116,8 @@ class ChebyshevCollision(CollisionStep):
     the entropy of f alone.  If the step is not complete after PARTS sub-steps, including rejected ones, the cell counts
     as unfinished and its f is NaN.  `State.tally` counts evaluations, corrections, rejections and unfinished steps.
 
+    Each cell is stepped in the smallest velocity window that holds its f (`velocity.window`).
+
     The lengths of the sub-steps are locally constant in f, so the derivative of the step is exact.  `jax.vmap` over
     states evaluates all PARTS sub-steps for every state; `jax.lax.map`, or more cells in one state, avoids this.
     Raises ValueError if `stages` is less than 2.
@@ -127,17 +130,32 @@ class ChebyshevCollision(CollisionStep):
             raise ValueError(f"stages must be at least 2, got {self.stages}")
 
     def collide(self, state: State, now: Record, dt) -> tuple[Distribution, Tally]:
-        f, tally = self.op.over_groups(lambda f, now: self._step_cells(f, now, dt), state.f, now)
+        f, tally = self.op.over_groups(lambda f, now: self._in_windows(f, now, dt), state.f, now)
         return f, jax.tree.map(lambda a, b: a + jnp.sum(b), state.tally, tally)
+
+    def _in_windows(self, f: Distribution, now: Record, dt) -> tuple[Distribution, Tally]:
+        """`_step_cells` in the smallest window (`velocity.window`) that covers f of all these cells."""
+        available = window.sizes(self.grid)
+        first, number = window.needed(f)
+
+        def inside(size: window.Size, f: Distribution, now: Record) -> tuple[Distribution, Tally]:
+            start = window.starts(self.grid, size, first, number)
+            step = dataclasses.replace(self, op=self.op.on(window.grid_of(self.grid, size)))
+            moved, tally = step._step_cells(window.cut(f, start, size), now, dt)
+            return window.pasted(f, start, moved), tally
+
+        parts = [functools.partial(inside, size) for size in available[:-1]]
+        all_of_it = functools.partial(self._step_cells, dt=dt)
+        return lax.switch(window.smallest(available, number), [*parts, all_of_it], f, now)
 
     def _step_cells(self, f: Distribution, now: Record, dt) -> tuple[Distribution, Tally]:
         """f and counters of some cells after the step; each chooses its own sub-steps, all take them in one loop."""
         one, none = jnp.ones(len(f), f.dtype), jnp.zeros(len(f), f.dtype)
-        potential = _each(self._potential, f, now)
+        potential, tables = _each(self._potential, f, now), _each(self.op.tables, f, now)
 
         def attempt(carry):
             f, done, share, tally = carry
-            ended, taken, limited = self._chebyshev(f, now, share, dt)
+            ended, taken, limited = self._chebyshev(f, now, tables, share, dt)
             moved, repaired = _each(lambda f: positivity.repair(self.grid, f), ended)
             moved, restored = _each(functools.partial(positivity.restore, self.grid), f, moved, potential)
             good = _each(positivity.acceptable, f, moved, potential) & (done < 1)
@@ -170,7 +188,9 @@ class ChebyshevCollision(CollisionStep):
             return jnp.zeros((), f.dtype)
         return memory.potential(Cell.of(self.grid, f))
 
-    def _chebyshev(self, f: Distribution, now: Record, share: Profile, dt) -> tuple[Distribution, Profile, Profile]:
+    def _chebyshev(
+        self, f: Distribution, now: Record, tables: Tables, share: Profile, dt
+    ) -> tuple[Distribution, Profile, Profile]:
         """f after one sub-step, its length relative to dt, and how many of its stages were limited, per cell.
 
         The length is `share` dt, halved until it is stable according to the stiffness at the first stage.
@@ -180,7 +200,7 @@ class ChebyshevCollision(CollisionStep):
         def stage(carry, weights):
             last, before, first, share, limited = carry
             of_last, of_before, of_rate, of_first, is_first = weights
-            rate = _each(self.op.rate, last, now)
+            rate = _each(self.op.rate_by, tables, last, now)
             first = jnp.where(is_first > 0, rate.rate, first)
             excess = lax.stop_gradient(share * dt * rate.stiffness / interval)
             halvings = jnp.ceil(jnp.log2(jnp.minimum(jnp.maximum(excess, 1), 2.0**PARTS))).astype(jnp.int32)

@@ -9,12 +9,18 @@ products of transforms are convolutions over offsets -(N-1)..N-1 with no wrap-ar
 take the place of a zero-padded transform of length 2N.  A kernel that is even (odd) along an axis has only the
 cosine (sine) part, on N offsets: its three-dimensional spectrum is real and takes one octant, N^3 numbers.
 
-Fields (k, nx, ny, nz) become (nx, 2, k, 2, ny, 2, nz), with the cosine and sine parts on the axes of length two.  The
-vx frequency comes first, so that kernels are applied slab by slab, in cache.  Each axis is transformed by a dense
-matrix if it is short (faster up to about a hundred points, and preferable on accelerators) and by FFT if it is long.
+A spectrum has eight times as many numbers as its field and is never stored as a whole.  `convolve` transforms all
+fields along vx.  Then it takes a few vx frequencies at a time, a slab that stays in the cache: it transforms vy and vz,
+multiplies by the kernels, and transforms vz and vy back.  The last pass is vx again.  Fields are stored as
+(nvx, nvy, k, nvz), so that every pass is a product of two matrices without a transposition.  Each axis is transformed
+by a dense matrix if it is short (faster up to about a hundred points, and preferable on accelerators) and by FFT if it
+is long.
 """
 
 import functools
+import operator
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,13 +28,89 @@ from jax import lax
 
 from ddco_jax.plasma.arrays import Array, Float
 
-Fields = Float[Array, "_ nvx nvy nvz"]
-Spectra = Float[Array, "nvx 2 _ 2 nvy 2 nvz"]
+Fields = Float[Array, "nvx nvy _ nvz"]
 Octant = Float[Array, "nvx nvy nvz"]
 Parity = tuple[int, int, int]
 
 DENSE_LIMIT = 96
 """Longest axis transformed by a dense matrix; longer ones use the FFT (measured crossover on CPU)."""
+SLAB = 2**17
+"""Largest number of values in the spectra of one slab, unless a single vx frequency has more (measured on CPU)."""
+
+
+class Mixing(NamedTuple):
+    """Which kernel convolves which field, and to which output the result is added."""
+
+    inputs: tuple[Parity, ...]
+    """Parity of each field."""
+    outputs: tuple[Parity, ...]
+    """Parity of each output.  A kernel between a field and an output is odd along the axes where one of them is odd."""
+    terms: tuple[tuple[tuple[int, int], ...], ...]
+    """For each output, the pairs (field, kernel) whose convolutions add up to it."""
+
+
+def convolve(fields: Fields, octants: Sequence[Octant], mixing: Mixing) -> Fields:
+    """Sums of convolutions, (nvx, nvy, outputs, nvz), of kernels, given by `kernel_spectrum`, with fields."""
+    nx, ny, _, nz = fields.shape
+    size = max(len(mixing.inputs), len(mixing.outputs)) * 8 * ny * nz
+    together = max(k for k in range(1, nx + 1) if nx % k == 0 and (k == 1 or k * size <= SLAB))
+
+    def slab(values):
+        octants, parts = values
+        parts = jnp.moveaxis(parts, 2, 0)  # (nvy, m, 2, k, nvz): the transform of the first axis is a matrix product
+        spectra = _forward(_forward(parts, 4), 0)
+        spectra = spectra.reshape(2, ny, *spectra.shape[1:4], 2, nz)
+        mixed = _mixed([octant.swapaxes(0, 1)[:, :, None, None] for octant in octants], spectra, mixing)
+        mixed = mixed.reshape(2 * ny, *mixed.shape[2:5], 2 * nz)
+        return jnp.moveaxis(_inverse(_inverse(mixed, 0), 4), 0, 2)
+
+    def sliced(a):
+        return a.reshape(-1, together, *a.shape[1:])
+
+    parts = _forward(fields, 0).reshape(2, nx, *fields.shape[1:]).swapaxes(0, 1)
+    mixed = lax.map(slab, ([sliced(octant) for octant in octants], sliced(parts)))
+    mixed = mixed.reshape(nx, 2, ny, -1, nz).swapaxes(0, 1)
+    return _inverse(mixed.reshape(2 * nx, ny, -1, nz), 0)
+
+
+def _mixed(octants: list[Array], spectra: Array, mixing: Mixing) -> Array:
+    """Sums of products of kernels with the spectra (2, nvy, m, 2, k, 2, nvz) of fields, the outputs on the k axis.
+
+    The transform of a real sequence is c - i s.  A kernel that is even along an axis multiplies it by a real number,
+    one that is odd by an imaginary one, which exchanges c and s: c <- -K s, s <- K c.  Instead of the products, the
+    fields and the outputs are exchanged along the axes where they are odd; an axis where both are odd changes the sign.
+    """
+    fields = [_turned(spectra[:, :, :, :, k], parity) for k, parity in enumerate(mixing.inputs)]
+    outputs = []
+    for parity, terms in zip(mixing.outputs, mixing.terms, strict=True):
+        products = []
+        for field, kernel in terms:
+            both_odd = sum(map(operator.and_, parity, mixing.inputs[field]))
+            product = octants[kernel] * fields[field]
+            products.append(-product if both_odd % 2 else product)
+        total = functools.reduce(operator.add, products) if products else jnp.zeros_like(fields[0])
+        outputs.append(_turned(total, parity))
+    return jnp.stack(outputs, 4)
+
+
+def _turned(spectrum: Array, parity: Parity) -> Array:
+    """A spectrum (2, nvy, m, 2, 2, nvz) times i along each odd axis: c <- -s, s <- c."""
+    for part, odd in zip((3, 0, 4), parity, strict=True):
+        if odd:
+            cos, sin = jnp.split(spectrum, 2, part)
+            spectrum = jnp.concatenate([-sin, cos], part)
+    return spectrum
+
+
+def kernel_spectrum(values: Octant, parity: Parity) -> Octant:
+    """Spectrum of a kernel given at non-negative offsets, even (0) or odd (1) along each axis."""
+    for odd in parity:
+        n = values.shape[0]
+        matrix = (np.sin(_angles(n)) if odd else np.cos(_angles(n))) * np.where(np.arange(n) == 0, 1, 2)
+        values = lax.dot_general(
+            values, jnp.asarray(matrix, values.dtype), (((0,), (1,)), ((), ())), precision=lax.Precision.HIGHEST
+        )
+    return values
 
 
 @functools.cache
@@ -44,88 +126,37 @@ def _matrix(n: int) -> np.ndarray:
     return np.concatenate([np.cos(_angles(n)), np.sin(_angles(n))])
 
 
-def _contract(x, matrix, axis: int):
-    """Contract `axis` of x with the last axis of the matrix; the new axis comes last."""
-    matrix = jnp.asarray(matrix, x.dtype)
-    return lax.dot_general(x, matrix, (((axis,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)
+def _forward(x: Array, axis: int) -> Array:
+    """Transform an axis of length n; its cosine parts, then its sine parts, take its place, 2n."""
+    n = x.shape[axis]
+    if n <= DENSE_LIMIT:
+        return _contract(_matrix(n), x, axis)
+    x, (cos, sin) = jnp.moveaxis(x, axis, -1), _twiddle(n, x.dtype)
+    y = jnp.fft.fft(lax.complex(x * cos, -x * sin))
+    return jnp.moveaxis(jnp.concatenate([y.real, -y.imag], -1), -1, axis)
+
+
+def _inverse(x: Array, axis: int) -> Array:
+    """Inverse of `_forward`."""
+    n = x.shape[axis] // 2
+    if n <= DENSE_LIMIT:
+        return _contract(_matrix(n).T / n, x, axis)
+    x, (cos, sin) = jnp.moveaxis(x, axis, -1), _twiddle(n, x.dtype)
+    y = jnp.fft.ifft(lax.complex(x[..., :n], -x[..., n:]))
+    return jnp.moveaxis(y.real * cos - y.imag * sin, -1, axis)
+
+
+def _contract(matrix: np.ndarray, x: Array, axis: int) -> Array:
+    """The matrix applied to one axis of x, which stays in its place."""
+    M = jnp.asarray(matrix, x.dtype)
+    if axis == x.ndim - 1:
+        return jnp.matmul(x, M.T, precision="highest")
+    before, after = x.shape[:axis], x.shape[axis + 1 :]
+    y = jnp.matmul(M, x.reshape(*before, x.shape[axis], -1), precision="highest")
+    return y.reshape(*before, len(M), *after)
 
 
 def _twiddle(n: int, dtype) -> tuple[Array, Array]:
     """cos and sin of pi k/2n, k = 0..n-1."""
     angle = np.pi / (2 * n) * np.arange(n)
     return jnp.asarray(np.cos(angle), dtype), jnp.asarray(np.sin(angle), dtype)
-
-
-def _forward_axis(x, axis: int):
-    """Transform one axis of length n; its cosine parts, then its sine parts form the last axis, (..., 2n)."""
-    n = x.shape[axis]
-    if n <= DENSE_LIMIT:
-        return _contract(x, _matrix(n), axis)
-    x, (cos, sin) = jnp.moveaxis(x, axis, -1), _twiddle(n, x.dtype)
-    y = jnp.fft.fft(lax.complex(x * cos, -x * sin))
-    return jnp.concatenate([y.real, -y.imag], -1)
-
-
-def _inverse_axis(x, axis: int):
-    """Inverse of `_forward_axis` for an axis of length 2n; the n values are on the last axis."""
-    n = x.shape[axis] // 2
-    if n <= DENSE_LIMIT:
-        return _contract(x, _matrix(n).T / n, axis)
-    x, (cos, sin) = jnp.moveaxis(x, axis, -1), _twiddle(n, x.dtype)
-    y = jnp.fft.ifft(lax.complex(x[..., :n], -x[..., n:]))
-    return y.real * cos - y.imag * sin
-
-
-def forward(g: Fields) -> Spectra:
-    """Transform the three velocity axes of a stack of fields."""
-    k, nx, ny, nz = g.shape
-    g = _forward_axis(_forward_axis(g, 2), 2)  # (k, nx, 2 ny, 2 nz): each pass appends its axis
-    if nx <= DENSE_LIMIT:
-        by_frequency = _matrix(nx).reshape(2, nx, nx).swapaxes(0, 1)  # (m, part, n)
-        g = lax.dot_general(
-            jnp.asarray(by_frequency, g.dtype), g, (((2,), (1,)), ((), ())), precision=lax.Precision.HIGHEST
-        )
-    else:
-        g = jnp.moveaxis(_forward_axis(g, 1).reshape(k, 2 * ny, 2 * nz, 2, nx), (4, 3), (0, 1))
-    return g.reshape(nx, 2, k, 2, ny, 2, nz)
-
-
-def inverse(spectra: Spectra) -> Fields:
-    """Inverse of `forward`."""
-    nx, _, k, _, ny, _, nz = spectra.shape
-    if nx <= DENSE_LIMIT:
-        by_frequency = _matrix(nx).reshape(2, nx, nx).swapaxes(0, 1) / nx
-        g = lax.dot_general(
-            spectra.reshape(nx, 2, k, 2 * ny, 2 * nz),
-            jnp.asarray(by_frequency, spectra.dtype),
-            (((0, 1), (0, 1)), ((), ())),
-            precision=lax.Precision.HIGHEST,
-        )  # (k, 2 ny, 2 nz, nx)
-    else:
-        g = _inverse_axis(jnp.moveaxis(spectra, (0, 1), (6, 5)).reshape(k, 2 * ny, 2 * nz, 2 * nx), 3)
-    return _inverse_axis(_inverse_axis(g, 1), 1)
-
-
-def kernel_spectrum(values: Octant, parity: Parity) -> Octant:
-    """Spectrum of a kernel given at non-negative offsets, even (0) or odd (1) along each axis."""
-    for odd in parity:
-        n = values.shape[0]
-        matrix = np.sin(_angles(n)) if odd else np.cos(_angles(n))
-        values = _contract(values, matrix * np.where(np.arange(n) == 0, 1, 2), 0)
-    return values
-
-
-def multiply(octant: Float[Array, "nvy nvz"], parity: Parity, field: Float[Array, "2 2 nvy 2 nvz"]):
-    """Spectrum of the convolution of a kernel with a field, at one vx frequency.
-
-    Along an axis where the kernel is even, the cosine and sine parts of the field, c and s, are multiplied by the
-    spectrum K of the kernel.  Along an axis where it is odd they are also exchanged, c <- -K s and s <- K c, because
-    the complex transform is c - i s.
-    """
-    part_axes = (0, 1, 3)
-    odd_axes = [axis for axis, odd in zip(part_axes, parity, strict=True) if odd]
-    sign = np.ones((2, 2, 1, 2, 1))
-    for axis in odd_axes:
-        sign = sign * np.array([-1.0, 1.0]).reshape([2 if i == axis else 1 for i in range(5)])
-    factor = octant[:, None, :] * jnp.asarray(sign, octant.dtype)
-    return factor * (jnp.flip(field, odd_axes) if odd_axes else field)
