@@ -1,7 +1,6 @@
 """Velocity windows: collisions on the part of the grid that holds f are those on the whole grid."""
 
 import contextlib
-import dataclasses
 
 import jax
 import jax.numpy as jnp

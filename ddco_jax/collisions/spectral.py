@@ -118,7 +118,14 @@ def diffusion(cell: Cell, separable: Separable) -> VelocityVector:
     return cell.grid.dv3 * A
 
 
-def _convolutions(group: _Group, octants, chi, f: VelocityDistribution, c: VelocityVector, q: VelocityVector) -> dict:
+def _convolutions(
+    group: _Group,
+    octants: tuple[Array, ...],
+    chi: tuple[Array, ...],
+    f: VelocityDistribution,
+    c: VelocityVector,
+    q: VelocityVector,
+) -> dict[int, dict[Label, VelocityDistribution]]:
     """By m, the outputs by label, (nvx, nvy, nvz)."""
     sources = {n: f * chi[n] for n, _ in group.fields}
     fields = jnp.stack([_field_value(label, sources[n], c, q) for n, label in group.fields], 2)
@@ -140,7 +147,9 @@ def _flux_along(i: int, found: dict, q: VelocityVector, c: VelocityVector) -> Ve
     return p
 
 
-def _field_value(label: Label, source: VelocityDistribution, c: VelocityVector, q: VelocityVector):
+def _field_value(
+    label: Label, source: VelocityDistribution, c: VelocityVector, q: VelocityVector
+) -> VelocityDistribution:
     """A field labelled by `_fields`; off-diagonal moments are doubled, since ab and ba both count."""
     match label:
         case "mixed", (j, b):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from ddco_jax.kernels import Separable, Weights
 from ddco_jax.plasma.arrays import Array
@@ -41,7 +42,7 @@ class Component(NamedTuple):
 class Tensors:
     """Makes octants of the tensors on a grid, each once; components that differ by exchanged axes share one."""
 
-    def __init__(self, grid: PhaseGrid, separable: Separable, dtype) -> None:
+    def __init__(self, grid: PhaseGrid, separable: Separable, dtype: DTypeLike) -> None:
         self.separable, self.dtype = separable, dtype
         offsets = [np.arange(n) * dv for n, dv in zip(grid.nv, grid.dv, strict=True)]
         u = np.stack(np.meshgrid(*offsets, indexing="ij"))

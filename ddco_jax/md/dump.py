@@ -2,8 +2,10 @@
 
 import dataclasses
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +43,9 @@ class Frame:
         return self.data[:, i : i + 3]
 
 
-def write_frame(path: Path, step: int, lengths, positions: np.ndarray, velocities: np.ndarray) -> None:
+def write_frame(
+    path: Path, step: int, lengths: Sequence[float] | np.ndarray, positions: np.ndarray, velocities: np.ndarray
+) -> None:
     """Write one snapshot of a box [0, lengths] with particle ids 1 ... N, readable by `read_dump`."""
     n = len(positions)
     rows = np.column_stack([np.arange(1, n + 1), positions, velocities]).astype("<f8")
@@ -73,7 +77,7 @@ def read_frame(path: Path) -> Frame | None:
     return next(read_frames(path), None)
 
 
-def _read_frame(file) -> Frame | None:
+def _read_frame(file: BufferedReader) -> Frame | None:
     try:
         (tag,) = _unpack(file, "<q")
         if tag != -len(MAGIC) or file.read(len(MAGIC)) != MAGIC:
@@ -110,7 +114,7 @@ def _read_frame(file) -> Frame | None:
     return Frame(step, box, columns, ordered)
 
 
-def _unpack(file, layout: str):
+def _unpack(file: BufferedReader, layout: str) -> tuple[Any, ...]:
     raw = file.read(struct.calcsize(layout))
     if len(raw) < struct.calcsize(layout):
         raise EOFError

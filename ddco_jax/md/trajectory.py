@@ -3,11 +3,15 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ddco_jax.md import dump
 from ddco_jax.settings import ConfigError
+
+if TYPE_CHECKING:  # an optional dependency
+    import MDAnalysis.coordinates.timestep
 
 H5MD = (".h5md", ".h5")
 
@@ -109,7 +113,7 @@ def _h5md(path: Path) -> Iterator[Snapshot]:
         raise ConfigError(f"{path}: not a readable H5MD file ({' '.join(str(error).split())[:90]})") from None
 
 
-def _snapshot(path: Path, ts, time: float) -> Snapshot:
+def _snapshot(path: Path, ts: "MDAnalysis.coordinates.timestep.Timestep", time: float) -> Snapshot:
     if not ts.has_velocities:
         raise _no_velocities(path, "velocities")
     if ts.dimensions is None or not np.allclose(ts.dimensions[3:], 90):

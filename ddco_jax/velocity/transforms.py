@@ -25,6 +25,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from ddco_jax.plasma.arrays import Array, Float
 
@@ -55,7 +56,7 @@ def convolve(fields: Fields, octants: Sequence[Octant], mixing: Mixing) -> Field
     size = max(len(mixing.inputs), len(mixing.outputs)) * 8 * ny * nz
     together = max(k for k in range(1, nx + 1) if nx % k == 0 and (k == 1 or k * size <= SLAB))
 
-    def slab(values):
+    def slab(values: tuple[list[Array], Array]) -> Array:
         octants, parts = values
         parts = jnp.moveaxis(parts, 2, 0)  # (nvy, m, 2, k, nvz): the transform of the first axis is a matrix product
         spectra = _forward(_forward(parts, 4), 0)
@@ -64,7 +65,7 @@ def convolve(fields: Fields, octants: Sequence[Octant], mixing: Mixing) -> Field
         mixed = mixed.reshape(2 * ny, *mixed.shape[2:5], 2 * nz)
         return jnp.moveaxis(_inverse(_inverse(mixed, 0), 4), 0, 2)
 
-    def sliced(a):
+    def sliced(a: Array) -> Array:
         return a.reshape(-1, together, *a.shape[1:])
 
     parts = _forward(fields, 0).reshape(2, nx, *fields.shape[1:]).swapaxes(0, 1)
@@ -156,7 +157,7 @@ def _contract(matrix: np.ndarray, x: Array, axis: int) -> Array:
     return y.reshape(*before, len(M), *after)
 
 
-def _twiddle(n: int, dtype) -> tuple[Array, Array]:
+def _twiddle(n: int, dtype: DTypeLike) -> tuple[Array, Array]:
     """cos and sin of pi k/2n, k = 0..n-1."""
     angle = np.pi / (2 * n) * np.arange(n)
     return jnp.asarray(np.cos(angle), dtype), jnp.asarray(np.sin(angle), dtype)
