@@ -18,6 +18,7 @@ is long.
 """
 
 import functools
+import math
 import operator
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -58,49 +59,42 @@ def convolve(fields: Fields, octants: Sequence[Octant], mixing: Mixing) -> Field
 
     def slab(values: tuple[list[Array], Array]) -> Array:
         octants, parts = values
-        parts = jnp.moveaxis(parts, 2, 0)  # (nvy, m, 2, k, nvz): the transform of the first axis is a matrix product
-        spectra = _forward(_forward(parts, 4), 0)
-        spectra = spectra.reshape(2, ny, *spectra.shape[1:4], 2, nz)
-        mixed = _mixed([octant.swapaxes(0, 1)[:, :, None, None] for octant in octants], spectra, mixing)
-        mixed = mixed.reshape(2 * ny, *mixed.shape[2:5], 2 * nz)
-        return jnp.moveaxis(_inverse(_inverse(mixed, 0), 4), 0, 2)
+        spectra = _forward(_forward(parts, 4), 2)  # (m, 2, 2 nvy, k, 2 nvz)
+        mixed = _mixed(octants, spectra.reshape(*spectra.shape[:2], 2, ny, -1, 2, nz), mixing)
+        return _inverse(_inverse(mixed.reshape(*mixed.shape[:2], 2 * ny, -1, 2 * nz), 2), 4)
 
     def sliced(a: Array) -> Array:
         return a.reshape(-1, together, *a.shape[1:])
 
-    parts = _forward(fields, 0).reshape(2, nx, *fields.shape[1:]).swapaxes(0, 1)
+    parts = _forward_x(fields)
     mixed = lax.map(slab, ([sliced(octant) for octant in octants], sliced(parts)))
-    mixed = mixed.reshape(nx, 2, ny, -1, nz).swapaxes(0, 1)
-    return _inverse(mixed.reshape(2 * nx, ny, -1, nz), 0)
+    return _inverse_x(mixed.reshape(nx, 2, ny, -1, nz))
 
 
 def _mixed(octants: list[Array], spectra: Array, mixing: Mixing) -> Array:
-    """Sums of products of kernels with the spectra (2, nvy, m, 2, k, 2, nvz) of fields, the outputs on the k axis.
-
-    The transform of a real sequence is c - i s.  A kernel that is even along an axis multiplies it by a real number,
-    one that is odd by an imaginary one, which exchanges c and s: c <- -K s, s <- K c.  Instead of the products, the
-    fields and the outputs are exchanged along the axes where they are odd; an axis where both are odd changes the sign.
-    """
-    fields = [_turned(spectra[:, :, :, :, k], parity) for k, parity in enumerate(mixing.inputs)]
+    """Sums of products of kernels (m, nvy, nvz) with the spectra (m, 2, 2, nvy, k, 2, nvz); outputs on the k axis."""
     outputs = []
-    for parity, terms in zip(mixing.outputs, mixing.terms, strict=True):
+    for output, terms in zip(mixing.outputs, mixing.terms, strict=True):
         products = []
         for field, kernel in terms:
-            both_odd = sum(map(operator.and_, parity, mixing.inputs[field]))
-            product = octants[kernel] * fields[field]
-            products.append(-product if both_odd % 2 else product)
-        total = functools.reduce(operator.add, products) if products else jnp.zeros_like(fields[0])
-        outputs.append(_turned(total, parity))
+            parity = tuple(map(operator.xor, output, mixing.inputs[field]))
+            factor = octants[kernel][:, None, None, :, None]
+            products.append(factor * _turned(spectra[:, :, :, :, field], parity))
+        nothing = jnp.zeros_like(spectra[:, :, :, :, 0])
+        outputs.append(functools.reduce(operator.add, products) if products else nothing)
     return jnp.stack(outputs, 4)
 
 
-def _turned(spectrum: Array, parity: Parity) -> Array:
-    """A spectrum (2, nvy, m, 2, 2, nvz) times i along each odd axis: c <- -s, s <- c."""
-    for part, odd in zip((3, 0, 4), parity, strict=True):
-        if odd:
-            cos, sin = jnp.split(spectrum, 2, part)
-            spectrum = jnp.concatenate([-sin, cos], part)
-    return spectrum
+def _turned(spectrum: Array, parity: tuple[int, ...]) -> Array:
+    """A spectrum (m, 2, 2, nvy, 2, nvz) times i along each odd axis.
+
+    The transform is c - i s, so c becomes -s and s becomes c.
+    """
+    odd_axes = [axis for axis, odd in zip((1, 2, 4), parity, strict=True) if odd]
+    sign = np.ones((1, 1, 1, 1, 1, 1))
+    for axis in odd_axes:
+        sign = sign * np.array([-1.0, 1.0]).reshape([2 if i == axis else 1 for i in range(6)])
+    return jnp.asarray(sign, spectrum.dtype) * jnp.flip(spectrum, odd_axes) if odd_axes else spectrum
 
 
 def kernel_spectrum(values: Octant, parity: Parity) -> Octant:
@@ -147,13 +141,36 @@ def _inverse(x: Array, axis: int) -> Array:
     return jnp.moveaxis(y.real * cos - y.imag * sin, -1, axis)
 
 
+def _forward_x(fields: Fields) -> Array:
+    """Transform the first axis: (nvx, 2, nvy, k, nvz), by frequency, then cosine and sine part."""
+    n = len(fields)
+    if n <= DENSE_LIMIT:
+        return _contract(_by_frequency(n), fields, 0).reshape(n, 2, *fields.shape[1:])
+    return _forward(fields, 0).reshape(2, *fields.shape).swapaxes(0, 1)
+
+
+def _inverse_x(parts: Array) -> Fields:
+    """Inverse of `_forward_x`."""
+    n = len(parts)
+    if n <= DENSE_LIMIT:
+        return _contract(_by_frequency(n).T / n, parts.reshape(2 * n, *parts.shape[2:]), 0)
+    return _inverse(parts.swapaxes(0, 1).reshape(2 * n, *parts.shape[2:]), 0)
+
+
+def _by_frequency(n: int) -> np.ndarray:
+    """`_matrix` with the cosine and the sine row of a frequency next to each other."""
+    return _matrix(n).reshape(2, n, n).swapaxes(0, 1).reshape(2 * n, n)
+
+
 def _contract(matrix: np.ndarray, x: Array, axis: int) -> Array:
     """The matrix applied to one axis of x, which stays in its place."""
-    M = jnp.asarray(matrix, x.dtype)
-    if axis == x.ndim - 1:
+    M, (n, *after) = jnp.asarray(matrix, x.dtype), x.shape[axis:]
+    if not after:
         return jnp.matmul(x, M.T, precision="highest")
-    before, after = x.shape[:axis], x.shape[axis + 1 :]
-    y = jnp.matmul(M, x.reshape(*before, x.shape[axis], -1), precision="highest")
+    before = x.shape[:axis]
+    # one product of matrices for each index before the axis: this needs no transposition
+    batch = jnp.broadcast_to(M, (math.prod(before), *M.shape))
+    y = jnp.matmul(batch, x.reshape(-1, n, math.prod(after)), precision="highest")
     return y.reshape(*before, len(M), *after)
 
 
