@@ -106,13 +106,15 @@ def replicate_dataset(
         **{f"power_{axis}": ("order", POWERS[:, a]) for a, axis in enumerate("xyz")},
     }
     if "psi" in data:
-        change = np.stack([row["psi_change"] for row in rows[1:]])
-        covariance = np.stack([row["psi_change_covariance"] for row in rows[1:]])
+        coords |= {"psi_name": ("psi_index", TEST_FUNCTIONS.names)}
+    if "psi" in data and len(rows) > 1:
         interval = np.diff(times)
-        data["psi_rate"] = change / interval[:, None]
-        data["psi_rate_error"] = np.sqrt(np.einsum("tkk->tk", covariance)) / interval[:, None]
-        data["psi_rate_covariance"] = (covariance / interval[:, None, None] ** 2).mean(0)
-        coords |= {"t_mid": (times[1:] + times[:-1]) / 2, "psi_name": ("psi_index", TEST_FUNCTIONS.names)}
+        data["psi_rate"] = np.stack([row["psi_change"] for row in rows[1:]]) / interval[:, None]
+        coords |= {"t_mid": (times[1:] + times[:-1]) / 2}
+        if "psi_change_covariance" in rows[1]:  # known where particles are followed
+            covariance = np.stack([row["psi_change_covariance"] for row in rows[1:]])
+            data["psi_rate_error"] = np.sqrt(np.einsum("tkk->tk", covariance)) / interval[:, None]
+            data["psi_rate_covariance"] = (covariance / interval[:, None, None] ** 2).mean(0)
     if kept is not None:
         coords["t_kept"], position, data["velocity"] = kept
         if len(thermal_speed) > 1:
