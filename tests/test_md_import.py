@@ -1,6 +1,7 @@
 """`ddco import-md` on the flavours that public tools write: the same dataset, or one line that gives the remedy."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import trajectories as made
 import xarray as xr
 from helpers import ddco_here
 
+from ddco_jax.md import lammps
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.units import UNIT_STYLES, from_strings
+from ddco_jax.settings import ConfigError
 
 METAL = ("--units", "metal")
 STEP = ("--step-time", "0.001")
@@ -341,6 +344,48 @@ def test_elements_of_h5md_have_steps_of_their_own(plain: xr.Dataset, tmp_path: P
     rest = np.delete(made.V[::2] / 100, [16, 17], axis=1)
     np.testing.assert_allclose(data["temperature_axis"][0, :, 0], rest.var(1), rtol=1e-7)
     np.testing.assert_allclose(data["velocity"][0], rest - rest[0].mean(0), atol=0.01)
+
+
+GAS = """
+units metal
+lattice sc 60.0
+region box block 0 6 0 6 0 6
+create_box 2 box
+create_atoms 1 box
+set group all type/fraction 2 0.5 1
+mass * 1.0
+labelmap atom 1 H 2 D
+velocity all create 3000 87287 mom yes rot no
+pair_style zero 4.0
+pair_coeff * *
+fix move all nve
+dump a all custom 10 a.lammpstrj.gz vz id xsu ysu zsu vx vy type
+dump b all custom 10 b.bin id vx x vy y vz z type
+dump c all custom 10 c.lammpstrj id typelabel xu yu zu fx vx vy vz
+dump d all atom 10 d.bin
+dump_modify a time yes units yes format float %.15g
+dump_modify b time yes units yes
+dump_modify c time yes units yes format float %.15g sort id
+run 40
+"""
+
+
+def test_what_lammps_writes_today(tmp_path: Path) -> None:
+    """An ideal gas of two species, dumped by LAMMPS in three ways, each of which states its units and times."""
+    try:
+        line = lammps.command(1)
+    except ConfigError as error:
+        pytest.skip(f"LAMMPS cannot be run here: {error}")
+    (tmp_path / "in.lammps").write_text(GAS)
+    subprocess.run(line, cwd=tmp_path, env=lammps.environment(), check=True, capture_output=True, timeout=60)
+    flags = ("--remove-drift", "--type")
+    assert "types (1, 2)" in refused(tmp_path, [tmp_path / "b.bin"], ("--remove-drift",))
+    reference, notes = imported(tmp_path, [tmp_path / "b.bin"], (*flags, "2"))
+    np.testing.assert_allclose(reference["t"], np.arange(5) * 0.01, rtol=1e-12)
+    assert 80 < reference.attrs["particles"] < 136 and notes[0].startswith(f"{reference.attrs['particles']} of 216")
+    for name, species in (("a.lammpstrj.gz", "2"), ("c.lammpstrj", "D")):
+        assert_same(imported(tmp_path, [tmp_path / name], (*flags, species))[0], reference)
+    assert "style custom" in refused(tmp_path, [tmp_path / "d.bin"], flags[:1])
 
 
 def test_units_as_h5md_writes_them() -> None:

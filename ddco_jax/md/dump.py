@@ -46,7 +46,7 @@ class Frame:
 
 
 def write_frame(path: Path, step: int, lengths, positions: np.ndarray, velocities: np.ndarray) -> None:
-    """Write one snapshot of a box [0, lengths] with particle ids 1 ... N, readable by `read_dump`."""
+    """Write one snapshot of a box [0, lengths] with particle ids 1 ... N, readable by `read_frames` and by LAMMPS."""
     n = len(positions)
     rows = np.column_stack([np.arange(1, n + 1), positions, velocities]).astype("<f8")
     box = np.column_stack([np.zeros(3), lengths]).astype("<f8")

@@ -117,7 +117,7 @@ def _open(path: Path, reading: Reading, say: Say) -> Iterator[RawFrame]:
     opener: Callable[..., Any] = next((opener for magic, opener in COMPRESSED.items() if start.startswith(magic)), open)
     with opener(path, "rb") as file:
         head = file.peek(32)
-        if head[8 : 8 + len(dump.MAGIC)] == dump.MAGIC:
+        if head[8:12] == dump.MAGIC[:4]:
             yield from dump.read_raw(file)
         elif head.lstrip().startswith(text.ITEM.encode()):
             yield from text.read_dump(io.TextIOWrapper(file, "utf-8"))
