@@ -27,6 +27,10 @@ SMALL = 2**14
 LARGE = 2**28
 """Bytes above which a variable is cut into chunks of one time."""
 PER_CELL = ("density", "temperature", "potential_energy")
+ATTRIBUTES = ("coupling_parameter", "density", "length", "particles", "plasma_frequency", "start", "temperature")
+STATISTICS = (*ATTRIBUTES, "bin_width", "t", "x", *PER_CELL[:2], "temperature_axis", "drift", "thermal_speed")
+CORRELATIONS = (*ATTRIBUTES, "number_density", "block_length", "lag", "vacf", "msd", "stress_kk")
+"""What every dataset holds, of snapshots and of correlation functions."""
 DIMS: dict[str, tuple[str, ...]] = {
     **{name: ("t", "x") for name in PER_CELL},
     "drift": ("t", "x", "axis"),
@@ -194,6 +198,12 @@ def open_dataset(path) -> xr.Dataset:
         raise ConfigError(f"{path}: not a netCDF-4 file ({' '.join(str(error).split())[:80]})") from None
     if not str(dataset.attrs.get("format", "")).startswith("ddco_jax MD"):
         raise ConfigError(f"{path}: not an MD dataset; make one with `ddco md` or `ddco import-md`")
+    needed = CORRELATIONS if "lag" in dataset.dims else STATISTICS
+    if missing := [name for name in needed if name not in dataset.variables and name not in dataset.attrs]:
+        raise ConfigError(f"{path}: {', '.join(missing)} missing; make the file again")
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind == "f" and not np.isfinite(variable.to_numpy()).all():
+            raise ConfigError(f"{path}: {name} holds values that are not finite; make the file again")
     return dataset
 
 
