@@ -1,6 +1,5 @@
 """`ddco import-md` on the flavours that public tools write: the same dataset, or one line that gives the remedy."""
 
-import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,45 +9,14 @@ import numpy as np
 import pytest
 import trajectories as made
 import xarray as xr
-from helpers import ddco_here
+from trajectories import METAL, PLAIN, STEP, assert_same, imported, refused
 
 from ddco_jax.md import lammps
-from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.units import UNIT_STYLES, from_strings
 from ddco_jax.settings import ConfigError
 
-METAL = ("--units", "metal")
-STEP = ("--step-time", "0.001")
-PLAIN = (*METAL, *STEP)
 CENTRE = np.full(3, -made.L / 2)
 Writer = Callable[[Path], object]
-
-
-def imported(folder: Path, files: list[Path], flags: tuple[str, ...] = PLAIN) -> tuple[xr.Dataset, list[str]]:
-    """The dataset and its notes, which are those that were printed."""
-    out = folder / f"{files[0].name}.nc"
-    out.unlink(missing_ok=True)
-    _, printed = ddco_here("import-md", *files, "--out", out, *flags, cwd=folder)
-    data = open_dataset(out)
-    notes = json.loads(data.attrs["notes"])
-    assert [line for line in printed.splitlines() if line.startswith("note: ")] == [f"note: {note}" for note in notes]
-    return data, notes
-
-
-def refused(folder: Path, files: list[Path], flags: tuple[str, ...] = PLAIN) -> str:
-    """The one line with which an import ends; nothing is written."""
-    _, error = ddco_here("import-md", *files, "--out", folder / "no.nc", *flags, cwd=folder, expect=2)
-    lines = [line for line in error.splitlines() if not line.startswith(("note: ", "N = "))]
-    assert len(lines) == 1 and lines[0].startswith("ddco: ") and not (folder / "no.nc").exists(), error
-    return lines[0]
-
-
-def assert_same(data: xr.Dataset, reference: xr.Dataset, without: tuple[str, ...] = ()) -> None:
-    """All variables to the ten digits that text holds; the order of particles as well, unless left out."""
-    assert set(reference.variables) == set(data.variables) | set(without) and not set(without) & set(data.variables)
-    for name in data.data_vars:
-        np.testing.assert_allclose(data[name], reference[name], rtol=2e-7, atol=1e-8, err_msg=str(name))
-    assert data.attrs["coupling_parameter"] == pytest.approx(reference.attrs["coupling_parameter"], rel=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +121,10 @@ def _not_finite(data: dict[str, np.ndarray], t: int) -> None:
     data["vy"][7] = np.inf
 
 
+def _fast(data: dict[str, np.ndarray], t: int) -> None:
+    data["vz"][7] *= 1e200 if t == 3 else 1
+
+
 def _drift(data: dict[str, np.ndarray], t: int) -> None:
     data["vx"] += 100.0
 
@@ -201,6 +173,8 @@ REFUSED: dict[str, tuple[Writer, tuple[str, ...], tuple[str, ...]]] = {
     "noid.bin": (lambda p: made.binary(p, "x y z vx vy vz"), (*PLAIN, "--lag-ps", "0.1"), ("--lag-ps", "ids")),
     "kept.bin": (made.binary, (*PLAIN, "--particles-kept", "-1"), ("--particles-kept", "negative")),
     "mass.bin": (made.binary, (*PLAIN, "--mass-kg", "0"), ("--mass-kg", "positive")),
+    "light.bin": (lambda p: made.binary(p, change=_fast), PLAIN, ("snapshot 3", "faster than light", "units")),
+    "bins.bin": (made.binary, (*PLAIN, "--bin-m-s", "1"), ("--bin-m-s", "wider")),
     "few.lammpstrj": (_few, PLAIN, ("snapshot 1", "399 particles, 400 before")),
     "drift.bin": (lambda p: made.binary(p, change=_drift), PLAIN, ("net drift", "--remove-drift")),
     "still.lammpstrj": (lambda p: made.text(p, "id type x y z"), PLAIN, ("no velocities",)),

@@ -1,4 +1,4 @@
-"""Small trajectories in the flavours that public tools write, for the tests of `ddco import-md`.
+"""Small trajectories in the flavours that public tools write, and what `ddco import-md` makes of them, for its tests.
 
 400 particles, five snapshots 0.05 ps apart (50 steps of 0.001 ps), metal units (Angstrom, ps), a box of 736.8 Angstrom
 with its corner at (-10, 5, 0): all files but those that are made wrong say the same.
@@ -6,6 +6,7 @@ with its corner at (-10, 5, 0): all files but those that are made wrong say the 
 
 import bz2
 import gzip
+import json
 import lzma
 import struct
 from collections.abc import Callable, Sequence
@@ -14,6 +15,11 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pytest
+import xarray as xr
+from helpers import ddco_here
+
+from ddco_jax.md.dataset import open_dataset
 
 N, L, T = 400, 736.8, 5
 LOW = np.array([-10.0, 5.0, 0.0])
@@ -21,6 +27,9 @@ STEPS = np.arange(T) * 50
 STEP_TIME = 0.001
 KINDS = "id type x y z vx vy vz"
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+METAL = ("--units", "metal")
+STEP = ("--step-time", "0.001")
+PLAIN = (*METAL, *STEP)
 WORDS = {"id": "%d", "type": "%d", "ix": "%d", "iy": "%d", "iz": "%d", "element": "%s"}
 """Formats of columns that are not real numbers."""
 
@@ -177,3 +186,30 @@ def xyz(path: Path, *, ids: bool = True, shuffled: bool = True, pbc: str = ' pbc
                 numbers = " ".join(f"{q:.10g}" for q in (*V[t, i], 0, 0, 0, *(W[t, i] + LOW)))
                 out.write("H " + f"{i + 1} " * ids + numbers + "\n")
     return path
+
+
+def imported(folder: Path, files: list[Path], flags: tuple[str, ...] = PLAIN) -> tuple[xr.Dataset, list[str]]:
+    """The dataset and its notes, which are those that were printed."""
+    out = folder / f"{files[0].name}.nc"
+    out.unlink(missing_ok=True)
+    _, printed = ddco_here("import-md", *files, "--out", out, *flags, cwd=folder)
+    data = open_dataset(out)
+    notes = json.loads(data.attrs["notes"])
+    assert [line for line in printed.splitlines() if line.startswith("note: ")] == [f"note: {note}" for note in notes]
+    return data, notes
+
+
+def refused(folder: Path, files: list[Path], flags: tuple[str, ...] = PLAIN) -> str:
+    """The one line with which an import ends; nothing is written."""
+    _, error = ddco_here("import-md", *files, "--out", folder / "no.nc", *flags, cwd=folder, expect=2)
+    lines = [line for line in error.splitlines() if not line.startswith(("note: ", "N = "))]
+    assert len(lines) == 1 and lines[0].startswith("ddco: ") and not (folder / "no.nc").exists(), error
+    return lines[0]
+
+
+def assert_same(data: xr.Dataset, reference: xr.Dataset, without: tuple[str, ...] = ()) -> None:
+    """All variables to the ten digits that text holds; the order of particles as well, unless left out."""
+    assert set(reference.variables) == set(data.variables) | set(without) and not set(without) & set(data.variables)
+    for name in data.data_vars:
+        np.testing.assert_allclose(data[name], reference[name], rtol=2e-7, atol=1e-8, err_msg=str(name))
+    assert data.attrs["coupling_parameter"] == pytest.approx(reference.attrs["coupling_parameter"], rel=1e-9)

@@ -18,6 +18,8 @@ from ddco_jax.md.trajectory import Reading, Snapshot
 from ddco_jax.plasma.units import PAPER, Scales
 from ddco_jax.settings import ConfigError
 
+LARGEST_HALF = 2048
+"""Most bins on each side of 0: a histogram in the (vx, vy) plane is then 128 MiB."""
 DRIFT_SIGMAS = 5.0
 """Net drift, in units of its thermal noise v_th/sqrt(N), beyond which an import is refused."""
 
@@ -119,6 +121,11 @@ def _statistics(snapshots: Iterator[Snapshot], options: Options, notes: Notes) -
     thermal_speed = np.sqrt([np.var(first.velocities[cell == i], axis=0).mean() for i in range(options.cells)])
     hottest = np.sqrt(np.var(first.velocities, axis=0).max()) if options.cells == 1 else thermal_speed.max() * 3**0.5
     bins = Bins.cover(options.bin_m_s / options.scales.velocity, EXTENT * float(hottest))
+    if bins.half > LARGEST_HALF:
+        raise ConfigError(
+            f"--bin-m-s: {2 * bins.half:,} bins of {options.bin_m_s:g} m/s along each axis; "
+            "are the units right? if so, choose wider bins"
+        )
     measure = Statistics(lengths[0], density, thermal_speed, bins)
     subset = np.sort(np.random.default_rng(0).choice(n, min(n, options.particles_kept), replace=False))
     rows, times, kept, tracked = [], [], [], True

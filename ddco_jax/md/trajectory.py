@@ -25,6 +25,8 @@ COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": b
 ZSTD = b"\x28\xb5\x2f\xfd"
 RANDOM_ORDER = 0.8
 """Mean square displacement, over that between unrelated places, from which rows are not taken for particles."""
+LIGHT = 299792458.0
+"""Speed of light, m/s."""
 TIME_TOLERANCE = 1e-3
 """Relative difference between the times of a file and those of --step-time that rounding explains."""
 DAMAGED = (ValueError, KeyError, TypeError, IndexError, OSError, EOFError, RuntimeError, zlib.error, lzma.LZMAError)
@@ -166,8 +168,10 @@ class _Layer:
         x, v = raw.positions()[order], raw.velocities()[order]
         if not (np.isfinite(x).all() and np.isfinite(v).all()):
             raise ConfigError("positions or velocities are not finite")
-        tracked = tracked and (self._ids is not None or self._in_order(x, raw.box.lengths))
         length, velocity, time = units
+        if (fastest := float(np.abs(v).max()) * velocity) > LIGHT:
+            raise ConfigError(f"a particle moves at {fastest:.2g} m/s, faster than light; are the units right?")
+        tracked = tracked and (self._ids is not None or self._in_order(x, raw.box.lengths))
         return Snapshot(self._time(raw, first) * time, raw.box.lengths * length, x * length, v * velocity, tracked)
 
     def _check_box(self, raw: RawFrame) -> None:
