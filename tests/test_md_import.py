@@ -167,6 +167,11 @@ REFUSED: dict[str, tuple[Writer, tuple[str, ...], tuple[str, ...]]] = {
     "twice.lammpstrj": (lambda p: made.text(p, change=_twice), PLAIN, ("two particles have the id 9", "unique")),
     "twice.bin": (lambda p: made.binary(p, change=_twice), PLAIN, ("two particles have the id 9", "unique")),
     "other.bin": (lambda p: made.binary(p, change=_other), PLAIN, ("snapshot 3", "id 1008 is new")),
+    "inf_time.lammpstrj": (
+        lambda p: made.text(p, head="ITEM: TIME\nnan\n", frames=[0]),
+        PLAIN,
+        ("time are not finite",),
+    ),
     "inf.bin": (lambda p: made.binary(p, change=_not_finite), PLAIN, ("not finite",)),
     "no_vy.bin": (lambda p: made.binary(p, "id x y z vx vz"), PLAIN, ("no velocities", "vy", "dump 1 all custom")),
     "lag.h5md": (made.h5md, ("--lag-ps", "-1"), ("--lag-ps", "positive")),

@@ -138,7 +138,9 @@ def _follows(before: Snapshot, now: Snapshot) -> bool:
     ours, theirs = np.sort(now.velocities, axis=0), np.sort(before.velocities, axis=0)
     if now.time == before.time and np.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * float(ours.std())):
         return True
-    raise ConfigError(f"time {now.time:g} s does not follow {before.time:g} s; give the files in order of time")
+    raise ConfigError(
+        f"time {now.time:g} s does not follow {before.time:g} s; give the files in order of time, without overlap"
+    )
 
 
 class _Layer:
@@ -166,13 +168,14 @@ class _Layer:
             raise ConfigError(f"{rows.sum()} particles, {count} before; the number must not change")
         order, tracked = self._identity(raw, rows)
         x, v = raw.positions()[order], raw.velocities()[order]
-        if not (np.isfinite(x).all() and np.isfinite(v).all()):
-            raise ConfigError("positions or velocities are not finite")
-        length, velocity, time = units
+        time = self._time(raw, first)
+        if not (np.isfinite(x).all() and np.isfinite(v).all() and np.isfinite(time)):
+            raise ConfigError("positions, velocities or the time are not finite")
+        length, velocity, duration = units
         if (fastest := float(np.abs(v).max()) * velocity) > LIGHT:
             raise ConfigError(f"a particle moves at {fastest:.2g} m/s, faster than light; are the units right?")
         tracked = tracked and (self._ids is not None or self._in_order(x, raw.box.lengths))
-        return Snapshot(self._time(raw, first) * time, raw.box.lengths * length, x * length, v * velocity, tracked)
+        return Snapshot(time * duration, raw.box.lengths * length, x * length, v * velocity, tracked)
 
     def _check_box(self, raw: RawFrame) -> None:
         box = raw.box
