@@ -4,6 +4,8 @@ Importing the package sets no JAX flag and uses no device.  The dtype of f decid
 """
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ddco_jax import kernels, steppers
 from ddco_jax.collisions import CollisionOperator
@@ -14,6 +16,9 @@ from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.moments import compute_moments
 from ddco_jax.plasma.state import State
 from ddco_jax.steppers.solve import solve
+
+if TYPE_CHECKING:  # loaded when a result is opened
+    import xarray
 
 sys.modules[f"{__name__}.initial"], sys.modules[f"{__name__}.units"] = initial, units  # for import ddco_jax.units
 
@@ -34,7 +39,7 @@ __all__ = [
 ]
 
 
-def open_result(path):
+def open_result(path: str | Path) -> "xarray.DataTree":
     """The result of a run as an xarray.DataTree; see `ddco_jax.simulation.results.open_result`."""
     from ddco_jax.simulation.results import open_result as open_
 

@@ -5,9 +5,12 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter
+
+if TYPE_CHECKING:  # loads JAX, which takes seconds
+    from ddco_jax.simulation.config import Config
 
 app = App(name="ddco", help="Kinetic simulation of moderately coupled plasmas in 1D-3V.", help_format="plaintext")
 
@@ -275,7 +278,7 @@ def list_kernels(*, json_: Annotated[bool, Parameter(name="--json")] = False) ->
             print(" " * 20 + "held-out: " + ", ".join(f"{key} {value:.3g}" for key, value in errors.items()))
 
 
-def _load(config: str, overrides: list[str] | None):
+def _load(config: str, overrides: list[str] | None) -> "tuple[Config, str]":
     from ddco_jax.simulation import config as configs
 
     settings, name = configs.load(config, overrides or [])

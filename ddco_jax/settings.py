@@ -4,6 +4,7 @@ import difflib
 import tomllib
 import types
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,7 +49,7 @@ class PlasmaSection(Section):
     temperature_modulation_eV: float = 0.0
 
     @model_validator(mode="after")
-    def _positive(self):
+    def _positive(self) -> "PlasmaSection":
         if abs(self.temperature_modulation_eV) >= self.temperature_eV:
             raise ValueError("temperature_modulation_eV must be smaller than temperature_eV, or T(x) is not positive")
         return self
@@ -57,7 +58,7 @@ class PlasmaSection(Section):
 Model = TypeVar("Model", bound=Section)
 
 
-def read(source: str, shipped: dict[str, Path], overrides=()) -> tuple[dict[str, Any], Path]:
+def read(source: str, shipped: dict[str, Path], overrides: Sequence[str] = ()) -> tuple[dict[str, Any], Path]:
     """Read a TOML file, or a shipped one by name, with `section.key=value` overrides (values as in TOML).
 
     Returns the data and the path.  Raises ConfigError.
@@ -94,7 +95,7 @@ def parse(model: type[Model], data: dict[str, Any], source: str) -> Model:
         raise ConfigError(f"{source}: {_first_error(model, error)}") from None
 
 
-def tuples(value):
+def tuples(value: Any) -> Any:
     """Convert JSON or TOML arrays to the tuples that a config holds, and drop None."""
     if isinstance(value, dict):
         return {k: tuples(v) for k, v in value.items() if v is not None}
@@ -132,7 +133,7 @@ def _first_error(model: type[Section], error: ValidationError) -> str:
     return f"{key}: {message}{given}" if key and key not in message else message
 
 
-def _walk(model: type[Section], location) -> tuple[list[str], list[str]]:
+def _walk(model: type[Section], location: Sequence[str | int]) -> tuple[list[str], list[str]]:
     """The keys along an error's location, without the tags of unions, and the valid keys where it ends."""
     members: list[type[Section]] = [model]
     keys: list[str] = []
@@ -152,7 +153,7 @@ def _kinds(model: type[Section]) -> tuple[str, ...]:
     return typing.get_args(field.annotation) if field else ()
 
 
-def _sections(annotation) -> list[type[Section]]:
+def _sections(annotation: object) -> list[type[Section]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 from ddco_jax.kernels import Kernel
-from ddco_jax.plasma.arrays import VelocityVector
+from ddco_jax.plasma.arrays import Array, Float, VelocityVector
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.velocity.cell import Cell
 from ddco_jax.velocity.differences import Forces
@@ -14,7 +15,7 @@ ROWS_AT_ONCE = 64
 """Velocities v evaluated together; the intermediate omega takes 9 N numbers for each."""
 
 
-def velocity_points(grid: PhaseGrid, dtype):
+def velocity_points(grid: PhaseGrid, dtype: DTypeLike) -> Float[Array, "points 3"]:
     """All velocities of the grid, (nvx nvy nvz, 3), V0."""
     axes = [jnp.asarray(v, dtype) for v in grid.velocities]
     return jnp.stack(jnp.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
@@ -30,7 +31,7 @@ def collision_flux(cell: Cell, kernel: Kernel, forces: Forces) -> tuple[Forces, 
     f, q = cell.f.reshape(-1), forces[:3].reshape(3, -1).T
 
     @jax.checkpoint
-    def row(values):
+    def row(values: tuple[Array, Array, Array]) -> Float[Array, "6"]:
         v, f_v, q_v = values
         omega = kernel(v, points, cell.drift, cell.density, cell.temperature) * (grid.dv3 * f)[:, None, None]
         p = f_v * jnp.einsum("sij,sj->i", omega, q_v - q, precision=lax.Precision.HIGHEST)
@@ -45,7 +46,7 @@ def diffusion(cell: Cell, kernel: Kernel) -> VelocityVector:
     """Diagonal A_aa = dv^3 sum' omega_aa f' of the diffusion tensor of one spatial cell at all velocities, V0^2/t0."""
     points, f = velocity_points(cell.grid, cell.f.dtype), cell.f.reshape(-1)
 
-    def row(v):
+    def row(v: Float[Array, "3"]) -> Float[Array, "3"]:
         omega = kernel(v, points, cell.drift, cell.density, cell.temperature)
         return jnp.einsum("sii,s->i", omega, f, precision=lax.Precision.HIGHEST) * cell.grid.dv3
 

@@ -34,7 +34,7 @@ def hamiltonian(grid: PhaseGrid, scales: Scales = PAPER) -> Functional:
     vx, vy, vz = (jnp.asarray(v) for v in grid.velocities)
     energy = (vx[:, None, None] ** 2 + vy[None, :, None] ** 2 + vz[None, None, :] ** 2) / 2
 
-    def H(f, E):
+    def H(f: Distribution, E: Profile) -> Scalar:
         kinetic = jnp.sum(f * energy.astype(f.dtype)[None]) * grid.dx * grid.dv3
         return kinetic + scales.debye_number**2 / 2 * jnp.sum(E**2) * grid.dx
 
@@ -58,10 +58,10 @@ def poisson_bracket(grid: PhaseGrid, f: Distribution, F: Derivatives, G: Derivat
     Antisymmetric to rounding; {A, S} = 0 to second order in the spacings.
     """
 
-    def along_x(a):
+    def along_x(a: Distribution) -> Distribution:
         return (jnp.roll(a, -1, 0) - jnp.roll(a, 1, 0)) / (2 * grid.dx)
 
-    def along_vx(a):
+    def along_vx(a: Distribution) -> Distribution:
         return jax.vmap(lambda cell: Differences(grid, 2).forces(cell)[0])(a)
 
     F_v, G_v = along_vx(F.f), along_vx(G.f)

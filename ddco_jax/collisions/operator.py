@@ -1,12 +1,14 @@
 """The collision operator C[f] of Eq. (32): a pure function of f that acts on each spatial cell separately."""
 
 import functools
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import PyTree
 
 from ddco_jax.collisions import direct, spectral
 from ddco_jax.correlations import (
@@ -40,6 +42,8 @@ from ddco_jax.velocity.cell import Cell, Maxwellian
 from ddco_jax.velocity.differences import DIFFERENCES, Differences, Forces
 from ddco_jax.velocity.force import FORCES
 from ddco_jax.velocity.positivity import tolerance
+
+Result = TypeVar("Result")
 
 
 class Fluxes(NamedTuple):
@@ -112,7 +116,7 @@ class CollisionOperator(eqx.Module):
         force: str = "ratio",
         differences: str = "eighth",
         cells_at_once: int = 1,
-    ):
+    ) -> None:
         for name, value, known in (
             ("method", method, self.METHODS),
             ("force", force, tuple(FORCES)),
@@ -196,7 +200,7 @@ class CollisionOperator(eqx.Module):
         It is non-negative without a memory of the stress.
         """
 
-        def cell(f_cell, now):
+        def cell(f_cell: VelocityDistribution, now: Record) -> Scalar:
             flux = self._fluxes(f_cell, now)
             return jnp.sum(flux.forces * flux.fluxes) * self.grid.dv3
 
@@ -209,7 +213,7 @@ class CollisionOperator(eqx.Module):
         It includes that of the microfield; `now` is as in C[f].
         """
 
-        def cell(cell):
+        def cell(cell: tuple[VelocityDistribution, Record]) -> VelocityVector:
             f_cell, now = cell
             one, kernel = Cell.of(self.grid, f_cell), self._kernel(now)
             if self.method == "direct":
@@ -224,7 +228,7 @@ class CollisionOperator(eqx.Module):
         """The kernel times the pair rate of `now`; unchanged in an aged plasma, so that it may define omega alone."""
         return self.kernel if isinstance(now, Aged) else Scaled(self.kernel, now.pair_rate)
 
-    def _over_cells(self, function, *cells):
+    def _over_cells(self, function: Callable[..., Result], *cells: PyTree) -> Result:
         """`function` applied to every cell; `cells` are pytrees with a leading axis x."""
         # checkpoint: the backward pass recomputes a cell instead of storing its transforms (the lambda: a bound
         # method would be hashed with the traced parameters of the kernel)
@@ -233,7 +237,7 @@ class CollisionOperator(eqx.Module):
             return jax.vmap(cell)(cells)
         return lax.map(cell, cells, batch_size=self.cells_at_once if self.cells_at_once > 1 else None)
 
-    def over_groups(self, function, *cells):
+    def over_groups(self, function: Callable[..., Result], *cells: PyTree) -> Result:
         """`function` applied to groups of at most `cells_at_once` cells, a divisor of nx; axis x stays in place."""
         nx = len(jax.tree.leaves(cells)[0])
         size = max(n for n in range(1, min(self.cells_at_once, nx) + 1) if nx % n == 0)

@@ -24,12 +24,14 @@ symmetric in i, a and in j, b: 12 forward transforms and 6 more inverse ones ins
 import functools
 import itertools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from ddco_jax.kernels import Separable, Weights
 from ddco_jax.plasma.arrays import Array, VelocityDistribution, VelocityVector
@@ -139,7 +141,7 @@ def diffusion(cell: Cell, separable: Separable) -> VelocityVector:
     for group in _groups(_by_source(separable)):
         halved, outputs = _is_halved(group), [("A", i, i) for i in range(3)]
 
-        def moments(n, group=group, halved=halved):
+        def moments(n: int, group: dict = group, halved: bool = halved) -> tuple[list[tuple], Array]:
             labels = [label for label in _fields(group[n], halved) if label[0] == "moment"]
             return labels, _field_values(labels, f * chi[n], cell.velocity, None)
 
@@ -148,12 +150,19 @@ def diffusion(cell: Cell, separable: Separable) -> VelocityVector:
     return cell.grid.dv3 * total
 
 
-def _group_flux(kernels: "_KernelSpectra", by_source: dict, f, chi, c: VelocityVector, q: VelocityVector) -> Array:
+def _group_flux(
+    kernels: "_KernelSpectra",
+    by_source: dict,
+    f: VelocityDistribution,
+    chi: list[VelocityDistribution],
+    c: VelocityVector,
+    q: VelocityVector,
+) -> Array:
     """Contribution of one group to the flux over dv^3 f and to A_aa over dv^3, (6, nvx, nvy, nvz)."""
     halved = _is_halved(by_source)
     outputs = _outputs(by_source, halved)
 
-    def source(n):
+    def source(n: int) -> tuple[list[tuple], Array]:
         labels = _fields(by_source[n], halved)
         return labels, _field_values(labels, f * chi[n], c, q)
 
@@ -193,7 +202,9 @@ def _flux_along(i: int, found: dict, q: VelocityVector, c: VelocityVector) -> Ve
     return p
 
 
-def _field_values(labels: list[tuple], source: VelocityDistribution, c: VelocityVector, driven) -> Array:
+def _field_values(
+    labels: list[tuple], source: VelocityDistribution, c: VelocityVector, driven: VelocityVector | Any
+) -> Array:
     """Values of the fields labelled by `_fields`; off-diagonal moments are doubled, since ab and ba both count."""
     moments: dict[tuple, VelocityDistribution] = {(): source}
     moments |= {(a, b): source * c[a] * c[b] * (1 if a == b else 2) for a, b in PAIRS}
@@ -209,7 +220,7 @@ def _field_values(labels: list[tuple], source: VelocityDistribution, c: Velocity
     return jnp.stack(values)
 
 
-def _apply(terms, octants: dict, spectra):
+def _apply(terms: list[list[list[tuple]]], octants: dict, spectra: transforms.Spectra) -> transforms.Spectra:
     """Spectra of all outputs for each m: a small matrix product per frequency.
 
     Runs over slabs of a few vx frequencies.  `terms[m]` holds for each output the list of (index of the field among the
@@ -217,7 +228,7 @@ def _apply(terms, octants: dict, spectra):
     """
     used = list(dict.fromkeys(key for row in terms for output in row for _, key, _ in output))
 
-    def slab(values):
+    def slab(values: tuple[list[Array], Array]) -> Array:
         octants, spectra = dict(zip(used, values[0], strict=True)), values[1]
         field = [spectra[:, k] for k in range(spectra.shape[1])]
         sums = []
@@ -244,7 +255,7 @@ def _together(nx: int, ny: int, nz: int) -> int:
 class _KernelSpectra:
     """Octant spectra of the tensors l0 P and K of each product, and of 4 l2 P_ij P_ab, made once per evaluation."""
 
-    def __init__(self, grid: PhaseGrid, separable: Separable, dtype):
+    def __init__(self, grid: PhaseGrid, separable: Separable, dtype: DTypeLike) -> None:
         self.separable, self.dtype, self.grid = separable, dtype, grid
         offsets = [np.arange(n) * dv for n, dv in zip(grid.nv, grid.dv, strict=True)]
         u = np.stack(np.meshgrid(*offsets, indexing="ij"))
@@ -276,7 +287,7 @@ class _KernelSpectra:
                 found.append((place, make(weights, product, component, halved), _parity(component)))
         return found
 
-    def _octant(self, weights: Weights, product, component, halved: bool):
+    def _octant(self, weights: Weights, product: tuple[int, int], component: tuple[int, ...], halved: bool) -> tuple:
         """Key of the octant spectrum of one component, made from that of its canonical one by permuting the axes."""
         canonical, axes = _canonical(component, self.symmetries)
         first, key = (product, canonical, (0, 1, 2)), (product, canonical, axes)
@@ -292,7 +303,7 @@ class _KernelSpectra:
             self.octants[key] = jnp.transpose(self.octants[first], axes)
         return key
 
-    def _symmetric(self, weights: Weights, product, component, halved: bool):
+    def _symmetric(self, weights: Weights, product: tuple[int, int], component: tuple[int, ...], halved: bool) -> tuple:
         """Key of the octant spectrum of K_ijab = 4 l2 S_ijab, the mean of two products 4 l2 P P."""
         i, j, a, b = component
         parts = sorted(self._octant(weights, product, ab, halved) for ab in ((i, a, j, b), (i, b, j, a)))
@@ -303,11 +314,11 @@ class _KernelSpectra:
             self.octants[key] = (self.octants[parts[0]] + self.octants[parts[1]]) / 2
         return key
 
-    def _P(self, i, j):
+    def _P(self, i: int, j: int) -> VelocityDistribution:
         projector = int(i == j) - self.direction[i] * self.direction[j]
         return jnp.where(self.distinct, projector, 0)
 
-    def _anisotropic_values(self, weights: Weights, i, j, a, b):
+    def _anisotropic_values(self, weights: Weights, i: int, j: int, a: int, b: int) -> VelocityDistribution:
         P = self._P
         S = (P(i, a) * P(j, b) + P(i, b) * P(j, a)) / 2
         values = jnp.zeros(self.grid.nv, self.dtype)
@@ -317,7 +328,7 @@ class _KernelSpectra:
             values += self._radial(weights.parallel) * S
         return 4 * values
 
-    def _radial(self, function):
+    def _radial(self, function: Callable[[Array], Array] | Any) -> VelocityDistribution:
         """A weight at all |u| of the grid; traced once for all components, which keeps compilation short."""
         if id(function) not in self.radial:
             values = function(self.speeds)[self.place]
@@ -325,18 +336,20 @@ class _KernelSpectra:
         return self.radial[id(function)][0]
 
 
-def _parity(component) -> transforms.Parity:
+def _parity(component: tuple[int, ...]) -> transforms.Parity:
     """Whether a tensor component is odd (1) along each axis: each index contributes one factor u_axis."""
     return component.count(0) % 2, component.count(1) % 2, component.count(2) % 2
 
 
-def _canonical(component, symmetries):
+def _canonical(
+    component: tuple[int, ...], symmetries: Sequence[tuple[int, ...]]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The representative of a component under the symmetries of the tensor and the axis permutations of the grid.
 
     Returns (representative, axes): transposed by `axes`, its octant is that of the component.
     """
 
-    def order(indices):
+    def order(indices: tuple[int, ...]) -> tuple[int, ...]:
         pairs = [tuple(sorted(indices[k : k + 2])) for k in range(0, len(indices), 2)]
         return tuple(itertools.chain(*sorted(pairs)))
 

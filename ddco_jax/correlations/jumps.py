@@ -59,7 +59,7 @@ def smooth(cell: Cell, equilibrium: Maxwellian, *jumps: Scalar) -> tuple[Cell, .
     steps = tuple(jnp.eye(len(x), dtype=x.dtype) + first * generator(x, steepness) for x in axes)
     weights = times(jnp.stack(jumps), first).T[..., None, None, None]
 
-    def node(carry, weight):
+    def node(carry: tuple[Array, tuple[Array, ...]], weight: Array) -> tuple[tuple[Array, tuple[Array, ...]], None]:
         F, steps = carry
         moved = cell.f
         for axis, p in enumerate(steps):

@@ -30,7 +30,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from ddco_jax.correlations.functions import Elementwise, polynomial
-from ddco_jax.plasma.arrays import Array, Float
+from ddco_jax.plasma.arrays import Array, Float, Scalar
 from ddco_jax.plasma.moments import stress_anisotropy
 from ddco_jax.velocity.cell import Cell
 
@@ -62,11 +62,11 @@ class Retardation(eqx.Module):
         """c.E.c m/2kT of one cell, (nvx, nvy, nvz); collisions cannot lower the entropy of f plus the mean of this."""
         return jnp.einsum("ixyz,ij,jxyz->xyz", cell.velocity, self.new, cell.velocity) / (2 * cell.temperature)
 
-    def in_units(self, plasma_frequency) -> "Retardation":
+    def in_units(self, plasma_frequency: Elementwise | float) -> "Retardation":
         """The same with rates in 1/t0, for omega_p in 1/t0."""
         return dataclasses.replace(self, rate=self.rate * plasma_frequency, growth=self.growth * plasma_frequency)
 
-    def aged(self, memory: Memory, dt) -> Memory:
+    def aged(self, memory: Memory, dt: Scalar | float) -> Memory:
         """The memory after a time dt (t0) without any new anisotropy."""
         new, rising, seen = _parts(memory)
         decay = jnp.exp(-self.rate * dt)[:, None, None]
@@ -112,7 +112,7 @@ class StressMemory(eqx.Module):
 class NoMemory(eqx.Module):
     """No memory: every anisotropy relaxes at its kinetic rate at once.  It serves as law and as value at every age."""
 
-    def in_units(self, plasma_frequency) -> "NoMemory":
+    def in_units(self, plasma_frequency: Elementwise | float) -> "NoMemory":
         """Itself."""
         return self
 

@@ -79,7 +79,7 @@ class Microfield(eqx.Module):
         p_F = SMALLEST_EXPONENT + jnp.exp(polynomial(self.exponent, x, age))
         b = jnp.exp(polynomial(self.narrowness, x, age))
 
-        def nu(s):
+        def nu(s: Elementwise) -> Elementwise:
             return s / 3 * jnp.exp(-power(s / tau_F, p_F))
 
         end = jnp.minimum(age, END * tau_F)

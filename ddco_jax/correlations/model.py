@@ -21,11 +21,11 @@ from ddco_jax.plasma.arrays import Array
 class Aged(eqx.Module):
     """An aged plasma: omega is the kernel itself."""
 
-    def pair_rate(self, speed) -> Array:
+    def pair_rate(self, speed: Elementwise) -> Array:
         """The factor of omega at |u| (v_th)."""
         return jnp.ones_like(speed)
 
-    def in_units(self, plasma_frequency) -> "Aged":
+    def in_units(self, plasma_frequency: Elementwise | float) -> "Aged":
         """Itself: it holds no rates."""
         return self
 
@@ -39,11 +39,11 @@ class Uniform(eqx.Module):
     factor: Array
     """>= 0, one number per cell."""
 
-    def pair_rate(self, speed) -> Array:
+    def pair_rate(self, speed: Elementwise) -> Array:
         """The factor of omega at |u| (v_th)."""
         return self.factor * jnp.ones_like(speed)
 
-    def in_units(self, plasma_frequency) -> "Uniform":
+    def in_units(self, plasma_frequency: Elementwise | float) -> "Uniform":
         """Itself: it holds no rates."""
         return self
 
@@ -64,11 +64,11 @@ class Correlations(eqx.Module):
     retardation: Retardation | NoMemory = NO_MEMORY
     """Memory of the stress: rates in omega_p from a model, in 1/t0 for the operator (`in_units`)."""
 
-    def pair_rate(self, speed) -> Array:
+    def pair_rate(self, speed: Elementwise) -> Array:
         """The factor of omega at |u| (v_th)."""
         return viscosity_factor(self.pair_jump) * self.pairs(speed)
 
-    def in_units(self, plasma_frequency) -> "Correlations":
+    def in_units(self, plasma_frequency: Elementwise | float) -> "Correlations":
         """The same with rates in 1/t0, for omega_p in 1/t0."""
         return dataclasses.replace(
             self,
@@ -85,11 +85,11 @@ class Mature(eqx.Module):
     retardation: Retardation | NoMemory
     """Memory of the stress: rates in omega_p from a model, in 1/t0 for the operator (`in_units`)."""
 
-    def pair_rate(self, speed) -> Array:
+    def pair_rate(self, speed: Elementwise) -> Array:
         """The factor of omega at |u| (v_th)."""
         return viscosity_factor(self.pair_jump) * jnp.ones_like(speed)
 
-    def in_units(self, plasma_frequency) -> "Mature":
+    def in_units(self, plasma_frequency: Elementwise | float) -> "Mature":
         """The same with rates in 1/t0, for omega_p in 1/t0."""
         return dataclasses.replace(self, retardation=self.retardation.in_units(plasma_frequency))
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Conservation:
 def conservation(history: Mapping[str, np.ndarray]) -> Conservation:
     """The errors in the history of a run (`Summary.history`), which needs at least two rows."""
 
-    def deviation(name):
+    def deviation(name: str) -> np.ndarray | Any:
         return np.max(np.abs(history[name] - history[name][0]), axis=0)
 
     entropy, thermal_momentum = history["entropy"], np.sqrt(2 * history["kinetic_energy"][0] * history["mass"][0])

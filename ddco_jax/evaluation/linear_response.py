@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from scipy.interpolate import make_interp_spline
 
 from ddco_jax.collisions import CollisionOperator
@@ -146,7 +147,9 @@ def kicked(name: str, path: Path) -> dict[str, Any]:
     }
 
 
-def _relaxing(name: str, gamma: float, anisotropy: float, kick: dict, times, at: float) -> Iterator[np.ndarray]:
+def _relaxing(
+    name: str, gamma: float, anisotropy: float, kick: dict, times: np.ndarray, at: float
+) -> Iterator[np.ndarray]:
     """Yield (Tx - Tperp)/T at the `times` (1/omega_p) before the kick at `at`, then at those after it."""
     T = float(PAPER.coupling_parameter(1.0, 1.0)) / gamma
     omega = float(PAPER.plasma_frequency(1.0))
@@ -162,7 +165,7 @@ def _relaxing(name: str, gamma: float, anisotropy: float, kick: dict, times, at:
     yield found / T
 
 
-def kicked_state(grid: PhaseGrid, state: State, kick: dict, start) -> State:
+def kicked_state(grid: PhaseGrid, state: State, kick: dict, start: ArrayLike) -> State:
     """The state just after a kick as [kick] of `ddco md` defines it; a redraw sets f to `start`."""
     if kick["kind"] == "redraw":
         return dataclasses.replace(state, f=jnp.asarray(start, state.f.dtype)).quenched(grid)
@@ -182,7 +185,7 @@ def kicked_state(grid: PhaseGrid, state: State, kick: dict, start) -> State:
     return state.kicked((moved * f.sum() / moved.sum())[None], np.diag(stretch))
 
 
-def _anisotropies(stepper: Strang, state: State, times) -> tuple[np.ndarray, State]:
+def _anisotropies(stepper: Strang, state: State, times: np.ndarray) -> tuple[np.ndarray, State]:
     """Tx - Tperp (V0^2) at the times (t0), and the last state; the given state is at the first time."""
     grid = stepper.grid
     step = jax.jit(lambda s, dt: stepper.step(s, dt))

@@ -1,5 +1,7 @@
 """Text tables that `ddco` prints about configs, runs and kernels."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddco_jax.evaluation import tables
@@ -19,10 +21,10 @@ def check_table(report: dict[str, Any]) -> str:
     """The report of `simulation.check.check_report` as text."""
     low, high = report["coupling_parameter"]
 
-    def triple(values):
+    def triple(values: Sequence[float]) -> str:
         return ", ".join(f"{v:.2f}" for v in values)
 
-    def gib(name):
+    def gib(name: str) -> str:
         return f"{report[name] / GIB:.3f} GiB"
 
     table = tables.listing(
@@ -78,7 +80,7 @@ GAMMAS = (0.2, 0.5, 0.773, 1.0, 1.5, 2.0, 2.32, 3.0)
 """Default coupling parameters of the transport table."""
 
 
-def measured_coefficients(files) -> "list[green_kubo.Transport]":
+def measured_coefficients(files: Sequence[Path]) -> "list[green_kubo.Transport]":
     """Green-Kubo coefficients of equilibrium runs, by Gamma."""
     from ddco_jax.md import green_kubo
     from ddco_jax.md.dataset import open_dataset
@@ -86,7 +88,13 @@ def measured_coefficients(files) -> "list[green_kubo.Transport]":
     return [green_kubo.transport(group) for group in green_kubo.group([open_dataset(f) for f in files])]
 
 
-def transport_report(names, gammas, order: int, density_m3: float | None, measured=()) -> list[dict[str, Any]]:
+def transport_report(
+    names: Sequence[str] | None,
+    gammas: Sequence[float] | None,
+    order: int,
+    density_m3: float | None,
+    measured: "Sequence[green_kubo.Transport]" = (),
+) -> list[dict[str, Any]]:
     """D*, eta* and kappa* by kernel and Gamma, from `order` Sonine polynomials.
 
     Rows include SI values where `density_m3` (1/m^3) is given, and ratios to the `measured` values of the same Gamma.
@@ -101,7 +109,7 @@ def transport_report(names, gammas, order: int, density_m3: float | None, measur
             found = chapman_enskog.transport(kernel, gamma, law=law, order=order)
             if not all(float(x) > 0 for x in found):
                 raise ValueError(f"{name} has no transport coefficients at Gamma = {gamma:g}: it is not positive there")
-            row = {"gamma": gamma, **{k: float(v) for k, v in found._asdict().items()}, "kernel": name}
+            row: dict[str, Any] = {"gamma": gamma, **{k: float(v) for k, v in found._asdict().items()}, "kernel": name}
             if density_m3 is not None:
                 row |= chapman_enskog.physical(found, gamma, density_m3)
             if md := truth.get(gamma):

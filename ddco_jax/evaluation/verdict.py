@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ import numpy as np
 import xarray as xr
 
 from ddco_jax import correlations
+from ddco_jax.correlations.model import Model
 from ddco_jax.evaluation import compare
+from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.store import NAMED, load_kernel, load_learned
 from ddco_jax.learning.data import load_run
 from ddco_jax.learning.losses import chi_squared
@@ -34,7 +36,7 @@ MARKOV = "/markov"
 DISTRIBUTIONS = ("f_vx", "f_vxvy")
 
 
-def kernel_and_buildup(name: str):
+def kernel_and_buildup(name: str) -> tuple[Kernel, Model]:
     """The kernel and its build-up; Markovian for analytic kernels and for NAME/markov."""
     base = name.removesuffix(MARKOV)
     if base in NAMED:
@@ -143,7 +145,7 @@ def pooled(path: Path) -> xr.Dataset:
     return out
 
 
-def select(rows: list[dict], times) -> list[dict]:
+def select(rows: list[dict], times: Sequence[float]) -> list[dict]:
     """Rows of f(vx) and f(vx, vy) at the given times (t0)."""
     keys = ("time", "quantity", "total", "noise", "excess")
     chosen = [r for r in rows if r["quantity"] in DISTRIBUTIONS and min(abs(r["time"] - t) for t in times) < 1e-6]
@@ -177,7 +179,7 @@ def decay_error(anisotropy: dict[str, list[float]]) -> float:
     return max(abs(model / md - 1) for model, md in zip(anisotropy["model"], anisotropy["md"], strict=True))
 
 
-def ratio(chi: dict, cases, name: str) -> float:
+def ratio(chi: dict, cases: Collection[str], name: str) -> float:
     """Sum of ddco's chi^2 over the cases, divided by that of another kernel."""
     return sum(chi["ddco", c]["chi_squared"] for c in cases) / sum(chi[name, c]["chi_squared"] for c in cases)
 
@@ -216,7 +218,7 @@ def worst(result: dict[str, Any]) -> dict[str, dict[str, float]]:
     """The largest chi^2 and excess of each kernel over all cases, without the variants NAME/markov."""
     out: dict[str, dict[str, float]] = {}
 
-    def note(kernel, name, value):
+    def note(kernel: str, name: str, value: float) -> None:
         entry = out.setdefault(kernel, {})
         entry[name] = max(entry.get(name, 0.0), value)
 

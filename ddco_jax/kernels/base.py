@@ -15,7 +15,10 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 
-from ddco_jax.plasma.arrays import Array, Float, Tensor, Vector
+from ddco_jax.plasma.arrays import Array, Float, Numbers, Tensor, Vector
+
+Squares = tuple[Array | int, ...]
+"""The weights (g0^2, g1^2, g2^2) of Eq. (11), arrays that broadcast; 0 for a weight that is absent."""
 
 
 class Weights(NamedTuple):
@@ -42,14 +45,21 @@ class Kernel(eqx.Module):
     """A collision kernel; a pytree, so jit, vmap, grad and optax work directly on its parameters."""
 
     @abc.abstractmethod
-    def separable(self, density, temperature) -> Separable:
+    def separable(self, density: Numbers, temperature: Numbers) -> Separable:
         """The kernel at one local state (scalars rho, kT/m) as separable products."""
 
     @abc.abstractmethod
-    def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
+    def radial(
+        self,
+        relative_speed: Array,
+        peculiar_speed: Array,
+        peculiar_speed_prime: Array,
+        density: Numbers,
+        temperature: Numbers,
+    ) -> Squares:
         """The weights (g0^2, g1^2, g2^2) at speeds |u| > 0, |c|, |c'| (V0) and states (rho, kT/m), broadcast."""
 
-    def __call__(self, v, v_prime, drift, density, temperature) -> Tensor:
+    def __call__(self, v: Vector, v_prime: Vector, drift: Vector, density: Numbers, temperature: Numbers) -> Tensor:
         """omega(v, v'; rho, T), (..., 3, 3), V0^2 L0^3/t0.
 
         `v`, `v_prime` and `drift` broadcast to (..., 3), `density` and `temperature` to (...).  The value at
@@ -66,8 +76,8 @@ class Scaled(Kernel):
     kernel: Kernel
     amplitude: Callable[[Array], Array]
 
-    def separable(self, density, temperature) -> Separable:
-        def scaled(weight):
+    def separable(self, density: Numbers, temperature: Numbers) -> Separable:
+        def scaled(weight: Callable[[Array], Array] | None) -> Callable[[Array], Array] | None:
             if weight is None:
                 return None
             return lambda speed: weight(speed) * self.amplitude(speed / jnp.sqrt(temperature))
@@ -75,7 +85,14 @@ class Scaled(Kernel):
         products = self.kernel.separable(density, temperature)
         return Separable(products.factors, {mn: Weights(*map(scaled, w)) for mn, w in products.weights.items()})
 
-    def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
+    def radial(
+        self,
+        relative_speed: Array,
+        peculiar_speed: Array,
+        peculiar_speed_prime: Array,
+        density: Numbers,
+        temperature: Numbers,
+    ) -> Squares:
         weights = self.kernel.radial(relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature)
         a = self.amplitude(relative_speed / jnp.sqrt(temperature))
         return tuple(a * w for w in weights)
@@ -98,7 +115,7 @@ class PairGeometry(NamedTuple):
     """|c'|."""
 
 
-def safe_norm(vector: Vector, substitute=0.0) -> Float[Array, "..."]:
+def safe_norm(vector: Vector, substitute: float = 0.0) -> Float[Array, "..."]:
     """|vector| over the last axis; where the vector is zero, `substitute` with zero gradient."""
     square = jnp.sum(vector**2, -1)
     positive = square > 0
@@ -117,7 +134,7 @@ def pair_geometry(v: Vector, v_prime: Vector, drift: Vector) -> PairGeometry:
     return PairGeometry(speed, distinct, projector, perpendicular, safe_norm(c), safe_norm(c_prime))
 
 
-def assemble(pair: PairGeometry, g0_squared, g1_squared, g2_squared) -> Tensor:
+def assemble(pair: PairGeometry, g0_squared: Array | int, g1_squared: Array | int, g2_squared: Array | int) -> Tensor:
     """omega (..., 3, 3) of Eq. (11) with the isotropic term, from the three squared encoders at each pair."""
     Pr = pair.perpendicular
     isotropic = (g0_squared + g1_squared * jnp.sum(Pr**2, -1)) * pair.distinct

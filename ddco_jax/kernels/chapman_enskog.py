@@ -16,18 +16,20 @@ rest is Gauss quadrature, in which Landau's 1/|u| is not singular.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from ddco_jax.correlations import AGED_AGE, MARKOV, Aged, Correlations, Mature, as_record
 from ddco_jax.correlations.jumps import SHAPE
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels.base import Kernel, Scaled
-from ddco_jax.plasma.arrays import Array
+from ddco_jax.plasma.arrays import Array, Scalar, Tensor, Vector
 from ddco_jax.plasma.units import BOLTZMANN, PAPER, Scales
 
 ORDER = 4
@@ -52,7 +54,7 @@ class Transport(NamedTuple):
 @eqx.filter_jit
 def transport(
     kernel: Kernel,
-    gamma,
+    gamma: ArrayLike,
     *,
     law: Model = MARKOV,
     order: int = ORDER,
@@ -67,14 +69,14 @@ def transport(
     """
     gamma = jnp.asarray(gamma, None if hasattr(gamma, "dtype") else float)
 
-    def one(g):
+    def one(g: Scalar) -> Transport:
         return _transport(kernel, g, (order,), points, density, scales, law)[0]
 
     found = jax.lax.map(one, jnp.atleast_1d(gamma))  # a scalar takes the same path as an array
     return found if gamma.ndim else jax.tree.map(lambda a: a[0], found)
 
 
-def aged(law: Model, kernel: Kernel, gamma) -> tuple[Kernel, Array]:
+def aged(law: Model, kernel: Kernel, gamma: Array) -> tuple[Kernel, Array]:
     """The kernel times the pair rate of an aged plasma, and ell^2 of its jumps (v_th^2)."""
     now = as_record(law(jnp.full_like(gamma, AGED_AGE), gamma))
     if isinstance(now, Aged):
@@ -83,12 +85,20 @@ def aged(law: Model, kernel: Kernel, gamma) -> tuple[Kernel, Array]:
     return Scaled(kernel, now.pair_rate), jump
 
 
-def remaining(jump, degree) -> Array:
+def remaining(jump: Array, degree: Array) -> Array:
     """(1 + n ell^2)^(-1/4): factor of a Hermite polynomial of degree n in F, the smoothed f on which collisions act."""
     return (1 + degree * jump) ** -SHAPE
 
 
-def _transport(kernel, gamma, orders, points, density, scales, law) -> list[Transport]:
+def _transport(
+    kernel: Kernel,
+    gamma: Scalar,
+    orders: tuple[int, ...],
+    points: tuple[int, int, int],
+    density: float,
+    scales: Scales,
+    law: Model,
+) -> list[Transport]:
     """Coefficients at several orders; the matrices of lower orders are the leading blocks of the largest."""
     dtype = gamma.dtype
     kernel, jump = aged(law, kernel, gamma)
@@ -100,7 +110,7 @@ def _transport(kernel, gamma, orders, points, density, scales, law) -> list[Tran
     vector, tensor = first[0] * remaining(jump, 1 + degree), second * remaining(jump, 2 + degree)
     heat = first[1][1:, 1:] * remaining(jump, 3 + degree)
 
-    def solve(matrix, source: float):
+    def solve(matrix: Array, source: float) -> Scalar:
         unit = jnp.zeros(len(matrix), dtype).at[0].set(source)
         return unit @ jnp.linalg.solve(matrix, unit)
 
@@ -109,7 +119,9 @@ def _transport(kernel, gamma, orders, points, density, scales, law) -> list[Tran
     return [Transport(*(solve(m[:p, :p], source) / (3 * gamma) for m, source in matrices)) for p in orders]
 
 
-def _brackets(kernel, pairs, order, n, temperature, scales):
+def _brackets(
+    kernel: Kernel, pairs: Sequence[Array], order: int, n: Scalar, temperature: Scalar, scales: Scales
+) -> tuple[tuple[Array, Array], Array]:
     """((A, B of vectors), B of tensors): (order, order) matrices, B of vectors (order + 1, order + 1)."""
     c, c_prime, weight = pairs
     omega = omega_hat(kernel, c, c_prime, n, temperature, scales)
@@ -122,7 +134,7 @@ def _brackets(kernel, pairs, order, n, temperature, scales):
     return (A[:order, :order], B), second
 
 
-def omega_hat(kernel, c, c_prime, n, temperature, scales):
+def omega_hat(kernel: Kernel, c: Vector, c_prime: Vector, n: Scalar, temperature: Scalar, scales: Scales) -> Tensor:
     """omega-hat = omega/(omega_p v_th^2/n), (P, 3, 3), for pairs c, c' (P, 3) in thermal units."""
     thermal = jnp.sqrt(temperature)
     zero = jnp.zeros(3, c.dtype)
@@ -130,7 +142,7 @@ def omega_hat(kernel, c, c_prime, n, temperature, scales):
     return omega * (n / (scales.plasma_frequency(n) * temperature))
 
 
-def _sonine(square, order: int, index: float):
+def _sonine(square: Array, order: int, index: float) -> tuple[Array, Array]:
     """S_p^(index)(square/2) and its derivative with respect to square/2, (order, P) each."""
     x = square / 2
     values = [jnp.ones_like(x), 1 + index - x]
@@ -142,14 +154,14 @@ def _sonine(square, order: int, index: float):
     return jnp.stack(values[:order]), jnp.stack(slopes[:order])
 
 
-def vector_gradients(c, order: int):
+def vector_gradients(c: Vector, order: int) -> Array:
     """d_i [c_a S_p^(3/2)], (P, order, 3, 3)."""
     S, dS = _sonine(jnp.sum(c**2, -1), order, 1.5)
     eye = jnp.eye(3, dtype=c.dtype)
     return jnp.einsum("ps,ia->spia", S, eye) + jnp.einsum("ps,si,sa->spia", dS, c, c)
 
 
-def tensor_gradients(c, order: int):
+def tensor_gradients(c: Vector, order: int) -> Array:
     """d_i [(c_a c_b - delta_ab c^2/3) S_p^(5/2)], (P, order, 3, 9)."""
     S, dS = _sonine(jnp.sum(c**2, -1), order, 2.5)
     eye = jnp.eye(3, dtype=c.dtype)
@@ -161,7 +173,7 @@ def tensor_gradients(c, order: int):
 
 
 @functools.cache
-def pair_nodes(points: tuple[int, int, int]):
+def pair_nodes(points: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs c, c' (P, 3), v_th, and weights (P,) of the average over two Maxwellians, at a fixed orientation."""
     (u, wu), (g, wg) = (_half_line(n, end) for n, end in zip(points, REACH, strict=False))
     cosine, wc = np.polynomial.legendre.leggauss(points[2])
@@ -175,7 +187,7 @@ def pair_nodes(points: tuple[int, int, int]):
     return centre + relative / 2, centre - relative / 2, weight
 
 
-def _half_line(n: int, end: float):
+def _half_line(n: int, end: float) -> tuple[np.ndarray, np.ndarray]:
     """Gauss-Legendre points and weights on [0, end]."""
     x, w = np.polynomial.legendre.leggauss(n)
     return end * (x + 1) / 2, end * w / 2
@@ -215,7 +227,9 @@ FINER = (72, 36, 24)
 
 
 @eqx.filter_jit
-def _orders(kernel, gamma: float, orders, points, law) -> list[Transport]:
+def _orders(
+    kernel: Kernel, gamma: float, orders: tuple[int, ...], points: tuple[int, int, int], law: Model
+) -> list[Transport]:
     return _transport(kernel, jnp.asarray(gamma, float), orders, points, 1.0, PAPER, law)
 
 

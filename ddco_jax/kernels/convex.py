@@ -5,11 +5,12 @@ import functools
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
-from ddco_jax.kernels.base import Kernel, Separable
+from ddco_jax.kernels.base import Kernel, Separable, Squares
 from ddco_jax.kernels.landau import effective_potential
 from ddco_jax.kernels.separable import KINDS, PositiveSeparable, Term
-from ddco_jax.plasma.arrays import Array
+from ddco_jax.plasma.arrays import Array, Numbers, RadialFunction
 from ddco_jax.plasma.units import PAPER, Scales
 
 GAMMA_KNOTS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
@@ -27,7 +28,7 @@ SHAPE = (len(GAMMA_KNOTS), len(KINDS), len(FACTOR_WIDTHS), RADIAL)
 """Shape of the coefficients: Gamma knot, tensor, factor, radial function."""
 
 
-def radial_functions(speed, tensor: int) -> list[Array]:
+def radial_functions(speed: Array, tensor: int) -> list[Array]:
     """The RADIAL fixed functions of speed = |u|/v_th for one tensor (an index of KINDS)."""
     square = speed**2
     functions = [jnp.exp(-square / (2 * width**2)) for width in WIDTHS]
@@ -45,7 +46,7 @@ class Convex(Kernel):
     coefficients: Array
     scales: Scales = eqx.field(static=True, default=PAPER)
 
-    def _weight(self, tensor: int, factor: int, speed, density, temperature):
+    def _weight(self, tensor: int, factor: int, speed: Array, density: Numbers, temperature: Numbers) -> Array:
         density, temperature = jnp.asarray(density, speed.dtype), jnp.asarray(temperature, speed.dtype)
         x = jnp.log(self.scales.coupling_parameter(density, temperature))
         share = hats(x)
@@ -62,15 +63,22 @@ class Convex(Kernel):
 
         return PositiveSeparable(map(term, range(len(FACTOR_WIDTHS))))
 
-    def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
+    def radial(
+        self,
+        relative_speed: Array,
+        peculiar_speed: Array,
+        peculiar_speed_prime: Array,
+        density: Numbers,
+        temperature: Numbers,
+    ) -> Squares:
         speeds = (relative_speed, peculiar_speed, peculiar_speed_prime)
         return self._products().radial(*speeds, density, temperature)
 
-    def separable(self, density, temperature) -> Separable:
+    def separable(self, density: Numbers, temperature: Numbers) -> Separable:
         return self._products().separable(density, temperature)
 
 
-def hats(log_gamma):
+def hats(log_gamma: ArrayLike) -> Array:
     """Interpolation weights (..., knots) of the Gamma knots: piecewise linear in ln Gamma, constant beyond."""
     x = jnp.asarray(log_gamma)
     knots = jnp.asarray(np.log(GAMMA_KNOTS), x.dtype)
@@ -81,7 +89,7 @@ def hats(log_gamma):
     return jnp.concatenate([one, rise], -1) - jnp.concatenate([rise, 0 * one], -1)
 
 
-def _factor(width: float | None):
+def _factor(width: float | None) -> RadialFunction | None:
     if width is None:
         return None
     return lambda speed, density, temperature: jnp.exp(-(speed**2) / (2 * width**2 * temperature))

@@ -12,7 +12,7 @@ the range of the training data a kernel approaches Landau's scaling.
 """
 
 import itertools
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from flax import nnx
 
 from ddco_jax.correlations.functions import GAMMA_RANGE
 from ddco_jax.kernels.landau import effective_potential
-from ddco_jax.plasma.arrays import Array
+from ddco_jax.plasma.arrays import Array, Numbers
 from ddco_jax.plasma.units import PAPER, Scales
 
 SPEED_SCALES = (0.3, 1.0, 3.0, 8.0)
@@ -39,7 +39,7 @@ STATES = {"similarity": 1, "free": 2}
 class Network(nnx.Module):
     """A multilayer perceptron (tanh) of bounded features, so its value is bounded at any speed."""
 
-    def __init__(self, features: int, width: int, depth: int, level: float, rngs: nnx.Rngs):
+    def __init__(self, features: int, width: int, depth: int, level: float, rngs: nnx.Rngs) -> None:
         sizes = [features, *[width] * depth]
         last = nnx.Linear(
             sizes[-1],
@@ -59,7 +59,7 @@ class Network(nnx.Module):
         return x[..., 0]
 
 
-def state_features(state: State, scales: Scales, density, temperature) -> list[Array]:
+def state_features(state: State, scales: Scales, density: Numbers, temperature: Numbers) -> list[Array]:
     """Inputs of a network that describe the local state: ln Gamma (clipped to GAMMA_RANGE), or ln(rho) and ln(T)."""
     if state == "free":
         return [jnp.log(density), jnp.log(temperature)]
@@ -86,7 +86,7 @@ class Encoder(eqx.Module):
     state: State = eqx.field(static=True, default="similarity")
     scales: Scales = eqx.field(static=True, default=PAPER)
 
-    def __call__(self, speed, density, temperature):
+    def __call__(self, speed: Array, density: Numbers, temperature: Numbers) -> Array:
         density, temperature = jnp.asarray(density, speed.dtype), jnp.asarray(temperature, speed.dtype)
         square = speed**2 / temperature
         features = [square / (square + scale**2) for scale in SPEED_SCALES]
@@ -107,7 +107,7 @@ class Prefactor(eqx.Module):
     state: State = eqx.field(static=True, default="similarity")
     scales: Scales = eqx.field(static=True, default=PAPER)
 
-    def __call__(self, density, temperature):
+    def __call__(self, density: Numbers, temperature: Numbers) -> Array:
         density, temperature = jnp.asarray(density), jnp.asarray(temperature)
         features = state_features(self.state, self.scales, density, temperature)
         ratio = jnp.exp(self.network(jnp.stack(jnp.broadcast_arrays(*features), axis=-1)))
@@ -115,12 +115,14 @@ class Prefactor(eqx.Module):
 
 
 def encoder(
-    rngs: nnx.Rngs, *, width: int = 12, depth: int = 2, level: float = 0.0, state: State = "similarity", **keys
-):
+    rngs: nnx.Rngs, *, width: int = 12, depth: int = 2, level: float = 0.0, state: State = "similarity", **keys: Any
+) -> Encoder:
     """A new encoder with random parameters; its network starts near `level`."""
     return Encoder(Network(len(SPEED_SCALES) + STATES[state], width, depth, level, rngs), state=state, **keys)
 
 
-def prefactor(rngs: nnx.Rngs, *, width: int = 12, depth: int = 2, state: State = "similarity", **keys) -> Prefactor:
+def prefactor(
+    rngs: nnx.Rngs, *, width: int = 12, depth: int = 2, state: State = "similarity", **keys: Any
+) -> Prefactor:
     """A new Landau prefactor with random parameters, near that of the effective-potential theory."""
     return Prefactor(Network(STATES[state], width, depth, 0.0, rngs), state=state, **keys)

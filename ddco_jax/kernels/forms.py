@@ -100,7 +100,7 @@ class LowRankForm:
         """A model with random parameters."""
         rngs = nnx.Rngs(seed)
 
-        def function(share: float, power: int):
+        def function(share: float, power: int) -> Encoder:
             return encoder(rngs, share=share, power=power, level=0.4, positive=False, **_size(self))
 
         names = ("g0", "g1", "g2") if self.isotropic else ("g1", "g2")
@@ -139,7 +139,7 @@ class ConvexForm:
 def buildup_name(buildup: Markov | StretchedRise | Quench) -> Buildup:
     """The name in `BUILDUPS` of a law of the correlations."""
 
-    def structure(law) -> str:
+    def structure(law: Markov | StretchedRise | Quench) -> str:
         return str(jax.tree.structure(law))
 
     return next(name for name, initial in BUILDUPS.items() if structure(initial()) == structure(buildup))
@@ -176,7 +176,7 @@ def form_of(specification: dict[str, Any]) -> KernelForm:
 def tabulated(kernel: Kernel) -> Kernel:
     """The kernel with its encoder networks tabulated (`Tabulated`), so that no network is evaluated on the grid."""
 
-    def is_encoder(node) -> bool:
+    def is_encoder(node: object) -> bool:
         return isinstance(node, Encoder)
 
     return jax.tree.map(lambda node: Tabulated(node, KNOTS) if is_encoder(node) else node, kernel, is_leaf=is_encoder)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import equinox as eqx
 import jax.numpy as jnp
 
-from ddco_jax.kernels.base import Kernel, Separable, Weights
-from ddco_jax.plasma.arrays import Array
+from ddco_jax.kernels.base import Kernel, Separable, Squares, Weights
+from ddco_jax.plasma.arrays import Array, Numbers
 from ddco_jax.plasma.ocp import classical_logarithm, effective_logarithm
 from ddco_jax.plasma.units import PAPER, Scales
 
@@ -24,14 +24,21 @@ class IsotropicPower(Kernel):
     def power(self) -> int:
         """Exponent of |u|."""
 
-    def _value(self, density, temperature):
+    def _value(self, density: Numbers, temperature: Numbers) -> Array:
         return self.prefactor(density, temperature) if callable(self.prefactor) else jnp.asarray(self.prefactor)
 
-    def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
+    def radial(
+        self,
+        relative_speed: Array,
+        peculiar_speed: Array,
+        peculiar_speed_prime: Array,
+        density: Numbers,
+        temperature: Numbers,
+    ) -> Squares:
         gamma = self._value(density, temperature).astype(relative_speed.dtype)
         return gamma * relative_speed**self.power, 0, 0
 
-    def separable(self, density, temperature) -> Separable:
+    def separable(self, density: Numbers, temperature: Numbers) -> Separable:
         gamma = self._value(density, temperature)
         return Separable((None,), {(0, 0): Weights(isotropic=lambda u: gamma.astype(u.dtype) * u**self.power)})
 
@@ -45,7 +52,7 @@ class Landau(IsotropicPower):
 
     prefactor: Prefactor
 
-    def __init__(self, prefactor: Prefactor | None = None):
+    def __init__(self, prefactor: Prefactor | None = None) -> None:
         self.prefactor = effective_potential() if prefactor is None else prefactor
 
     @property
@@ -60,7 +67,7 @@ class CoulombLogarithm(eqx.Module):
     logarithm: Callable = eqx.field(static=True)
     """lnLambda as a function of Gamma."""
 
-    def __call__(self, density, temperature):
+    def __call__(self, density: Numbers, temperature: Numbers) -> Array:
         gamma = self.scales.coupling_parameter(density, temperature)
         return self.scales.landau_prefactor(density) * self.logarithm(gamma)
 

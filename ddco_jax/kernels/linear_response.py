@@ -29,7 +29,7 @@ from ddco_jax.kernels.chapman_enskog import (
     tensor_gradients,
     vector_gradients,
 )
-from ddco_jax.plasma.arrays import Array
+from ddco_jax.plasma.arrays import Array, Scalar
 from ddco_jax.plasma.units import PAPER
 
 ORDER, POINTS = 3, (32, 12, 8)
@@ -58,7 +58,9 @@ class Brackets(NamedTuple):
 
 
 @functools.cache
-def _geometry():
+def _geometry() -> tuple[
+    np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]
+]:
     """The quadrature and all factors that do not depend on the kernel.
 
     Returns |u| (U,); c and c' (P, 3); weights (P,); gradients at c of the vectors (P, ORDER, 3, 3) and of the tensors
@@ -76,7 +78,7 @@ def _geometry():
     return u, c, c_prime, weight, vector, tensor, tensor - other, norms
 
 
-def brackets(kernel: Kernel, gamma) -> Brackets:
+def brackets(kernel: Kernel, gamma: Scalar) -> Brackets:
     """The rates at one coupling `gamma` (scalar); differentiable in the kernel's parameters."""
     u, c, c_prime, weight, vector, tensor, difference, norms = _geometry()
     dtype = gamma.dtype
@@ -89,7 +91,7 @@ def brackets(kernel: Kernel, gamma) -> Brackets:
         PAPER,
     )
 
-    def by_speed(left, between, factor, norm):
+    def by_speed(left: ArrayLike, between: Array | None, factor: int, norm: np.ndarray) -> Array:
         """<left . between . left>/factor by |u|, (U, p, q), over the norm of the row."""
         left = jnp.asarray(left, dtype)
         product = jnp.einsum("sij,sqja->sqia", between, left) if between is not None else left
@@ -100,7 +102,7 @@ def brackets(kernel: Kernel, gamma) -> Brackets:
     return Brackets(pairs, (by_speed(vector, None, 3, norms[0]), by_speed(tensor, None, 10, norms[1])))
 
 
-def rates(found: Brackets, law: Model, age, gamma) -> tuple[Array, Array, Retardation | NoMemory]:
+def rates(found: Brackets, law: Model, age: Scalar, gamma: Scalar) -> tuple[Array, Array, Retardation | NoMemory]:
     """Relaxation matrices (p, q) of vectors and of tensors, in omega_p, at an age (1/omega_p); and the memory."""
     u = jnp.asarray(_geometry()[0], found.pairs[0].dtype)
     now = as_record(law(age, gamma))
@@ -137,14 +139,24 @@ def response(
 
 
 @eqx.filter_jit
-def _response(kernel, law, gamma, n_steps: int, step, age, told, second, size) -> Response:
+def _response(
+    kernel: Kernel,
+    law: Model,
+    gamma: Scalar,
+    n_steps: int,
+    step: Scalar,
+    age: Scalar,
+    told: Scalar,
+    second: Scalar,
+    size: Scalar,
+) -> Response:
     found, new = brackets(kernel, gamma), 1 - told
     first = jnp.zeros(ORDER + 2, gamma.dtype).at[0].set(1)
     memory = rates(found, law, age, gamma)[2]
     kick = first if isinstance(memory, NoMemory) else first.at[ORDER].set(1).at[ORDER + 1].set(memory.growth)
     start = first + new * (kick - first)
 
-    def advance(carry, k):
+    def advance(carry: tuple[Array, Array], k: Scalar) -> tuple[tuple[Array, Array], tuple[Scalar, Scalar]]:
         vector, tensor = carry
         now = jnp.where(k == second, size, 0)
         vector, tensor = vector + now * first[:ORDER], tensor + now * kick
@@ -158,7 +170,7 @@ def _response(kernel, law, gamma, n_steps: int, step, age, told, second, size) -
     return Response(jnp.concatenate([one, stress]), jnp.concatenate([one, velocity]))
 
 
-def aged_response(kernel: Kernel, law: Model, gamma, step, n_steps: int) -> Response:
+def aged_response(kernel: Kernel, law: Model, gamma: ArrayLike, step: ArrayLike, n_steps: int) -> Response:
     """The response of an aged plasma at 0, step, ... n_steps step (1/omega_p)."""
     return response(kernel, law, gamma, step, n_steps, AGED_AGE, False)
 
@@ -178,7 +190,7 @@ def remembering(tensors: Array, memory: Retardation | NoMemory) -> Array:
     return matrix.at[ORDER + 1, ORDER + 1].add(memory.rate)
 
 
-def _cayley(matrix: Array, state: Array, step) -> Array:
+def _cayley(matrix: Array, state: Array, step: Scalar) -> Array:
     """One step (1/omega_p) of d state/dt = -matrix state by the trapezoidal rule."""
     one = jnp.eye(len(state), dtype=state.dtype)
     return jnp.linalg.solve(one + step / 2 * matrix, (one - step / 2 * matrix) @ state)

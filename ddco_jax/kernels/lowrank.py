@@ -1,12 +1,14 @@
 """The general kernel of Eq. (11) with low-rank encoders (13), and an isotropic term."""
 
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 
-from ddco_jax.kernels.base import Kernel, Separable, Weights
-from ddco_jax.plasma.arrays import RadialFunction
+from ddco_jax.kernels.base import Kernel, Separable, Squares, Weights
+from ddco_jax.plasma.arrays import Array, Numbers, RadialFunction
 
 Triple = tuple[int, int, int]
 
@@ -26,10 +28,15 @@ class LowRank(Kernel):
     terms: tuple[tuple[Triple, ...], tuple[Triple, ...], tuple[Triple, ...]] = eqx.field(static=True)
     """For g0, g1, g2: the indices of (L, M, N) in `functions`."""
 
-    def __init__(self, g0=(), g1=(), g2=()):
+    def __init__(
+        self,
+        g0: Sequence[Sequence[RadialFunction | Any]] = (),
+        g1: Sequence[Sequence[RadialFunction | Any]] = (),
+        g2: Sequence[Sequence[RadialFunction | Any]] = (),
+    ) -> None:
         functions: list[RadialFunction] = []
 
-        def place(function) -> int:
+        def place(function: RadialFunction | Any) -> int:
             if not callable(function):
                 raise TypeError("LowRank takes tuples of (L, M, N), each a function of (speed, density, temperature)")
             for index, known in enumerate(functions):
@@ -48,13 +55,20 @@ class LowRank(Kernel):
         self.functions = tuple(functions)
         self.terms = (terms[0], terms[1], terms[2])
 
-    def encoders(self, speed, peculiar_speed, peculiar_speed_prime, density, temperature):
+    def encoders(
+        self,
+        speed: Array,
+        peculiar_speed: Array,
+        peculiar_speed_prime: Array,
+        density: Numbers,
+        temperature: Numbers,
+    ) -> tuple[Array, ...]:
         """(g0, g1, g2) of Eq. (13) at given speeds |u|, |c|, |c'|; arrays that broadcast together."""
 
-        def at(index, s):
+        def at(index: int, s: Array) -> Array:
             return self.functions[index](s, density, temperature)
 
-        def encoder(triples):
+        def encoder(triples: tuple[Triple, ...]) -> Array:
             g = jnp.zeros_like(speed)
             for L, M, N in triples:
                 direct = at(M, peculiar_speed) * at(N, peculiar_speed_prime)
@@ -64,16 +78,23 @@ class LowRank(Kernel):
 
         return tuple(encoder(triples) for triples in self.terms)
 
-    def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
+    def radial(
+        self,
+        relative_speed: Array,
+        peculiar_speed: Array,
+        peculiar_speed_prime: Array,
+        density: Numbers,
+        temperature: Numbers,
+    ) -> Squares:
         speeds = (relative_speed, peculiar_speed, peculiar_speed_prime)
         g0, g1, g2 = self.encoders(*speeds, density, temperature)
         return g0**2, g1**2, g2**2
 
-    def separable(self, density, temperature) -> Separable:
+    def separable(self, density: Numbers, temperature: Numbers) -> Separable:
         factors: list[tuple[int, int]] = []  # chi = F_i F_k, as a sorted pair of indices
         sums: dict[tuple[int, int], tuple[list, list, list]] = {}
 
-        def factor(i, k) -> int:
+        def factor(i: int, k: int) -> int:
             pair = (min(i, k), max(i, k))
             if pair not in factors:
                 factors.append(pair)
@@ -87,11 +108,11 @@ class LowRank(Kernel):
                     if m <= n:  # (n, m) occurs too, with the same weight
                         sums.setdefault((m, n), ([], [], []))[kind].append((L1, L2))
 
-        def product_of(pair):
+        def product_of(pair: tuple[int, int]) -> Callable[[Array], Array]:
             first, second = (self.functions[i] for i in pair)
             return lambda speed: first(speed, density, temperature) * second(speed, density, temperature)
 
-        def weight(pairs):
+        def weight(pairs: list[tuple[int, int]]) -> Callable[[Array], Any] | None:
             if not pairs:
                 return None
             products = [product_of(pair) for pair in pairs]

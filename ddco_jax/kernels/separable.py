@@ -1,10 +1,12 @@
 """Kernels with positive separable weights: the cheaper alternative to squaring low-rank encoders (13)."""
 
+from collections.abc import Callable, Iterable
+
 import equinox as eqx
 import jax.numpy as jnp
 
-from ddco_jax.kernels.base import Kernel, Separable, Weights
-from ddco_jax.plasma.arrays import RadialFunction
+from ddco_jax.kernels.base import Kernel, Separable, Squares, Weights
+from ddco_jax.plasma.arrays import Array, Numbers, RadialFunction
 
 KINDS = ("isotropic", "perpendicular", "parallel")
 
@@ -36,12 +38,19 @@ class PositiveSeparable(Kernel):
 
     terms: tuple[Term, ...]
 
-    def __init__(self, terms):
+    def __init__(self, terms: Iterable[Term]) -> None:
         self.terms = tuple(terms)
         if not self.terms:
             raise ValueError("PositiveSeparable needs at least one term")
 
-    def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
+    def radial(
+        self,
+        relative_speed: Array,
+        peculiar_speed: Array,
+        peculiar_speed_prime: Array,
+        density: Numbers,
+        temperature: Numbers,
+    ) -> Squares:
         sums = [jnp.zeros_like(relative_speed)] * 3
         for term in self.terms:
             product = jnp.ones_like(relative_speed)
@@ -54,8 +63,8 @@ class PositiveSeparable(Kernel):
                     sums[i] = sums[i] + weight(relative_speed, density, temperature) * product
         return tuple(sums)
 
-    def separable(self, density, temperature) -> Separable:
-        def at(function):
+    def separable(self, density: Numbers, temperature: Numbers) -> Separable:
+        def at(function: RadialFunction | None) -> Callable[[Array], Array] | None:
             return None if function is None else lambda speed: function(speed, density, temperature)
 
         factors: list = []
@@ -72,7 +81,7 @@ class PositiveSeparable(Kernel):
         return Separable(tuple(at(f) for f in factors), weights)
 
 
-def _sum(a, b):
+def _sum(a: Callable[[Array], Array] | None, b: Callable[[Array], Array] | None) -> Callable[[Array], Array] | None:
     """The sum of two functions of speed, None standing for zero."""
     if a is None or b is None:
         return b if a is None else a

@@ -10,13 +10,14 @@ import zipfile
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import PyTree
 
 from ddco_jax.correlations import MARKOV
 from ddco_jax.correlations.model import Model
@@ -28,6 +29,7 @@ from ddco_jax.kernels.maxwell import MaxwellMolecules
 from ddco_jax.plasma.files import complete, write_text
 from ddco_jax.plasma.units import PAPER, Scales
 
+Tree = TypeVar("Tree")
 FORMAT = 3
 """Format of a stored kernel.  Format 1 numbered its arrays (`numbered`); "quench" in format 2 is now "quench_0.1"."""
 NAMED: dict[str, tuple[Callable[[Scales], Kernel], str]] = {
@@ -132,14 +134,14 @@ def _form(stored: Any) -> tuple[KernelForm, numbered.Names]:
     return form, numbered.names(form)
 
 
-def arrays_of(model) -> dict[str, jax.Array]:
+def arrays_of(model: PyTree) -> dict[str, jax.Array]:
     """The arrays of a model, named after their place, such as `kernel.terms.0.isotropic.network.layers.1.bias`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(eqx.filter(model, eqx.is_array))
     names = [jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value") for path, _ in leaves]
     return {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
 
 
-def filled(like, arrays: Mapping[str, ArrayLike], source: str):
+def filled(like: Tree, arrays: Mapping[str, ArrayLike], source: str) -> Tree:
     """A model with the structure of `like` and the named arrays.  Raises ValueError where names or shapes differ."""
     expected = arrays_of(like)
     for name in {**expected, **arrays}:

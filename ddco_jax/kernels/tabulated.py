@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ddco_jax.plasma.arrays import Array, RadialFunction
+from ddco_jax.plasma.arrays import Array, Numbers, RadialFunction
 
 
 class Tabulated(eqx.Module):
@@ -22,14 +22,14 @@ class Tabulated(eqx.Module):
     function: RadialFunction
     knots: int = eqx.field(static=True, default=512)
 
-    def __call__(self, speed: Array, density, temperature) -> Array:
+    def __call__(self, speed: Array, density: Numbers, temperature: Numbers) -> Array:
         if speed.size <= self.knots:
             return self.function(speed, density, temperature)
 
-        def value(s):
+        def value(s: Array) -> Array:
             return self.function(s, density, temperature)
 
-        def slope(s):
+        def slope(s: Array) -> Array:
             return jax.jvp(value, (s,), (jnp.ones_like(s),))[1]
 
         # the barrier: speeds on a grid are constants, and the compiler would spend a minute on folding their maximum
@@ -42,7 +42,7 @@ class Tabulated(eqx.Module):
         return _quintic(t, h, *((a[place], a[place + 1]) for a in (f, df, ddf)))
 
 
-def _quintic(t, h, f, df, ddf):
+def _quintic(t: Array, h: Array, f: tuple[Array, Array], df: tuple[Array, Array], ddf: tuple[Array, Array]) -> Array:
     """Quintic Hermite polynomial at t in [0, 1] of an interval of length h, from pairs of end values."""
     t3, t4, t5 = t**3, t**4, t**5
     right = 10 * t3 - 15 * t4 + 6 * t5

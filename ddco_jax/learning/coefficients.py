@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.chapman_enskog import transport
@@ -21,7 +22,7 @@ from ddco_jax.learning.pairs import pair_averages
 from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.plasma import particles
-from ddco_jax.plasma.arrays import Array
+from ddco_jax.plasma.arrays import Array, Scalar
 from ddco_jax.plasma.ocp import effective_logarithm, generalised_logarithm
 from ddco_jax.plasma.units import PAPER
 from ddco_jax.settings import ConfigError
@@ -43,10 +44,10 @@ class Relaxation(NamedTuple):
     error: Array
     """Relative error of the rates."""
 
-    def ratios(self, kernel: Kernel):
+    def ratios(self, kernel: Kernel) -> Array:
         """Rates of Tx - Tperp with the kernel over those with Landau's, (plasmas, 2)."""
 
-        def at(gamma):
+        def at(gamma: Scalar) -> Array:
             temperature = PAPER.coupling_parameter(1.0, 1.0) / gamma
             state = (jnp.ones_like(gamma), temperature, PAPER.plasma_frequency(jnp.ones_like(gamma)))
             found, landau = (
@@ -67,7 +68,7 @@ class Coefficients(NamedTuple):
     eta_error: Array
     relaxation: Relaxation | None = None
 
-    def misfit(self, kernel: Kernel):
+    def misfit(self, kernel: Kernel) -> Scalar:
         """Mean square of relative difference over relative error: that of the coefficients plus that of the rates."""
         found = jax.vmap(lambda g: transport(kernel, g, order=ORDER, points=POINTS))(self.gamma)
         D = (found.D_star / self.D_star - 1) / self.D_error
@@ -78,7 +79,9 @@ class Coefficients(NamedTuple):
         return coefficients + jnp.mean(((self.relaxation.ratios(kernel) - 1) / self.relaxation.error) ** 2)
 
 
-def load_coefficients(paths: Sequence[Path], weak: Sequence[float], floor: float, dtype) -> Coefficients | None:
+def load_coefficients(
+    paths: Sequence[Path], weak: Sequence[float], floor: float, dtype: DTypeLike
+) -> Coefficients | None:
     """Coefficients of equilibrium runs, and Landau's at the weak couplings; None where neither is given.
 
     `floor` is added in quadrature to the relative errors of MD, and is the relative error of theory.
@@ -99,7 +102,7 @@ def load_coefficients(paths: Sequence[Path], weak: Sequence[float], floor: float
     return Coefficients(gamma, D, jnp.hypot(D_error, floor), eta, jnp.hypot(eta_error, floor), relaxation)
 
 
-def _relaxation(weak: Sequence[float], floor: float, dtype) -> Relaxation:
+def _relaxation(weak: Sequence[float], floor: float, dtype: DTypeLike) -> Relaxation:
     """Kernel and Landau are averaged over the same particles, so the sampling error of their ratio is 1e-3."""
     rng, averages = np.random.default_rng(3), []
     for anisotropy in (0.25, 4.0):

@@ -1,5 +1,6 @@
 """The configuration of a training."""
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class TrainConfig(Section):
 
     @field_validator("kernel", mode="before")
     @classmethod
-    def _form(cls, value):
+    def _form(cls, value: Any) -> Any:
         return form_of({"form": SeparableForm.form} | value) if isinstance(value, dict) else value
 
     def paths(self) -> list[Path]:
@@ -92,7 +93,7 @@ def shipped_configs() -> dict[str, Path]:
     return {Path(str(p)).stem: Path(str(p)) for p in sorted(folder.iterdir(), key=str) if str(p).endswith(".toml")}
 
 
-def load(source: str, overrides=()) -> TrainConfig:
+def load(source: str, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read a training config, or a shipped one by name.  Raises ConfigError with a message of one line."""
     data, path = settings.read(source, shipped_configs(), overrides)
     section: Any = data.get("data")

@@ -17,6 +17,7 @@ from ddco_jax.kernels.convex import SHAPE, Convex, hats
 from ddco_jax.kernels.forms import ConvexForm, Learned
 from ddco_jax.learning import nodes
 from ddco_jax.learning.data import SIMPSON, Run
+from ddco_jax.plasma.arrays import Array
 
 POLYNOMIALS = (3, 2)
 """Numbers of coefficients of ln tau and of ln p in powers of ln Gamma."""
@@ -51,7 +52,7 @@ def fit(runs: Sequence[Run], form: ConvexForm, floor: float) -> Learned:
 class _Rates:
     """One run: the rates of every fixed product at the Simpson points, and the measured rates, both over the errors."""
 
-    def __init__(self, run: Run, floor: float):
+    def __init__(self, run: Run, floor: float) -> None:
         self.gamma = run.gamma
         self.times = run.times
         self.share = np.asarray(hats(jnp.log(run.gamma)), float)
@@ -62,7 +63,7 @@ class _Rates:
         self.design = at / error[:, None, :, None]
         self.target = run.rate / error
 
-    def columns(self, amplitude) -> np.ndarray:
+    def columns(self, amplitude: np.ndarray) -> np.ndarray:
         """Rates over errors of every product, (I K, products), for build-up factors (I, 3) at the Simpson points."""
         return np.einsum("iq,iqkn->ikn", amplitude, self.design).reshape(-1, self.design.shape[-1])
 
@@ -75,15 +76,15 @@ def _values(run: Run) -> np.ndarray:
 
 
 @jax.jit
-def _product_values(coefficients, density, temperature, plasma_frequency):
-    def values(c):
+def _product_values(coefficients: Array, density: Array, temperature: Array, plasma_frequency: Array) -> Array:
+    def values(c: Array) -> Array:
         return nodes.kernel_values(Convex(c), *(jnp.asarray(s, c.dtype) for s in state))
 
     state = (density, temperature, plasma_frequency)
     return jax.vmap(values)(coefficients)
 
 
-def _loss(group: Sequence[_Rates], parameters) -> float:
+def _loss(group: Sequence[_Rates], parameters: np.ndarray) -> float:
     """Smallest sum of squared residuals at one Gamma for a build-up 1 - exp(-(s/tau)^p)."""
     tau, p = parameters
     matrix = np.concatenate([r.columns(-np.expm1(-((r.times / tau) ** p))) for r in group])

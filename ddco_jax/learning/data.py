@@ -10,7 +10,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -24,6 +24,9 @@ from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.test_functions import TEST_FUNCTIONS, VERSION
 from ddco_jax.plasma.files import complete
 from ddco_jax.settings import ConfigError
+
+if TYPE_CHECKING:  # the type has no public name
+    from hashlib import _Hash
 
 EARLY, EVERY = 1.2, 2
 """Pair averages are made of every stored snapshot before EARLY (1/omega_p), while those of narrow beams curve in time,
@@ -239,13 +242,13 @@ def snapshots(data: xr.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray, np.ran
 class _Averages:
     """Averages over the stored snapshots of one file, which is hashed once and calibrated once."""
 
-    def __init__(self, path: Path, data: xr.Dataset, rounds: int, cache: Path | None):
+    def __init__(self, path: Path, data: xr.Dataset, rounds: int, cache: Path | None) -> None:
         self.path, self.data, self.rounds, self.cache = path, data, rounds, cache
 
     def pairs(self, jump: float) -> np.ndarray:
         """Pair averages (2, T, K, 3, nodes.COUNT), after jumps with ell^2 = `jump` (v_th^2) where that is not 0."""
 
-        def make():
+        def make() -> np.ndarray:
             # a copy of the generator, so that no array depends on which others were made before
             drawn = [(c, weight, copy.deepcopy(rng)) for c, weight, rng in self._snapshots]
             each = [pair_averages(c, weight, self.rounds, rng, jump) for c, weight, rng in drawn]
@@ -257,7 +260,7 @@ class _Averages:
     def microfield(self) -> np.ndarray:
         """`microfield_averages` of every snapshot."""
 
-        def make():
+        def make() -> np.ndarray:
             return np.stack([microfield_averages(c, weight) for c, weight, _ in self._snapshots])
 
         return self._kept("microfield-", ("near", EARLY, EVERY, FIRST, NODES, RATIO, nodes.NEAR), make)
@@ -267,7 +270,7 @@ class _Averages:
         return list(snapshots(self.data))
 
     @functools.cached_property
-    def _hash(self):
+    def _hash(self) -> "_Hash":
         return hashlib.sha256(self.path.read_bytes())
 
     def _kept(self, what: str, settings: tuple, make: Callable[[], np.ndarray]) -> np.ndarray:

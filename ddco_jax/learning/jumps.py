@@ -16,6 +16,7 @@ import numpy as np
 from ddco_jax.correlations import Correlations
 from ddco_jax.correlations.jumps import SHAPE
 from ddco_jax.learning import nodes
+from ddco_jax.plasma.arrays import Array, Scalar
 
 WAVES = np.array([1.0, 2.0, 4.0])
 """Wave numbers k, 1/v_th: J at the first, k_1, is compared with J at the others."""
@@ -49,7 +50,7 @@ def measured(c: np.ndarray, times: np.ndarray, edges: np.ndarray) -> tuple[np.nd
     return value, error, first
 
 
-def predicted(now: Correlations, partners, share, interval, first):
+def predicted(now: Correlations, partners: Array, share: Array, interval: Array, first: Array) -> Array:
     """J(k_1) - J(k), (I, K - 1), at the ends of the intervals, from the correlations at the Simpson points (I, 3).
 
     D >= 0 makes up the difference between the J(k_1) of the microfield and the measured one, `first` (I,).  `partners`
@@ -66,7 +67,7 @@ def predicted(now: Correlations, partners, share, interval, first):
     return J[:, :1] - J[:, 1:] + jnp.maximum(first[:, None] - J[:, :1], 0) * (1 - late[:, 1:] / late[:, :1])
 
 
-def misfit(found, value, error):
+def misfit(found: Array, value: Array, error: Array) -> Scalar:
     """Mean square of (predicted - measured)/error over the entries with a finite error; 0 where there is none."""
     known = jnp.isfinite(error)
     variance = jnp.where(known, error, 1.0) ** 2 + (FLOOR * value) ** 2

@@ -8,12 +8,13 @@ from ddco_jax.learning import jumps
 from ddco_jax.learning.data import ANISOTROPY
 from ddco_jax.learning.pairs import CONSERVED
 from ddco_jax.learning.rates import Predictor
+from ddco_jax.plasma.arrays import Array, Scalar
 
 SIZABLE = 0.05
 """Smallest |Tx - Tperp|/T whose decay is compared."""
 
 
-def chi_squared(run: Predictor, rates, floor: float = 0.0, unbiased: bool = True):
+def chi_squared(run: Predictor, rates: Array, floor: float = 0.0, unbiased: bool = True) -> Scalar:
     """Mean of (predicted - measured)^2 over the squared error.
 
     With `unbiased` the square is the product of the residuals of the two halves, which the sampling of pairs does not
@@ -28,7 +29,7 @@ def chi_squared(run: Predictor, rates, floor: float = 0.0, unbiased: bool = True
     return jnp.mean(square / variance)
 
 
-def drift_squared(run: Predictor, rates, floor: float = 0.0):
+def drift_squared(run: Predictor, rates: Array, floor: float = 0.0) -> Scalar:
     """Mean square of the accumulated residuals, the errors of <psi>(t) - <psi>(0), over their standard errors.
 
     Small systematic errors of noisy rates add up in a forward solution; the accumulated residuals measure their sum.
@@ -42,7 +43,7 @@ def drift_squared(run: Predictor, rates, floor: float = 0.0):
     return jnp.mean(jnp.cumsum(residual * interval, axis=0) ** 2 / variance)
 
 
-def decay_error(run: Predictor, rates):
+def decay_error(run: Predictor, rates: Array) -> Array:
     """Error of ln(Tx - Tperp)(t) at the snapshots, (I,); zero from the first one on where MD is below SIZABLE.
 
     Energy conservation gives d(Tx - Tperp)/dt = (3/2) T d<cx^2>/dt.  The difference between the predicted and the
@@ -55,14 +56,14 @@ def decay_error(run: Predictor, rates):
     return sizable * jnp.cumsum((rate * interval - jnp.diff(q)) / middle)
 
 
-def decay_squared(run: Predictor, rates, floor: float = 0.0):
+def decay_squared(run: Predictor, rates: Array, floor: float = 0.0) -> Scalar:
     """Mean square of `decay_error` over its statistical error and `floor`, added in quadrature."""
     q = run.anisotropy[1:]
     statistical = run.anisotropy_error[1:] / jnp.maximum(jnp.abs(q), SIZABLE)
     return jnp.mean(decay_error(run, rates) ** 2 / (statistical**2 + floor**2))
 
 
-def jump_squared(run: Predictor, buildup: Model):
+def jump_squared(run: Predictor, buildup: Model) -> Scalar:
     """Mean square of the misfit of the jumps of single particles (`jumps`), 0 for a law without a microfield."""
     now = run.correlations(buildup)
     if not isinstance(now, Correlations):

@@ -13,6 +13,7 @@ from scipy.optimize import least_squares
 from ddco_jax.correlations import Quench, StressMemory
 from ddco_jax.kernels.forms import Learned
 from ddco_jax.kernels.linear_response import aged_response
+from ddco_jax.plasma.arrays import Array, Scalar
 
 STEP, STEPS = 0.1, 120
 """Interval (1/omega_p) and number of the times that are compared; the prediction takes the same steps."""
@@ -43,12 +44,12 @@ def fitted(learned: Learned, groups: Sequence[xr.Dataset]) -> Learned:
         rows.append((data.attrs["coupling_parameter"], *measured))
     gammas, stress, error = (jnp.asarray(np.array(column), float) for column in zip(*rows, strict=True))
 
-    def law_of(numbers) -> Quench:
+    def law_of(numbers: Array) -> Quench:
         return dataclasses.replace(law, memory=StressMemory(numbers[:3], numbers[3:]))
 
     @jax.jit
-    def misfits(numbers):
-        def of(gamma):
+    def misfits(numbers: Array) -> Array:
+        def of(gamma: Scalar) -> Array:
             return aged_response(learned.kernel, law_of(numbers), gamma, STEP, STEPS).stress[1:]
 
         return ((jax.vmap(of)(gammas) - stress) / error).ravel()

@@ -14,6 +14,9 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.stats import qmc
 
+from ddco_jax.kernels.base import Kernel
+from ddco_jax.plasma.arrays import Array, Numbers, Scalar
+
 RELATIVE = np.array([0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0, 3.75, 4.5, 6.0, 8.0])
 """Knots of |u|, v_th; beyond the last one phi is constant."""
 PECULIAR = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.25, 4.0, 5.5])
@@ -50,7 +53,7 @@ def _coefficients(which: str) -> tuple[np.ndarray, np.ndarray]:
     return knots, CubicSpline(knots, np.eye(len(knots)), bc_type=ends).c
 
 
-def cardinal(which: str, speed, derivative: bool = False):
+def cardinal(which: str, speed: Array, derivative: bool = False) -> Array:
     """All cardinal splines (P, knots) of an axis ("u", "c", "near"), or their derivatives, at speeds (P,), v_th.
 
     The splines are constant beyond the last knot.
@@ -67,14 +70,14 @@ def cardinal(which: str, speed, derivative: bool = False):
     return ((a * t + b) * t + c) * t + d
 
 
-def basis(u, c, c_prime):
+def basis(u: Array, c: Array, c_prime: Array) -> tuple[Array, Array, Array, Array]:
     """The node functions phi_i(|u|)/|u| S_jk(|c|, |c'|) of pairs: phi_i/|u| (P, i), then S, dS/dc, dS/dc' (P, jk)."""
     radial = cardinal("u", u) / u[:, None]
     values, slopes = ([cardinal("c", speed, derivative) for speed in (c, c_prime)] for derivative in (False, True))
     j, k = PAIRS[:, 0], PAIRS[:, 1]
     once = jnp.where(jnp.asarray(j == k), 0.5, 1.0).astype(u.dtype)  # the diagonal would count twice
 
-    def symmetric(left, right):
+    def symmetric(left: Array, right: Array) -> Array:
         return once * (left[:, j] * right[:, k] + left[:, k] * right[:, j])
 
     return (
@@ -85,7 +88,13 @@ def basis(u, c, c_prime):
     )
 
 
-def kernel_values(kernel, density, temperature, plasma_frequency, points=None):
+def kernel_values(
+    kernel: Kernel,
+    density: Numbers,
+    temperature: Scalar,
+    plasma_frequency: Numbers,
+    points: Array | np.ndarray | None = None,
+) -> Array:
     """The three weights of omega-hat times |u| at the nodes, (3, COUNT), with which pair averages are contracted.
 
     In thermal units, omega = (omega_p v_th^2/n) omega-hat.  `points`: speeds |u|, |c|, |c'| (v_th) to use instead.
@@ -110,7 +119,7 @@ def _between() -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     return points, (np.asarray(radial) * points[0][:, None], np.asarray(symmetric))
 
 
-def roughness(kernel, density, temperature, plasma_frequency):
+def roughness(kernel: Kernel, density: Numbers, temperature: Scalar, plasma_frequency: Numbers) -> Scalar:
     """Mean square difference between a kernel and its spline, over the mean square of the spline, between the nodes.
 
     The pair averages do not depend on this difference.  Without a penalty a network can form peaks between the nodes,

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 from scipy import fft
 from scipy.linalg import expm
 from scipy.ndimage import correlate1d, spline_filter1d
@@ -20,19 +21,20 @@ from scipy.ndimage import correlate1d, spline_filter1d
 from ddco_jax.correlations import jumps
 from ddco_jax.learning import nodes
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
+from ddco_jax.plasma.arrays import Array
 
 CLOSE = 1e-3
 """Pairs with |u| below this (v_th) are left out: a share of 1e-10, whose directions of u are rounding errors."""
 PAIR_OF = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
-def test_function(c):
+def test_function(c: Array) -> Array:
     """psi (K,) at one c (3,)."""
     return TEST_FUNCTIONS(c, jnp)
 
 
 @jax.jit
-def derivatives(c):
+def derivatives(c: Array) -> tuple[Array, Array]:
     """Gradients (N, 3, K) and Hessians (N, 6, K; xx yy zz xy xz yz) of all test functions at c (N, 3)."""
     gradient = jax.vmap(jax.jacfwd(test_function))(c)
     hessian = jax.vmap(jax.jacfwd(jax.jacfwd(test_function)))(c)
@@ -40,7 +42,7 @@ def derivatives(c):
     return gradient.transpose(0, 2, 1), hessian[:, :, i, j].transpose(0, 2, 1)
 
 
-def tensors(c, c_prime):
+def tensors(c: Array, c_prime: Array) -> tuple[tuple[Array, Array], tuple[Array, Array], tuple[Array, Array]]:
     """The three tensors (P, 3, 3) of a kernel with their divergences (grad - grad').T (P, 3).
 
     With s = Pr, and div the divergence in u at fixed r: 2 div P = -4 u/u^2,
@@ -61,7 +63,7 @@ def tensors(c, c_prime):
 
 
 @jax.jit
-def average(c, weight, gradient, hessian, partner):
+def average(c: Array, weight: Array, gradient: Array, hessian: Array, partner: Array) -> Array:
     """Mean over the pairs (i, partner[i]) of the weak form, (K, 3, nodes.COUNT).
 
     `weight` (N,) are the particles' statistical weights, mean 1.
@@ -80,7 +82,7 @@ def average(c, weight, gradient, hessian, partner):
         slope = jnp.einsum("pa,pab,pbk->pk", c / speed[:, None], tensor, difference)
         slope_prime = -jnp.einsum("pa,pab,pbk->pk", c_prime / speed_prime[:, None], tensor, difference)
 
-        def project(pieces, weights):
+        def project(pieces: Array, weights: Array) -> Array:
             # node by node of |u|: the products of all nodes at once would not fit in the cache
             by_node = lax.map(lambda phi: (pieces * phi[:, None]).T @ weights, radial.T)
             return by_node.transpose(1, 0, 2).reshape(pieces.shape[1], -1)
@@ -111,7 +113,7 @@ def microfield_averages(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
     near, slopes = _near(F[0].reshape(_POINTS, _POINTS, _POINTS))
     laplacian, gradient, along = _fields()
 
-    def averages(values, fields):
+    def averages(values: np.ndarray, fields: np.ndarray) -> np.ndarray:
         """Averages (F, near, K) over each F of every product of a value (near, points) and a field (points, K)."""
         return ((F[:, None] * values).reshape(-1, values.shape[-1]) @ fields).reshape(len(F), len(values), -1)
 
@@ -127,13 +129,13 @@ def microfield_averages(c: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return found
 
 
-def _rates(c: np.ndarray, gradient, hessian, T: float) -> np.ndarray:
+def _rates(c: np.ndarray, gradient: ArrayLike, hessian: ArrayLike, T: float) -> np.ndarray:
     """T lap psi - c.grad psi (N, K) from the derivatives of psi at c (N, 3)."""
     gradient, hessian = np.asarray(gradient, np.float64), np.asarray(hessian, np.float64)
     return T * hessian[:, :3].sum(1) - np.einsum("na,nak->nk", c, gradient)
 
 
-def microfield_rates(averages):
+def microfield_rates(averages: Array | np.ndarray) -> Array | np.ndarray:
     """Rates (..., K) of the test functions due to the microfield, divided by nu.
 
     `averages` (..., K + 4, 5) are the `microfield_averages` summed with the weights of F and B.  The rates are those of

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from ddco_jax.correlations import MARKOV, Correlations, Record, as_record
 from ddco_jax.correlations.jumps import times
@@ -14,6 +15,7 @@ from ddco_jax.kernels import Kernel
 from ddco_jax.learning import nodes
 from ddco_jax.learning.data import SIMPSON, Run
 from ddco_jax.learning.pairs import FIRST, microfield_rates
+from ddco_jax.plasma.arrays import Array, Scalar
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
@@ -40,7 +42,7 @@ class Predictor(eqx.Module):
     gamma: jnp.ndarray
 
     @classmethod
-    def of(cls, run: Run, dtype) -> "Predictor":
+    def of(cls, run: Run, dtype: DTypeLike) -> "Predictor":
         """The arrays of a run in the precision `dtype`."""
         names = [name for name in Run._fields if name not in ("name", "start", "microfield")]
         microfield = np.einsum("iqt,tnmkx->iqnmkx", run.interpolation, run.microfield, optimize=True)
@@ -51,11 +53,11 @@ class Predictor(eqx.Module):
         return as_record(buildup(self.times, jnp.broadcast_to(self.gamma, self.times.shape)))
 
     @property
-    def share(self):
+    def share(self) -> Array:
         """Simpson's weights, (I, 3)."""
         return jnp.asarray([weight for _, weight in SIMPSON], self.averages.dtype) * jnp.ones_like(self.times)
 
-    def rates(self, kernel: Kernel, buildup: Model = MARKOV):
+    def rates(self, kernel: Kernel, buildup: Model = MARKOV) -> Array:
         """Predicted rates (2, I, K) per omega_p t, from the two independent halves of the pair averages.
 
         The terms are those of `CollisionOperator.flux` without its entropy limiter, which is not linear in averages.
@@ -65,7 +67,7 @@ class Predictor(eqx.Module):
             return self.collide(self.averages, kernel, now)
         return self.collide(self.jumped, kernel, now) + self.diffuse(now)
 
-    def collide(self, averages, kernel: Kernel, now: Record):
+    def collide(self, averages: Array, kernel: Kernel, now: Record) -> Array:
         """Rates (2, I, K) due to collisions, from pair averages (2, T, K, 3, nodes.COUNT)."""
         values = nodes.kernel_values(kernel, self.density, self.temperature, self.plasma_frequency)
         values = values.astype(averages.dtype).reshape(3, len(nodes.RELATIVE), -1)
@@ -75,7 +77,7 @@ class Predictor(eqx.Module):
         by_speed = jnp.sum(by_speed * values, axis=(3, 5))  # twenty times as fast as einsum
         return jnp.einsum("iqu,iqt,htku->hik", shares, self.interpolation, by_speed)
 
-    def diffuse(self, now: Correlations):
+    def diffuse(self, now: Correlations) -> Array:
         """Rates (I, K) due to diffusion in the microfield."""
         share = self.share
         smoothing = times(now.microfield_jump, jnp.asarray(FIRST, share.dtype))
@@ -85,7 +87,7 @@ class Predictor(eqx.Module):
         rates = microfield_rates(averages.reshape(*share.shape, *self.microfield.shape[-2:]))
         return jnp.einsum("iq,iqk->ik", share * now.microfield_rate, rates)
 
-    def roughness(self, kernel: Kernel):
+    def roughness(self, kernel: Kernel) -> Scalar:
         """Relative mean square difference between the kernel and its spline at this run's Gamma (`nodes.roughness`)."""
         return nodes.roughness(kernel, self.density, self.temperature, self.plasma_frequency)
 

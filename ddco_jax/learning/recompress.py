@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import DTypeLike
 from tqdm import tqdm
 
 from ddco_jax.collisions import CollisionOperator
@@ -21,6 +22,7 @@ from ddco_jax.kernels import store
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.forms import Learned, SeparableForm, buildup_name, tabulated
 from ddco_jax.plasma import starts
+from ddco_jax.plasma.arrays import Array, Scalar, Vector
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import PAPER
 from ddco_jax.settings import ConfigError
@@ -46,7 +48,7 @@ class Recompression(NamedTuple):
     """Time of one evaluation of the operator at 24^3."""
 
 
-def eigenvalues(kernel: Kernel, c, c_prime, density, temperature):
+def eigenvalues(kernel: Kernel, c: Vector, c_prime: Vector, density: Scalar, temperature: Scalar) -> Array:
     """The two non-zero eigenvalues of omega, (2, ...), V0^2 L0^3/t0, for pairs (..., 3) in V0.
 
     Perpendicular to the plane of c and c' the eigenvalue is g0^2 + g1^2 |Pr|^2, within it g0^2 + g2^2 |Pr|^2, with
@@ -59,24 +61,26 @@ def eigenvalues(kernel: Kernel, c, c_prime, density, temperature):
     return jnp.stack([g0 + g1 * square, g0 + g2 * square])
 
 
-def thermal_eigenvalues(kernel: Kernel, dtype=jnp.float64):
+def thermal_eigenvalues(kernel: Kernel, dtype: DTypeLike = jnp.float64) -> Array:
     """(Gamma, 2, pairs): eigenvalues of omega for fixed Maxwellian pairs at every Gamma of `GAMMAS`."""
     c = jnp.asarray(np.random.default_rng(5).standard_normal((2, PAIRS, 3)), dtype)
     one = jnp.ones((), dtype)
 
-    def at(temperature):
+    def at(temperature: Scalar) -> Array:
         thermal = jnp.sqrt(temperature)
         return eigenvalues(kernel, thermal * c[0], thermal * c[1], one, temperature)
 
     return jax.vmap(at)(jnp.asarray(PAPER.coupling_parameter(1.0, 1.0) / GAMMAS, dtype))
 
 
-def distance(values, reference):
+def distance(values: Array, reference: Array) -> Array:
     """Relative rms distance (Gamma,) of eigenvalues (Gamma, 2, pairs) from the reference."""
     return jnp.sqrt(jnp.mean((values - reference) ** 2, (1, 2)) / jnp.mean(reference**2, (1, 2)))
 
 
-def recompress(kernel: Kernel, form: SeparableForm, seed: int = 0, progress: bool | None = None):
+def recompress(
+    kernel: Kernel, form: SeparableForm, seed: int = 0, progress: bool | None = None
+) -> tuple[Kernel, np.ndarray]:
     """(kernel of that form, its relative rms distance by Gamma); deterministic for a seed."""
     target = jax.jit(thermal_eigenvalues, static_argnums=1)(kernel, jnp.float32)
     schedule = optax.cosine_decay_schedule(LEARNING_RATE, STEPS, 0.01)
@@ -84,8 +88,8 @@ def recompress(kernel: Kernel, form: SeparableForm, seed: int = 0, progress: boo
     fitted = form.build(seed).kernel
 
     @eqx.filter_jit
-    def step(model, state):
-        def loss(m):
+    def step(model: Kernel, state: optax.OptState) -> tuple[Kernel, optax.OptState]:
+        def loss(m: Kernel) -> Scalar:
             return jnp.mean(distance(thermal_eigenvalues(m, jnp.float32), target) ** 2)
 
         gradient = eqx.filter_grad(loss)(model)

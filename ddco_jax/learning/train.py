@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import DTypeLike
 from tqdm import tqdm
 
 from ddco_jax.correlations import Quench
@@ -24,6 +25,7 @@ from ddco_jax.learning.data import Run, load_runs
 from ddco_jax.learning.rates import Predictor
 from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
+from ddco_jax.plasma.arrays import Array, Scalar
 from ddco_jax.plasma.files import write_text
 from ddco_jax.settings import ConfigError, RunFailed
 from ddco_jax.simulation.checkpoint import Checkpoints
@@ -41,7 +43,7 @@ class Fit(NamedTuple):
     step: int
 
 
-def stack(runs: Sequence[Run], dtype) -> list[Predictor]:
+def stack(runs: Sequence[Run], dtype: DTypeLike) -> list[Predictor]:
     """Runs of equal shape stacked along a leading axis, so that each shape is one batched computation."""
     groups: dict[tuple, list[Predictor]] = {}
     for run in runs:
@@ -50,23 +52,27 @@ def stack(runs: Sequence[Run], dtype) -> list[Predictor]:
 
 
 @eqx.filter_jit
-def chi_squared(model: Learned, groups: Sequence[Predictor], floor: float = 0.0, unbiased: bool = True):
+def chi_squared(model: Learned, groups: Sequence[Predictor], floor: float = 0.0, unbiased: bool = True) -> Scalar:
     """Mean over runs of the chi^2 per datum."""
 
-    def each(p):
+    def each(p: Predictor) -> Scalar:
         return losses.chi_squared(p, p.rates(model.kernel, model.buildup), floor, unbiased)
 
     return jnp.mean(jnp.concatenate([jax.vmap(each)(g) for g in groups]))
 
 
-def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Coefficients | None = None):
+def make_step(
+    config: TrainConfig, groups: Sequence[Predictor], coefficients: Coefficients | None = None
+) -> tuple[
+    Callable[[Learned], optax.OptState], Callable[[Learned, optax.OptState], tuple[Learned, optax.OptState, Scalar]]
+]:
     """Two functions: the initial optimizer state of a model, and one step of the optimizer, jitted once."""
     t = config.training
     schedule = optax.cosine_decay_schedule(t.learning_rate, t.steps, 0.01)
     adam = optax.adamw(schedule, weight_decay=t.weight_decay, mask=decaying)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), adam)
 
-    def misfits(model, p):
+    def misfits(model: Learned, p: Predictor) -> Array:
         """(3,) of one run: chi^2, the weighted sum of chi^2 and the other misfits, and the roughness."""
         rates = p.rates(model.kernel, model.buildup)
         chi = losses.chi_squared(p, rates, t.error_floor, unbiased=False)
@@ -75,7 +81,9 @@ def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Co
         total = total + t.jump_weight * losses.jump_squared(p, model.buildup)
         return jnp.stack([chi, total, p.roughness(model.kernel)])
 
-    def objective(model, groups, coefficients):
+    def objective(
+        model: Learned, groups: Sequence[Predictor], coefficients: Coefficients | None
+    ) -> tuple[Scalar, Scalar]:
         each = jnp.concatenate([jax.vmap(lambda p: misfits(model, p))(g) for g in groups])
         chi, total, roughness = jnp.mean(each, axis=0)
         misfit = 0.0 if coefficients is None else coefficients.misfit(model.kernel)
@@ -83,18 +91,20 @@ def make_step(config: TrainConfig, groups: Sequence[Predictor], coefficients: Co
         return jnp.log(total) + t.coefficient_weight * misfit + t.roughness_weight * roughness, chi
 
     @eqx.filter_jit
-    def step(model, state, groups, coefficients):
+    def step(
+        model: Learned, state: optax.OptState, groups: Sequence[Predictor], coefficients: Coefficients | None
+    ) -> tuple[Learned, optax.OptState, Scalar]:
         (_, chi), gradient = eqx.filter_value_and_grad(objective, has_aux=True)(model, groups, coefficients)
         updates, state = optimizer.update(gradient, state, eqx.filter(model, eqx.is_inexact_array))
         return eqx.apply_updates(model, updates), state, chi
 
-    def initialise(model):
+    def initialise(model: Learned) -> optax.OptState:
         return optimizer.init(eqx.filter(model, eqx.is_inexact_array))
 
     return initialise, lambda model, state: step(model, state, groups, coefficients)
 
 
-def decaying(model: Learned):
+def decaying(model: Learned) -> Learned:
     """True for the weight matrices of the kernel's networks: their size limits how sharply a radial function varies."""
     weights = jax.tree.map(lambda a: eqx.is_inexact_array(a) and a.ndim == 2, model.kernel)
     return eqx.tree_at(lambda m: m.kernel, jax.tree.map(lambda _: False, model), weights)
@@ -131,12 +141,14 @@ def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progr
     return model
 
 
-def _descend(config: TrainConfig, folder: Path, groups, coefficients, show: bool) -> Learned:
+def _descend(
+    config: TrainConfig, folder: Path, groups: Sequence[Predictor], coefficients: Coefficients | None, show: bool
+) -> Learned:
     """Adam, from the last checkpoint in the folder or from random parameters."""
     first = config.kernel.build(config.seed)
 
     # predictions are linear in the averages and only their mean is used: averaging first halves the memory traffic
-    def mean(group):
+    def mean(group: Predictor) -> Predictor:
         halves = (group.averages, group.jumped)
         means = tuple(jnp.mean(a, axis=1, keepdims=True) for a in halves)
         return eqx.tree_at(lambda g: (g.averages, g.jumped), group, means)

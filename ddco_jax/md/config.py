@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -39,7 +40,7 @@ class BoxSection(Section):
     """Cells along x in which statistics are kept; more than one needs a slab."""
 
     @model_validator(mode="after")
-    def _slab(self):
+    def _slab(self) -> "BoxSection":
         if self.cells > 1 and self.length_angstrom is None:
             raise ValueError("box.cells above 1 needs box.length_angstrom")
         if self.particles < 64:
@@ -155,7 +156,7 @@ class CorrelationsSection(Section):
     """Length of a block; error bars come from the scatter of blocks."""
 
     @model_validator(mode="after")
-    def _long(self):
+    def _long(self) -> "CorrelationsSection":
         if self.block_ps < 2 * self.lag_ps:
             raise ValueError("correlations.block_ps must be at least twice correlations.lag_ps")
         return self
@@ -183,7 +184,7 @@ class MDConfig(Section):
     correlations: CorrelationsSection | None = None
 
     @model_validator(mode="after")
-    def _consistent(self):
+    def _consistent(self) -> "MDConfig":
         if self.plasma.temperature_modulation_eV and self.box.length_angstrom is None:
             raise ValueError("plasma.temperature_modulation_eV needs a slab: set box.length_angstrom")
         if self.equilibrate.file is not None and not self.equilibrate.shared:
@@ -240,7 +241,7 @@ class MDConfig(Section):
         """Mean kT/m, V0^2."""
         return self.scales.temperature_from_ev(self.plasma.temperature_eV)
 
-    def temperature_at(self, x):
+    def temperature_at(self, x: np.ndarray) -> np.ndarray:
         """T(x), V0^2, at positions x (L0)."""
         modulation = self.scales.temperature_from_ev(self.plasma.temperature_modulation_eV)
         return self.temperature + modulation * np.sin(2 * np.pi * np.asarray(x) / self.lengths[0])
@@ -331,7 +332,7 @@ def shipped_configs() -> dict[str, Path]:
     return {Path(str(p)).stem: Path(str(p)) for p in sorted(folder.iterdir(), key=str) if str(p).endswith(".toml")}
 
 
-def load(source: str, overrides=()) -> MDConfig:
+def load(source: str, overrides: Sequence[str] = ()) -> MDConfig:
     """Read an MD config, or a shipped one by name.  Raises ConfigError with a message of one line."""
     data, path = settings.read(source, shipped_configs(), overrides)
     for section in ("start", "equilibrate"):

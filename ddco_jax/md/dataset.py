@@ -186,7 +186,7 @@ def join_draws(dataset: xr.Dataset, groups: int) -> xr.Dataset:
     return joined
 
 
-def open_dataset(path) -> xr.Dataset:
+def open_dataset(path: str | Path) -> xr.Dataset:
     """An MD dataset, read into memory.  Raises ConfigError where the file is missing or no MD dataset."""
     path = Path(path)
     if not path.is_file():
@@ -207,7 +207,7 @@ def open_dataset(path) -> xr.Dataset:
     return dataset
 
 
-def metadata(config_json: str, **values) -> dict[str, Any]:
+def metadata(config_json: str, **values: str | int | float | list[float] | dict[str, Any]) -> dict[str, Any]:
     """Attributes that netCDF can hold: numbers and strings, with dictionaries as JSON."""
     flat = {k: json.dumps(v) if isinstance(v, dict) else v for k, v in values.items()}
     return {"config": config_json, **flat}

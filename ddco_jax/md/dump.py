@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,9 @@ class Frame:
         return np.column_stack([self[name] for name in ("vx", "vy", "vz")])
 
 
-def write_frame(path: Path, step: int, lengths, positions: np.ndarray, velocities: np.ndarray) -> None:
+def write_frame(
+    path: Path, step: int, lengths: Sequence[float] | np.ndarray, positions: np.ndarray, velocities: np.ndarray
+) -> None:
     """Write one snapshot of a box [0, lengths] with particle ids 1 ... N, readable by `read_frames` and by LAMMPS."""
     n = len(positions)
     rows = np.column_stack([np.arange(1, n + 1), positions, velocities]).astype("<f8")

@@ -185,7 +185,9 @@ def _replicate(config: MDConfig, work: Path, r: int, show: bool, keep: bool) -> 
     return result
 
 
-def _trajectory(config, folder, r, last, dt, every, show) -> Iterator[dump.Frame]:
+def _trajectory(
+    config: MDConfig, folder: Path, r: int, last: int, dt: float, every: int, show: bool
+) -> Iterator[dump.Frame]:
     """All snapshots of a replicate, from the start to the step `last`."""
     name = f"run {r + 1}/{config.replicates}"
     if config.kick is None:
@@ -227,7 +229,9 @@ def kicked_velocities(
     return start_velocities(config, x, replicate, draw=1)
 
 
-def _integrate(config, folder, begin, last, dt, every, show, name) -> Iterator[dump.Frame]:
+def _integrate(
+    config: MDConfig, folder: Path, begin: int, last: int, dt: float, every: int, show: bool, name: str
+) -> Iterator[dump.Frame]:
     """The snapshots of a run from the step `begin` on; those stored before a kill are read back first."""
     first = begin - every
     while first < last and _stored(folder / f"frame.{first + every}.bin") is not None:
@@ -317,7 +321,7 @@ def _blocks(config: MDConfig, work: Path, show: bool) -> xr.Dataset:
         total_energy=(1.5 + excess) * config.temperature,
     )
 
-    def state():
+    def state() -> tuple[np.ndarray, np.ndarray]:
         frame = _configuration(config, work, 0, show)
         # the mean energy of the ensemble at T; with that of this configuration T would deviate by 1/sqrt(N)
         potential = frame["c_energy"].mean() if "c_energy" in frame.columns else excess * config.temperature

@@ -1,6 +1,7 @@
 """Measurements on a snapshot: moments, histograms and test-function averages over all particles."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -95,7 +96,7 @@ class Statistics:
             out |= self._test_functions(v / self.thermal_speed[0])
         return out
 
-    def _histograms(self, cell, v, per_count) -> dict[str, np.ndarray]:
+    def _histograms(self, cell: np.ndarray, v: np.ndarray, per_count: float) -> dict[str, np.ndarray]:
         n = 2 * self.bins.half
         index = [self.bins.index(v[:, a]) for a in range(3)]
         out = {}
@@ -109,7 +110,7 @@ class Statistics:
         out["f_vxvy"] = plane * (per_count / self.bins.width**2)
         return out
 
-    def _test_functions(self, c) -> dict[str, np.ndarray]:
+    def _test_functions(self, c: np.ndarray) -> dict[str, np.ndarray]:
         n, k = len(c), len(TEST_FUNCTIONS)
         psi = np.empty((n, k))
         square, products = np.zeros(k), np.zeros((k, k))
@@ -153,6 +154,6 @@ def _moments(c: np.ndarray) -> np.ndarray:
     return np.array([table[pairs.index((i, j)), k] for i, j, k in POWERS.tolist()]) / len(c)
 
 
-def moment_index(powers) -> int:
+def moment_index(powers: Sequence[int] | np.ndarray) -> int:
     """Index of the moment with exponents (i, j, k) in POWERS."""
     return int(np.flatnonzero(np.all(np.asarray(powers) == POWERS, axis=1))[0])

@@ -5,8 +5,11 @@ the learning compares with these rates.  A change of the library invalidates sto
 """
 
 import dataclasses
+from types import ModuleType
 
 import numpy as np
+
+from ddco_jax.plasma.arrays import AnyArray
 
 VERSION = 1
 
@@ -52,7 +55,7 @@ class TestFunctions:
         monomials = [f"cx^{i} cy^{j} cz^{k}" for i, j, k in self.exponents]
         return gaussians + squares + shells + monomials
 
-    def __call__(self, c, xp=np):
+    def __call__(self, c: AnyArray, xp: ModuleType = np) -> AnyArray:
         """psi (..., K) at c (..., 3); `xp` is the array module."""
         square = xp.sum(c * c, axis=-1, keepdims=True)
         # |c - mu|^2 expanded: a matrix product instead of an (..., K, 3) array
@@ -67,7 +70,7 @@ class TestFunctions:
         return xp.concatenate([gaussians, squares, shells, monomials], axis=-1)
 
     @staticmethod
-    def _monomial(c, exponent):
+    def _monomial(c: AnyArray, exponent: np.ndarray) -> AnyArray | None:
         product = None
         for axis, power in enumerate(exponent):
             for _ in range(power):
@@ -75,7 +78,7 @@ class TestFunctions:
         return product
 
 
-def _grid(*values) -> list[np.ndarray]:
+def _grid(*values: tuple[float | int, float]) -> list[np.ndarray]:
     return [np.asarray(column) for column in zip(*values, strict=True)]
 
 

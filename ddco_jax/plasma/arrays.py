@@ -5,7 +5,9 @@ Shapes are checked under pytest only (jaxtyping and beartype), so they cost noth
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
+import numpy as np
 from jaxtyping import Array, Float
 
 Scalar = Float[Array, ""]
@@ -19,11 +21,20 @@ Vector = Float[Array, "... 3"]
 
 RadialFunction = Callable[..., Array]
 """A function of (speed, density, temperature), elementwise in speed."""
+Numbers = Array | float
+"""A number or an array of JAX."""
+AnyArray = TypeVar("AnyArray", np.ndarray, Array)
+"""An array of NumPy or of JAX."""
+AnyNumbers = TypeVar("AnyNumbers", float, np.ndarray, Array)
+"""A number or an array of NumPy or of JAX."""
 
 __all__ = [
+    "AnyArray",
+    "AnyNumbers",
     "Array",
     "Distribution",
     "Float",
+    "Numbers",
     "Profile",
     "RadialFunction",
     "Scalar",

@@ -3,13 +3,14 @@
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
-from ddco_jax.plasma.arrays import Profile, Scalar
+from ddco_jax.plasma.arrays import Array, Profile, Scalar
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import Scales
 
 
-def _wavenumbers(grid: PhaseGrid, dtype):
+def _wavenumbers(grid: PhaseGrid, dtype: DTypeLike) -> Array:
     """Wavenumbers k of the real FFT, 1/L0; zero for the Nyquist mode, whose derivative the grid cannot represent."""
     k = 2 * np.pi * np.fft.rfftfreq(grid.nx, grid.dx)
     if grid.nx % 2 == 0:

@@ -45,7 +45,7 @@ class Invariants(eqx.Module):
     unfinished: Float[Array, "*t"]
     """Collision steps of a cell that were not completed within the allowed number of sub-steps, since the start."""
 
-    def __getitem__(self, name: str):
+    def __getitem__(self, name: str) -> Array:
         return getattr(self, name)
 
 

@@ -6,15 +6,16 @@ All numbers are in thermal units, c = v/sqrt(kT/m).  Every distribution has zero
 
 from typing import NamedTuple
 
+import numpy as np
 from jax import Array
 
 
 class Normal(NamedTuple):
     """One term of a sum of normals in one dimension; the weights of all terms add up to one."""
 
-    weight: float | Array
-    mean: float | Array
-    variance: float | Array
+    weight: float | np.ndarray | Array
+    mean: float | np.ndarray | Array
+    variance: float | np.ndarray | Array
 
 
 class Product(NamedTuple):
@@ -36,13 +37,13 @@ class Beam(NamedTuple):
 MAXWELLIAN = Product(*[(Normal(1.0, 0.0, 1.0),)] * 3)
 
 
-def bimaxwellian(anisotropy) -> Product:
+def bimaxwellian(anisotropy: float | np.ndarray | Array) -> Product:
     """Bi-Maxwellian with Tx/Tperp = anisotropy at mean temperature T; 1/4 is the paper's T/3, 4T/3, 4T/3."""
     across = 3 / (anisotropy + 2)
     return Product(*((Normal(1.0, 0.0, variance),) for variance in (across * anisotropy, across, across)))
 
 
-def two_stream(shift) -> Product:
+def two_stream(shift: float | np.ndarray | Array) -> Product:
     """Two equal beams along x at +-shift, each of unit variance."""
     rest = (Normal(1.0, 0.0, 1.0),)
     return Product((Normal(0.5, shift, 1.0), Normal(0.5, -shift, 1.0)), rest, rest)

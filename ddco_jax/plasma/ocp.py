@@ -4,28 +4,41 @@ Reduced units: lengths a = (3/4 pi n)^(1/3), times 1/omega_p; D* = D/(a^2 omega_
 """
 
 import math
+from collections.abc import Callable
+from typing import overload
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
+
+from ddco_jax.plasma.arrays import Array, Numbers
 
 _A1, _A2 = -0.907347, 0.62849
 _A3 = -math.sqrt(3) / 2 - _A1 / math.sqrt(_A2)
 _B1, _B2, _B3, _B4 = 0.0045, 170.0, -8.4e-5, 0.0037
 
 
-def excess_energy(gamma):
+@overload
+def excess_energy(gamma: float) -> float: ...
+@overload
+def excess_energy(gamma: np.ndarray) -> np.ndarray: ...
+def excess_energy(gamma: float | np.ndarray) -> float | np.ndarray:
     """u_ex = U_ex/NkT, including the background (Potekhin & Chabrier 2000, Eq. 16; +-0.001 in the liquid)."""
     g = np.asarray(gamma, float)
     classical = g**1.5 * (_A1 / np.sqrt(_A2 + g) + _A3 / (1 + g))
     return classical + _B1 * g**2 / (_B2 + g) + _B3 * g**2 / (_B4 + g**2)
 
 
-def excess_pressure(gamma):
+@overload
+def excess_pressure(gamma: float) -> float: ...
+@overload
+def excess_pressure(gamma: np.ndarray) -> np.ndarray: ...
+def excess_pressure(gamma: float | np.ndarray) -> float | np.ndarray:
     """P_ex/nkT = u_ex/3: the virial theorem of the 1/r interaction with its background."""
     return excess_energy(gamma) / 3
 
 
-def classical_logarithm(gamma):
+def classical_logarithm(gamma: ArrayLike) -> Array:
     """lnLambda = ln(lambda_D/b_min) = -ln(sqrt(3) Gamma^1.5) (App. D)."""
     return -0.5 * math.log(3) - 1.5 * jnp.log(gamma)
 
@@ -37,7 +50,7 @@ STANTON_MURILLO_11 = (1.4660, -1.7836, 1.4313, -0.55833, 0.061162)
 STANTON_MURILLO_22 = (0.85401, -0.22898, -0.60059, 0.80591, -0.30555)
 
 
-def generalised_logarithm(gamma, order: int):
+def generalised_logarithm(gamma: float | np.ndarray | Array, order: int) -> Array:
     """Xi11 (order 1, diffusion) or Xi22 (order 2, viscosity) of the effective-potential theory.
 
     Between Gamma = 0.1 and 10 this is a monotone (Fritsch-Carlson) cubic in log-log through the tabulated values,
@@ -51,19 +64,21 @@ def generalised_logarithm(gamma, order: int):
     return jnp.where(below, scale * _stanton_murillo(jnp.where(below, gamma, 0.1), order, coefficients), middle)
 
 
-def effective_logarithm(gamma):
+def effective_logarithm(gamma: float | np.ndarray | Array) -> Array:
     """The Coulomb logarithm that gives a Landau operator the viscosity of the effective-potential theory: Xi22/2."""
     return generalised_logarithm(gamma, 2) / 2
 
 
-def _stanton_murillo(gamma, order: int, coefficients, log=jnp.log):
+def _stanton_murillo(
+    gamma: Numbers, order: int, coefficients: tuple[float, ...], log: Callable[..., Numbers] = jnp.log
+) -> Numbers:
     """4 K_nn(g) with K_nn = -(n/4) (n-1)! ln sum_k a_k g^k, g = Gamma sqrt(3 Gamma/(1 + 3 Gamma)) < 1."""
     g = gamma * (3 * gamma / (1 + 3 * gamma)) ** 0.5
     series = sum(a * g ** (k + 1) for k, a in enumerate(coefficients))
     return -order * math.factorial(order - 1) * log(series)
 
 
-def _monotone_cubic(x, y, at):
+def _monotone_cubic(x: np.ndarray, y: np.ndarray, at: ArrayLike) -> Array:
     """Fritsch-Carlson cubic through (x, y), evaluated at `at`; continued linearly beyond the last point."""
     h, secant = np.diff(x), np.diff(y) / np.diff(x)
     w1, w2 = 2 * h[1:] + h[:-1], h[1:] + 2 * h[:-1]
@@ -85,7 +100,7 @@ _SM = {
 """Coefficients a (g < 1) and b (g >= 1) of K_nm."""
 
 
-def stanton_murillo_integral(gamma, n: int, m: int):
+def stanton_murillo_integral(gamma: float | np.ndarray, n: int, m: int) -> np.ndarray:
     """K_nm(g), g = Gamma sqrt(3 Gamma/(1 + 3 Gamma)), of Stanton & Murillo (2016) for (n, m) = (1, 1) and (2, 2)."""
     a, b = _SM[n, m]
     gamma = np.asarray(gamma, float)
@@ -98,7 +113,7 @@ def stanton_murillo_integral(gamma, n: int, m: int):
     return np.where(g < 1, -(n / 4) * math.factorial(m - 1) * np.log(series), rational)
 
 
-def stanton_murillo(gamma):
+def stanton_murillo(gamma: float | np.ndarray) -> tuple[float | np.ndarray, float | np.ndarray]:
     """(D*, eta*) of Stanton & Murillo (2016), first Sonine order; valid for Gamma up to about 1."""
     gamma = np.asarray(gamma, float)
     D = math.sqrt(3 * math.pi) / (12 * gamma**2.5 * stanton_murillo_integral(gamma, 1, 1))
@@ -111,7 +126,7 @@ LANDAU_D, LANDAU_ETA = 1.02333, 0.852772
 (docs/references.md)."""
 
 
-def effective_potential(gamma):
+def effective_potential(gamma: float | np.ndarray) -> tuple[float | np.ndarray, float | np.ndarray]:
     """(D*, eta*) of the effective-potential theory, first Sonine order: Landau's with Xi11 and Xi22/2 for lnLambda.
 
     A Landau *operator* with these logarithms has 1.19 and 1.16 times these coefficients: its higher Sonine orders are

@@ -33,7 +33,7 @@ def product(start: Product) -> Sampler:
     """Sampler of velocities (n, 3) whose components are independent."""
     single = all(len(axis) == 1 for axis in start)  # no term to choose: no random numbers are drawn for it
 
-    def sample(rng, n):
+    def sample(rng: np.random.Generator, n: int) -> np.ndarray:
         which = np.zeros((3, n)) if single else rng.random((n, 3)).T
         mean, width = np.empty((2, n, 3))
         for k, axis in enumerate(start):
@@ -51,7 +51,7 @@ def beams(start: tuple[Beam, ...]) -> Sampler:
     # equal weights are drawn as integers, which reproduces the velocities of the MD runs in data/md
     p = None if np.all(weights == weights[0]) else weights
 
-    def sample(rng, n):
+    def sample(rng: np.random.Generator, n: int) -> np.ndarray:
         term = rng.choice(len(weights), n, p=p)
         return means[term] + np.sqrt(variances)[term, None] * rng.standard_normal((n, 3))
 
@@ -86,7 +86,7 @@ def uniform_ball(rng: np.random.Generator, n: int) -> np.ndarray:
 def resample(velocities: np.ndarray) -> Sampler:
     """Sampler of a user's velocities (M, 3), in any unit; draws without replacement if n <= M."""
 
-    def sample(rng, n):
+    def sample(rng: np.random.Generator, n: int) -> np.ndarray:
         return velocities[rng.choice(len(velocities), n, replace=n > len(velocities))]
 
     return sample

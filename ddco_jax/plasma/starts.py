@@ -11,6 +11,8 @@ instead of the error.
 """
 
 import contextlib
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -20,9 +22,12 @@ import numpy as np
 import scipy.special
 
 from ddco_jax.plasma import mixtures
+from ddco_jax.plasma.arrays import Array
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.mixtures import Beam, Normal, Product
 
+Values = np.ndarray | Any
+"""Arrays of NumPy, or of JAX where an argument is traced; arguments may also be numbers."""
 NEWTON_STEPS = 50
 MOMENT_TOLERANCE = 450
 """Largest error of a moment, in units of the machine epsilon: 1e-13 in float64."""
@@ -32,7 +37,7 @@ EXTERIOR = 1e-3
 """Weight of the Maxwellian that is added to the uniform ball to fill its exterior."""
 
 
-def arrays(*values) -> Any:
+def arrays(*values: Any) -> Any:
     """The array module, jax.numpy if any value is traced and else NumPy, followed by the values as its arrays."""
     traced = [a for a in jax.tree.leaves(values) if isinstance(a, jax.core.Tracer)]
     xp: Any = jnp if traced else np
@@ -40,17 +45,17 @@ def arrays(*values) -> Any:
     return xp, *jax.tree.map(lambda a: xp.asarray(a, dtype), values, is_leaf=lambda a: isinstance(a, list))
 
 
-def _ndtr(x, xp):
+def _ndtr(x: Values, xp: ModuleType) -> Values:
     """Integral of the standard normal density up to x."""
     return (scipy.special.ndtr if xp is np else jax.scipy.special.ndtr)(x)
 
 
-def _outer(x, y, z):
+def _outer(x: Values, y: Values, z: Values) -> Values:
     """Product (..., nvx, nvy, nvz) of functions of vx, vy and vz."""
     return x[..., :, None, None] * y[..., None, :, None] * z[..., None, None, :]
 
 
-def normal_cell_average(v: np.ndarray, dv: float, mean, variance, xp):
+def normal_cell_average(v: np.ndarray, dv: float, mean: Values, variance: Values, xp: ModuleType) -> Values:
     """Average of a unit normal density over the cells of width dv at v; `mean`, `variance` (nx,), result (nx, nv)."""
     offset, sigma = xp.asarray(v, mean.dtype) - mean[:, None], xp.sqrt(variance)[:, None]
     distance = xp.abs(offset)  # mirrored to the lower tail, where differences of the normal integral stay accurate
@@ -59,17 +64,17 @@ def normal_cell_average(v: np.ndarray, dv: float, mean, variance, xp):
 
 
 @np.errstate(all="ignore")
-def tilt(f, basis, cell, target, xp):
+def tilt(f: Values, basis: Values, cell: Values, target: tuple[float, ...], xp: ModuleType) -> Values:
     """F = f exp(sum_k a_k basis_k), with a_k such that the sum over points of F basis_k cell is target_k.
 
     f and F are (nx, points), basis (K, nx, points), target (K,); cell, the volume of a velocity cell, is a number or
     (nx, 1).  NaN in spatial cells where Newton's method does not converge.
     """
 
-    def tilted(a):
+    def tilted(a: Values) -> Values:
         return f * xp.exp((a.T[..., None] * basis).sum(0))
 
-    def residual_and_jacobian(a):
+    def residual_and_jacobian(a: Values) -> tuple[Any, Any]:
         weighted = tilted(a) * cell
         residual = xp.stack([(b * weighted).sum(-1) for b in basis], -1) - xp.asarray(target, f.dtype)
         return residual, xp.stack([xp.stack([(b * c * weighted).sum(-1) for b in basis], -1) for c in basis], -1)
@@ -81,7 +86,9 @@ def tilt(f, basis, cell, target, xp):
     return tilted(a) * xp.where(found, 1.0, xp.nan)[:, None]
 
 
-def _root(residual_and_jacobian, a, tolerance: float):
+def _root(
+    residual_and_jacobian: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], a: np.ndarray, tolerance: float
+) -> np.ndarray:
     """Newton's method in NumPy from the initial guess a (nx, K); it stops early if a Jacobian is singular."""
     with contextlib.suppress(np.linalg.LinAlgError):
         for _ in range(NEWTON_STEPS):
@@ -92,34 +99,36 @@ def _root(residual_and_jacobian, a, tolerance: float):
     return a
 
 
-def _differentiable_root(residual_and_jacobian, a, tolerance: float):
+def _differentiable_root(
+    residual_and_jacobian: Callable[[Array], tuple[Array, Array]], a: Array, tolerance: float
+) -> Array:
     """Newton's method in JAX from the initial guess a (nx, K), differentiated by the implicit function theorem."""
 
-    def newton(_, a):
-        def go_on(carry):
+    def newton(_: Callable[[Array], Array], a: Array) -> Array:
+        def go_on(carry: tuple[Array, Array, Any]) -> Array:
             _, found, steps = carry
             return ~found & (steps < NEWTON_STEPS)
 
-        def step(carry):
+        def step(carry: tuple[Array, Array, Any]) -> tuple[Array, Array, Any]:
             a, _, steps = carry
             residual, jacobian = residual_and_jacobian(a)
             return a - _solve(jacobian, residual), jnp.all(jnp.abs(residual) < tolerance), steps + 1
 
         return jax.lax.while_loop(go_on, step, (a, jnp.asarray(False), 0))[0]
 
-    def tangent_solve(linear, y):
+    def tangent_solve(linear: Callable[[Array], Array], y: Array) -> Array:
         columns = [linear(jnp.broadcast_to(unit, y.shape)) for unit in jnp.eye(y.shape[-1], dtype=y.dtype)]
         return _solve(jnp.stack(columns, -1), y)
 
     return jax.lax.custom_root(lambda a: residual_and_jacobian(a)[0], a, newton, tangent_solve)
 
 
-def _solve(matrix, y):
+def _solve(matrix: Array, y: Array) -> Array:
     """Solutions (nx, K) of linear systems with matrices (nx, K, K) and right-hand sides y (nx, K)."""
     return jnp.linalg.solve(matrix, y[..., None])[..., 0]
 
 
-def _checked(f, width, dv: float, xp):
+def _checked(f: Values, width: Values, dv: float, xp: ModuleType) -> Values:
     """f unchanged; raises ValueError if it contains NaN, unless traced."""
     if xp is np and np.isnan(f).any():
         raise ValueError(
@@ -129,7 +138,9 @@ def _checked(f, width, dv: float, xp):
     return f
 
 
-def _factor(v: np.ndarray, dv: float, normals: tuple[Normal, ...], temperature, drift, xp):
+def _factor(
+    v: np.ndarray, dv: float, normals: tuple[Normal, ...], temperature: Values, drift: Values, xp: ModuleType
+) -> Values:
     """Factor of f along one axis, (nx, nv), 1/V0, for a sum of normals in thermal units; temperature, drift (nx,)."""
     thermal = xp.sqrt(temperature)
     mean = sum(w * m for w, m, _ in normals)
@@ -144,12 +155,12 @@ def _factor(v: np.ndarray, dv: float, normals: tuple[Normal, ...], temperature, 
     return _checked(tilted, width, dv, xp)
 
 
-def _narrowed(variance, dv: float, xp):
+def _narrowed(variance: Values, dv: float, xp: ModuleType) -> Values:
     """Variance of the normal whose cell averages have the given variance."""
     return xp.maximum(variance - dv**2 / 12, NARROWEST**2 * variance)
 
 
-def product(grid: PhaseGrid, start: Product, density, temperature, drift=0.0):
+def product(grid: PhaseGrid, start: Product, density: Values, temperature: Values, drift: Values = 0.0) -> Values:
     """Product of one factor per axis, f (nx, nvx, nvy, nvz), n0 V0^-3; exact density, mean and variance of each axis.
 
     `density` (n0) and `temperature` kT/m (V0^2) are numbers or (nx,), `drift` (V0) a number along x, (3,) or (nx, 3).
@@ -165,35 +176,37 @@ def product(grid: PhaseGrid, start: Product, density, temperature, drift=0.0):
     return density[:, None, None, None] * _outer(*factors)
 
 
-def beams(grid: PhaseGrid, start: tuple[Beam, ...], density, temperature):
+def beams(grid: PhaseGrid, start: tuple[Beam, ...], density: Values, temperature: Values) -> Values:
     """Sum of isotropic beams, f (nx, nvx, nvy, nvz), n0 V0^-3; each beam has exact density, mean and variance."""
     _, density, temperature = arrays(density, temperature)
     alone = [Product(*((Normal(1.0, m, beam.variance),) for m in beam.mean)) for beam in start]
     return sum(product(grid, p, beam.weight * density, temperature) for beam, p in zip(start, alone, strict=True))
 
 
-def maxwellian(grid: PhaseGrid, density, temperature, drift=0.0):
+def maxwellian(grid: PhaseGrid, density: Values, temperature: Values, drift: Values = 0.0) -> Values:
     """Local Maxwellian; density (n0) and temperature kT/m (V0^2) as numbers or (nx,), drift as in `product`."""
     return product(grid, mixtures.MAXWELLIAN, density, temperature, drift)
 
 
-def bimaxwellian(grid: PhaseGrid, density, temperature, anisotropy=0.25, drift=0.0):
+def bimaxwellian(
+    grid: PhaseGrid, density: Values, temperature: Values, anisotropy: Values = 0.25, drift: Values = 0.0
+) -> Values:
     """Bi-Maxwellian with Tx/Tperp = anisotropy at mean temperature T; 1/4 is the paper's T/3, 4T/3, 4T/3."""
     _, density, temperature, anisotropy, drift = arrays(density, temperature, anisotropy, drift)
     return product(grid, mixtures.bimaxwellian(anisotropy), density, temperature, drift)
 
 
-def symmetric_double_well(grid: PhaseGrid, density, temperature):
+def symmetric_double_well(grid: PhaseGrid, density: Values, temperature: Values) -> Values:
     """Product over axes of two equal normals at +-b0: b0^2 = 0.8 kT/m, sigma0^2 = 0.2 kT/m."""
     return product(grid, mixtures.SYMMETRIC_DOUBLE_WELL, density, temperature)
 
 
-def asymmetric_double_well(grid: PhaseGrid, density, temperature):
+def asymmetric_double_well(grid: PhaseGrid, density: Values, temperature: Values) -> Values:
     """Product over axes of two normals of different width: a narrow one above zero, a wider one below."""
     return product(grid, mixtures.ASYMMETRIC_DOUBLE_WELL, density, temperature)
 
 
-def two_stream(grid: PhaseGrid, density, temperature, drift):
+def two_stream(grid: PhaseGrid, density: Values, temperature: Values, drift: Values) -> Values:
     """Two Maxwellian beams along x at +-drift (V0), each of temperature kT/m.
 
     If T varies in x, the beam velocities are +-drift sqrt(T(x)/max T).
@@ -202,23 +215,23 @@ def two_stream(grid: PhaseGrid, density, temperature, drift):
     return product(grid, mixtures.two_stream(drift / xp.sqrt(xp.max(temperature))), density, temperature)
 
 
-def bump_on_tail(grid: PhaseGrid, density, temperature):
+def bump_on_tail(grid: PhaseGrid, density: Values, temperature: Values) -> Values:
     """A quarter of the particles form a cold beam along x."""
     return beams(grid, mixtures.BUMP_ON_TAIL, density, temperature)
 
 
-def cold_beam(grid: PhaseGrid, density, temperature):
+def cold_beam(grid: PhaseGrid, density: Values, temperature: Values) -> Values:
     """Three tenths of the particles form a narrow beam along x."""
     return beams(grid, mixtures.COLD_BEAM, density, temperature)
 
 
-def four_beams(grid: PhaseGrid, density, temperature):
+def four_beams(grid: PhaseGrid, density: Values, temperature: Values) -> Values:
     """Four equal narrow beams with mean velocities at the corners of a tetrahedron."""
     return beams(grid, mixtures.FOUR_BEAMS, density, temperature)
 
 
 @np.errstate(all="ignore")
-def uniform_ball(grid: PhaseGrid, density, temperature):
+def uniform_ball(grid: PhaseGrid, density: Values, temperature: Values) -> Values:
     """Uniform in |v| < sqrt(5 kT/m), with exact density and temperature.
 
     The edge is smoothed over half a cell and 1e-3 of a Maxwellian is added, so that log f is finite and smooth.
@@ -238,7 +251,7 @@ def uniform_ball(grid: PhaseGrid, density, temperature):
     return (density[:, None] / thermal**3 * f).reshape(grid.shape)
 
 
-def bkw(grid: PhaseGrid, density, temperature, time, prefactor=1 / 24):
+def bkw(grid: PhaseGrid, density: Values, temperature: Values, time: Values, prefactor: Values = 1 / 24) -> Values:
     """The exact, homogeneous BKW solution at `time` (t0) for the kernel omega = prefactor |u|^2 P; cell averages.
 
     f = n (2 pi K T)^(-3/2) exp(-v^2/2KT) [(5K-3)/2K + (1-K) v^2/(2 K^2 T)], K = 1 - exp(-4 prefactor n t).
@@ -264,7 +277,7 @@ def bkw(grid: PhaseGrid, density, temperature, time, prefactor=1 / 24):
     return xp.full((grid.nx, 1, 1, 1), n * xp.where(K < 0.6, xp.nan, 1.0)) * f
 
 
-def perturb(grid: PhaseGrid, f, amplitude, mode: int):
+def perturb(grid: PhaseGrid, f: Values, amplitude: Values, mode: int) -> Values:
     """f with a density perturbation, f (1 + amplitude cos(2 pi mode x/Lx)); the same shape and units as f."""
     xp, f, amplitude = arrays(f, amplitude)
     wave = xp.asarray(np.cos(2 * np.pi * mode * grid.x / grid.length), f.dtype)

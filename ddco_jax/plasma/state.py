@@ -4,7 +4,7 @@ import dataclasses
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from ddco_jax.plasma.arrays import Array, Distribution, Float, Profile, Scalar
 from ddco_jax.plasma.fields import poisson_field
@@ -29,7 +29,7 @@ class Tally(eqx.Module):
     """Steps that were not completed within the largest number of sub-steps; their f is NaN."""
 
     @classmethod
-    def zero(cls, dtype) -> "Tally":
+    def zero(cls, dtype: DTypeLike) -> "Tally":
         """All counters zero."""
         return cls(*[jnp.zeros((), dtype)] * 5)
 

@@ -5,6 +5,11 @@ Everything inside the package is in code units; physical units exist only here a
 
 import dataclasses
 import math
+from typing import overload
+
+import numpy as np
+
+from ddco_jax.plasma.arrays import AnyArray, AnyNumbers, Array, Numbers
 
 VACUUM_PERMITTIVITY = 8.8541878188e-12
 """Vacuum permittivity, F/m (CODATA 2022)."""
@@ -60,20 +65,36 @@ class Scales:
         """
         return self.charge**2 / (4 * math.pi * VACUUM_PERMITTIVITY * self.mass * self.velocity**2 * self.length)
 
-    def plasma_frequency(self, density):
+    def plasma_frequency(self, density: AnyNumbers) -> AnyNumbers:
         """omega_p in 1/t0, for code density (n0)."""
         return density**0.5 / self.debye_number
 
-    def debye_length(self, density, temperature):
+    @overload
+    def debye_length(self, density: float, temperature: float) -> float: ...
+    @overload
+    def debye_length(self, density: AnyArray, temperature: AnyArray | float) -> AnyArray: ...
+    @overload
+    def debye_length(self, density: float, temperature: AnyArray) -> AnyArray: ...
+    def debye_length(
+        self, density: float | np.ndarray | Array, temperature: float | np.ndarray | Array
+    ) -> float | np.ndarray | Array:
         """lambda_D in L0, for code density (n0) and temperature kT/m (V0^2)."""
         return self.debye_number * (temperature / density) ** 0.5
 
-    def coupling_parameter(self, density, temperature):
+    @overload
+    def coupling_parameter(self, density: float, temperature: float) -> float: ...
+    @overload
+    def coupling_parameter(self, density: AnyArray, temperature: AnyArray | float) -> AnyArray: ...
+    @overload
+    def coupling_parameter(self, density: float, temperature: AnyArray) -> AnyArray: ...
+    def coupling_parameter(
+        self, density: float | np.ndarray | Array, temperature: float | np.ndarray | Array
+    ) -> float | np.ndarray | Array:
         """Gamma = q^2 (4 pi n/3)^(1/3)/kT, for code density (n0) and temperature kT/m (V0^2)."""
         particles = density * (self.density * self.length**3)
         return self.coulomb_constant * (4 * math.pi / 3 * particles) ** (1 / 3) / temperature
 
-    def landau_prefactor(self, density):
+    def landau_prefactor(self, density: Numbers) -> Numbers:
         """gamma/lnLambda of the Landau kernel gamma P/|u|: 2 pi q^4/m^2, per unit of code density.
 
         At n0 L0^3 = 1 this is 0.1193 (docs/references.md: gamma = 0.1193 lnLambda).  `density` only sets the array
@@ -81,15 +102,15 @@ class Scales:
         """
         return 2 * math.pi * self.coulomb_constant**2 * (self.density * self.length**3) * density**0
 
-    def temperature_from_ev(self, temperature_ev):
+    def temperature_from_ev(self, temperature_ev: AnyNumbers) -> AnyNumbers:
         """Code temperature kT/m (V0^2) from kT in eV."""
         return temperature_ev * self.charge / (self.mass * self.velocity**2)
 
-    def temperature_to_ev(self, temperature):
+    def temperature_to_ev(self, temperature: AnyNumbers) -> AnyNumbers:
         """kT in eV from the code temperature kT/m (V0^2)."""
         return temperature * (self.mass * self.velocity**2) / self.charge
 
-    def temperature_to_kelvin(self, temperature):
+    def temperature_to_kelvin(self, temperature: AnyNumbers) -> AnyNumbers:
         """Temperature in kelvin from the code temperature kT/m (V0^2)."""
         return temperature * (self.mass * self.velocity**2) / BOLTZMANN
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 
 from ddco_jax.evaluation import compare
 from ddco_jax.plots.run import STYLE
@@ -52,7 +54,7 @@ def plot_against_md(folders: Sequence[Path], md: xr.Dataset, path: Path, bin_wid
 class _Run:
     """A run with its rows of `compare.compare`."""
 
-    def __init__(self, folder: Path, md: xr.Dataset, bin_width: float):
+    def __init__(self, folder: Path, md: xr.Dataset, bin_width: float) -> None:
         self.rows = compare.compare(folder, md, bin_width)
         result = open_result(folder)
         self.snapshots = result["snapshots"].to_dataset().load()
@@ -66,7 +68,15 @@ class _Run:
         return self.snapshots.isel(t=index, x=cell)
 
 
-def _marginals(above, below, runs, md, times, cell, bin_width) -> None:
+def _marginals(
+    above: np.ndarray,
+    below: np.ndarray,
+    runs: Sequence[_Run],
+    md: xr.Dataset,
+    times: Sequence[float],
+    cell: int,
+    bin_width: float,
+) -> None:
     merge = round(bin_width / md.attrs["bin_width"])
     edges = compare.bin_edges(md, merge)
     centres = (edges[1:] + edges[:-1]) / 2
@@ -97,13 +107,13 @@ def _marginals(above, below, runs, md, times, cell, bin_width) -> None:
     below[0].set_ylabel("less MD / max")
 
 
-def _errors(axis, runs) -> None:
+def _errors(axis: Axes, runs: Sequence[_Run]) -> None:
     """Draw the error of f(vx, vy) over time, root mean square over cells, and the noise of the MD."""
     for k, run in enumerate(runs):
         chosen = [row for row in run.rows if row["quantity"] == "f_vxvy" and row["time"] > 0]
         times = sorted({row["time"] for row in chosen})
 
-        def over_cells(key, t, chosen=chosen):
+        def over_cells(key: str, t: float, chosen: list[dict[str, Any]] = chosen) -> float:
             return np.mean([row[key] ** 2 for row in chosen if row["time"] == t]) ** 0.5
 
         axis.plot(times, [over_cells("total", t) for t in times], color=f"C{k}", ls=LINES[k % len(LINES)], marker=".")

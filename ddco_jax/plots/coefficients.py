@@ -6,6 +6,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from ddco_jax.kernels import chapman_enskog, store
@@ -23,7 +24,10 @@ LABELS = {"landau-classical": "Landau, classical lnΛ", "landau": "Landau, effec
 
 
 def plot_coefficients(
-    path: Path, names: Sequence[str] = KERNELS, densities=DENSITIES, measured: Sequence[Measured] = ()
+    path: Path,
+    names: Sequence[str] = KERNELS,
+    densities: Sequence[float] = DENSITIES,
+    measured: Sequence[Measured] = (),
 ) -> Path:
     """Plot D and eta (SI) against T (eV) for kernels at densities (1/m^3), with Green-Kubo points and error bars.
 
@@ -53,7 +57,9 @@ def plot_coefficients(
     return path
 
 
-def _curve(axis, gammas, found, density, key, colour, label) -> None:
+def _curve(
+    axis: Axes, gammas: np.ndarray, found: chapman_enskog.Transport, density: float, key: str, colour: str, label: str
+) -> None:
     """Draw the curve of one kernel where its coefficients are positive."""
     known = np.asarray((found.D_star > 0) & (found.eta_star > 0) & jnp.isfinite(found.eta_star))
     rows = [
@@ -63,7 +69,7 @@ def _curve(axis, gammas, found, density, key, colour, label) -> None:
     axis.plot([r["temperature_eV"] for r in rows], [r[key] for r in rows], color=colour, lw=1.2, label=label)
 
 
-def _points(axis, measured: Sequence[Measured], density, row) -> None:
+def _points(axis: Axes, measured: Sequence[Measured], density: float, row: int) -> None:
     """Draw Green-Kubo coefficients, rescaled to the density at fixed Gamma."""
     if not measured:
         return

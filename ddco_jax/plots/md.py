@@ -102,7 +102,7 @@ def _transport(results: Sequence[Transport]) -> Figure:
     return figure
 
 
-def _colours(n: int):
+def _colours(n: int) -> np.ndarray:
     from matplotlib import colormaps
 
     return colormaps["viridis"](np.linspace(0, 0.9, max(n, 1)))

@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 
 from ddco_jax.simulation.results import open_result
 
@@ -64,7 +65,7 @@ def _cells(snapshots: xr.Dataset) -> list[int]:
     return list(dict.fromkeys(int(order[i]) for i in (-1, len(order) // 2, 0)))
 
 
-def _conservation(history: xr.Dataset):
+def _conservation(history: xr.Dataset) -> Figure:
     """Fig. 6: errors of mass, momentum and energy."""
     figure, axes = plt.subplots(1, 3, figsize=(7.5, 2.3), layout="constrained")
     t = history["t"]
@@ -87,7 +88,7 @@ def _conservation(history: xr.Dataset):
     return figure
 
 
-def _entropy(history: xr.Dataset):
+def _entropy(history: xr.Dataset) -> Figure:
     """Fig. 7: the growth of entropy since t = 0, and per recorded step."""
     figure, axes = plt.subplots(1, 2, figsize=(5.2, 2.3), layout="constrained")
     t, entropy = history["t"].to_numpy(), history["entropy"].to_numpy()
@@ -102,7 +103,7 @@ def _entropy(history: xr.Dataset):
     return figure
 
 
-def _vx_vy(snapshots: xr.Dataset):
+def _vx_vy(snapshots: xr.Dataset) -> Figure:
     """Figs. 2 and 3: f on the vx-vy plane, by cell and time."""
     times, cells = _times(snapshots, 3), _cells(snapshots)
     shown = snapshots["f_vxvy"].isel(t=times, x=cells)
@@ -126,7 +127,7 @@ def _vx_vy(snapshots: xr.Dataset):
     return figure
 
 
-def _x_vx(snapshots: xr.Dataset):
+def _x_vx(snapshots: xr.Dataset) -> Figure:
     """Figs. 4 and 5: f on the x-vx plane."""
     times = _times(snapshots, 3)
     figure, axes = plt.subplots(1, len(times), figsize=(2.6 * len(times), 2.3), squeeze=False, layout="constrained")
@@ -141,7 +142,7 @@ def _x_vx(snapshots: xr.Dataset):
     return figure
 
 
-def _marginals(snapshots: xr.Dataset):
+def _marginals(snapshots: xr.Dataset) -> Figure:
     """f(vx) of three cells over time, with the Maxwellian of the last state."""
     cells = _cells(snapshots)
     figure, axes = plt.subplots(1, len(cells), figsize=(2.5 * len(cells), 2.3), squeeze=False, layout="constrained")
@@ -163,7 +164,7 @@ def _marginals(snapshots: xr.Dataset):
     return figure
 
 
-def _profiles(snapshots: xr.Dataset):
+def _profiles(snapshots: xr.Dataset) -> Figure:
     """Density, drift, temperature and field along x."""
     names = {
         "density": r"$\rho/n_0$",

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from ddco_jax.collisions import CollisionOperator
 from ddco_jax.collisions.spectral import arrays_at_once
@@ -28,7 +29,7 @@ def streaming_number(grid: PhaseGrid, dt: float) -> float:
     return float(np.max(np.abs(grid.vx))) * dt / grid.dx if grid.nx > 1 else 0.0
 
 
-def acceleration_number(grid: PhaseGrid, electric_field, dt: float) -> float:
+def acceleration_number(grid: PhaseGrid, electric_field: ArrayLike, dt: float) -> float:
     """max |E| dt/dvx, at most 1 in a stable run."""
     return float(np.max(np.abs(np.asarray(electric_field)))) * dt / grid.dv[0]
 

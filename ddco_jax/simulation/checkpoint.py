@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.state import State, Tally
@@ -14,7 +15,7 @@ from ddco_jax.plasma.state import State, Tally
 class Checkpoints:
     """The checkpoints in one folder of a run or a training, keyed by step."""
 
-    def __init__(self, folder: Path, kept: int):
+    def __init__(self, folder: Path, kept: int) -> None:
         import orbax.checkpoint as ocp  # imported late: it takes a second and only runs and trainings need it
 
         logging.getLogger("absl").setLevel(logging.ERROR)
@@ -49,7 +50,7 @@ def arrays_of(state: State) -> dict[str, jax.Array]:
     return {name: field for name, field in fields.items() if field is not None}
 
 
-def shapes_of(grid: PhaseGrid, dtype, aging: bool) -> dict[str, jax.ShapeDtypeStruct]:
+def shapes_of(grid: PhaseGrid, dtype: DTypeLike, aging: bool) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and dtypes of the arrays that `arrays_of` returns; `aging`: whether the correlation age evolves."""
     shapes = {"f": grid.shape, "electric_field": (grid.nx,), "memory": (grid.nx, 3, 3, 3), "time": ()}
     shapes["tally"] = (len(vars(Tally.zero(dtype))),)

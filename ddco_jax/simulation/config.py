@@ -30,7 +30,7 @@ class GridSection(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _lists(cls, data):
+    def _lists(cls, data: Any) -> Any:
         # TOML has arrays, not tuples
         return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()} if isinstance(data, dict) else data
 
@@ -126,7 +126,7 @@ class CollisionsSection(Section):
     """Exponent of the build-up amplitude, 1.3 by default; see buildup_time."""
 
     @model_validator(mode="after")
-    def _known(self):
+    def _known(self) -> "CollisionsSection":
         known = store.names()
         if self.kernel not in [*known, "none"] and not (Path(self.kernel) / store.SPECIFICATION).is_file():
             close = difflib.get_close_matches(self.kernel, known, 1)
@@ -185,7 +185,7 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _scheme(cls, data):
+    def _scheme(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("scheme") == "paper":
             collisions: Any = data.get("collisions", {})
             if isinstance(collisions, CollisionsSection):

@@ -118,7 +118,7 @@ def truncate(folder: Path, rows: Mapping[str, int]) -> None:
                 array.resize((count, *array.shape[1:]))
 
 
-def open_result(folder) -> xr.DataTree:
+def open_result(folder: str | Path) -> xr.DataTree:
     """Open the result of a run: nodes `history` and `snapshots` in code units, each variable with attribute `units`.
 
     Raises FileNotFoundError where the folder holds no result.

@@ -19,6 +19,7 @@ import numpy as np
 from jax import lax
 from tqdm import tqdm
 
+from ddco_jax.plasma.arrays import Array
 from ddco_jax.plasma.files import write_text
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.invariants import Invariants, compute_invariants
@@ -115,7 +116,7 @@ def _due(step: int, every: int, last: int) -> bool:
     return step % every == 0 or step == last
 
 
-def _from_start(config: Config, model: Model, state: State, folder: Path, name: str, progress) -> Summary:
+def _from_start(config: Config, model: Model, state: State, folder: Path, name: str, progress: bool | None) -> Summary:
     attributes = {
         "name": name,
         "config": config.model_dump_json(),
@@ -131,7 +132,9 @@ def _from_start(config: Config, model: Model, state: State, folder: Path, name: 
     return _loop(config, model, state, 0, folder, checkpoints, progress)
 
 
-def _loop(config: Config, model: Model, state: State, step: int, folder: Path, checkpoints, progress) -> Summary:
+def _loop(
+    config: Config, model: Model, state: State, step: int, folder: Path, checkpoints: Checkpoints, progress: bool | None
+) -> Summary:
     out, last = config.output, config.time.steps
     cadences = (out.history_every, out.snapshot_every, out.checkpoint_every)
     started, done, chunk = time.perf_counter(), 0, 1
@@ -171,13 +174,13 @@ def make_advance(stepper: Stepper, dt: float) -> Callable[[State, int], tuple[St
     """
 
     @eqx.filter_jit
-    def advance(stepper, state, n):
+    def advance(stepper: Stepper, state: State, n: Array) -> tuple[State, Invariants]:
         grid, scales = stepper.grid, stepper.scales
         step_length = jnp.asarray(dt, state.f.dtype)
         like = eqx.filter_eval_shape(compute_invariants, grid, state, scales)
         buffers = jax.tree.map(lambda a: jnp.zeros((CHUNK, *a.shape), a.dtype), like)
 
-        def body(i, carry):
+        def body(i: Array, carry: tuple[State, Invariants]) -> tuple[State, Invariants]:
             state, buffers = carry
             state = stepper.step(state, step_length)
             now = compute_invariants(grid, state, scales)

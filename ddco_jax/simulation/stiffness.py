@@ -1,6 +1,7 @@
 """Stiffness of collisions in a run, estimated from its initial state, to make the collision step stable."""
 
 import dataclasses
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -12,7 +13,8 @@ from ddco_jax.collisions import CollisionOperator, spectral
 from ddco_jax.correlations import Markov, Record, as_record
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels import Kernel, Scaled, Separable, Tabulated
-from ddco_jax.kernels.base import Weights
+from ddco_jax.kernels.base import Squares, Weights
+from ddco_jax.plasma.arrays import Array, Numbers, VelocityDistribution, VelocityVector
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import Scales
 from ddco_jax.simulation.survey import NEGLIGIBLE, CellSurvey, Survey
@@ -36,8 +38,8 @@ class Stretched(Kernel):
     kernel: Kernel
     unit: jax.Array
 
-    def separable(self, density, temperature) -> Separable:
-        def of(function, power):
+    def separable(self, density: Numbers, temperature: Numbers) -> Separable:
+        def of(function: Callable[[Array], Array] | None, power: int) -> Callable[[Array], Array] | None:
             return None if function is None else lambda speed: self.unit**power * function(self.unit * speed)
 
         products = self.kernel.separable(density, temperature)
@@ -47,7 +49,14 @@ class Stretched(Kernel):
         }
         return Separable(tuple(of(factor, 0) for factor in products.factors), weights)
 
-    def radial(self, relative_speed, peculiar_speed, peculiar_speed_prime, density, temperature):
+    def radial(
+        self,
+        relative_speed: Array,
+        peculiar_speed: Array,
+        peculiar_speed_prime: Array,
+        density: Numbers,
+        temperature: Numbers,
+    ) -> Squares:
         u, c, c_prime = (self.unit * s for s in (relative_speed, peculiar_speed, peculiar_speed_prime))
         g0, g1, g2 = self.kernel.radial(u, c, c_prime, density, temperature)
         return g0, self.unit**2 * g1, self.unit**2 * g2
@@ -81,7 +90,9 @@ def stiffness(start: Survey, step: CollisionStep, duration: float) -> float:
     return largest
 
 
-def largest_rates(buildup: Model, density, temperature, duration: float, scales: Scales) -> np.ndarray:
+def largest_rates(
+    buildup: Model, density: np.ndarray, temperature: np.ndarray, duration: float, scales: Scales
+) -> np.ndarray:
     """Ages (1/omega_p) within `duration` (t0) at which a pair or microfield rate of a cell peaks, (cells, ages)."""
     if isinstance(buildup, Markov):
         return np.zeros((len(density), 1))
@@ -90,7 +101,7 @@ def largest_rates(buildup: Model, density, temperature, duration: float, scales:
     gamma = jnp.asarray(scales.coupling_parameter(density, temperature), jnp.float32)[:, None]
 
     @jax.jit
-    def rates(ages):
+    def rates(ages: Array) -> Array:
         now = _correlations(buildup, ages, gamma)
         pairs = [now.pair_rate(jnp.asarray(speed, jnp.float32)) + 0 * ages for speed in SPEEDS]
         return jnp.stack([*pairs, getattr(now, "microfield_rate", 0 * ages) + 0 * ages])
@@ -102,7 +113,7 @@ def largest_rates(buildup: Model, density, temperature, duration: float, scales:
     return ages[:, np.unique(np.argmax(kinds, 2))]
 
 
-def _correlations(buildup: Model, ages, gamma) -> Record:
+def _correlations(buildup: Model, ages: Array, gamma: Array) -> Record:
     """The record of the correlations at ages (1/omega_p) and Gamma, in single precision."""
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), as_record(buildup(ages, gamma)))
 
@@ -123,7 +134,7 @@ def _largest_diffusion(op: CollisionOperator, cells: list[CellSurvey], ages: int
     )
     differences = dataclasses.replace(op.differences, grid=points)
 
-    def largest(kernel, item):
+    def largest(kernel: Kernel, item: tuple[Array, Array, Array, Array, Array, Record]) -> Array:
         masses, counts, unit, density, temperature, now = item
         steep = steepness(masses, unit) if flanks else 1.0
         cell = Cell.of(points, masses / points.dv3)
@@ -139,8 +150,15 @@ def _largest_diffusion(op: CollisionOperator, cells: list[CellSurvey], ages: int
         return jnp.max(jnp.where(counts, total, 0))
 
     @eqx.filter_jit
-    def over_all(kernel, masses, counts, units, which, arguments):
-        def one(item):
+    def over_all(
+        kernel: Kernel,
+        masses: Array,
+        counts: Array | np.ndarray,
+        units: Array,
+        which: Array,
+        arguments: tuple[Array, Array, Record],
+    ) -> Array:
+        def one(item: tuple[Array, Array, tuple[Array, Array, Record]]) -> Array:
             place, unit, arguments = item
             return largest(kernel, (masses[place], counts[place], unit, *arguments))
 
@@ -157,7 +175,7 @@ def _largest_diffusion(op: CollisionOperator, cells: list[CellSurvey], ages: int
     )
 
 
-def steepness(f, stretch):
+def steepness(f: VelocityDistribution, stretch: Numbers) -> VelocityVector:
     """(f_{j+1} + f_{j-1})/2f_j along each axis, at least 1, (3, ...); 1 where f is negligible.
 
     By this factor the relative rates of the log form, those of f^(-1/2) D+ A f D- f^(-1/2), exceed those of D+ A D-.
@@ -175,7 +193,7 @@ def steepness(f, stretch):
 def _plain(kernel: Kernel) -> Kernel:
     """The kernel with its tables replaced by their functions: on few points tables save no time, but compile slowly."""
 
-    def is_table(node) -> bool:
+    def is_table(node: object) -> bool:
         return isinstance(node, Tabulated)
 
     return jax.tree.map(lambda node: node.function if is_table(node) else node, kernel, is_leaf=is_table)

@@ -1,7 +1,7 @@
 """Survey of the initial state, cell by cell: moments, widths and f on few points, in the memory of one cell."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def representative(temperature: np.ndarray, density: np.ndarray) -> list[int]:
     return sorted({int(cell) for cell in cells})
 
 
-def _look(config: Config, grid: PhaseGrid, cells) -> Iterator[CellSurvey]:
+def _look(config: Config, grid: PhaseGrid, cells: Iterable[int]) -> Iterator[CellSurvey]:
     for cell in cells:
         f = config.build_cell(grid, cell)
         if np.any(f):

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import equinox as eqx
 
-from ddco_jax.plasma.arrays import Distribution, Profile
+from ddco_jax.plasma.arrays import Distribution, Profile, Scalar
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.state import State
 from ddco_jax.plasma.units import PAPER, Scales
@@ -28,10 +28,10 @@ class Advection(Stepper, FieldLaw):
     scales: Scales = eqx.field(static=True, default=PAPER)
 
     @abc.abstractmethod
-    def at_end(self, field: Profile, faces: Faces, f: Distribution, dt) -> Profile:
+    def at_end(self, field: Profile, faces: Faces, f: Distribution, dt: Scalar | float) -> Profile:
         """E (E0) after a step: `field` is E before it, `faces` the face values V of the step, `f` the result."""
 
-    def step(self, state: State, dt) -> State:
+    def step(self, state: State, dt: Scalar | float) -> State:
         scheme, grid, field = transport.named(self.x_flux), self.grid, state.electric_field
         f, faces, first, whole = scheme.step(grid, self, state.f, field, dt)
         age, memory = state.correlation_age, state.memory

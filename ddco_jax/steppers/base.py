@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import equinox as eqx
 
+from ddco_jax.plasma.arrays import Scalar
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.state import State
 from ddco_jax.plasma.units import Scales
@@ -25,5 +26,5 @@ class Stepper(eqx.Module):
         def scales(self) -> Scales: ...
 
     @abc.abstractmethod
-    def step(self, state: State, dt) -> State:
+    def step(self, state: State, dt: Scalar | float) -> State:
         """The state after dt (t0).  Pure and differentiable."""

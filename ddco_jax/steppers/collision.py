@@ -3,18 +3,20 @@
 import abc
 import dataclasses
 import functools
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import PyTree
 
 from ddco_jax.collisions import CollisionOperator
 from ddco_jax.correlations import AGED, MARKOV, Aged, NoMemory, Record, Uniform, as_record, retardation
 from ddco_jax.correlations.model import Model
-from ddco_jax.plasma.arrays import Distribution, Profile, VelocityDistribution
+from ddco_jax.plasma.arrays import Array, Distribution, Profile, Scalar, VelocityDistribution
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.moments import compute_moments, stress_anisotropy
 from ddco_jax.plasma.state import State, Tally
@@ -23,6 +25,7 @@ from ddco_jax.steppers.base import Stepper
 from ddco_jax.velocity import positivity
 from ddco_jax.velocity.cell import Cell
 
+Result = TypeVar("Result")
 STAGES = np.array([0.5, 1.0])
 """Ends of the two stages of the midpoint rule, in units of the step."""
 DAMPING = 2 / 13
@@ -50,7 +53,7 @@ class CollisionStep(Stepper):
     def grid(self) -> PhaseGrid:
         return self.op.grid
 
-    def step(self, state: State, dt) -> State:
+    def step(self, state: State, dt: Scalar | float) -> State:
         now = self.correlations(state)
         dt = jnp.asarray(dt, state.f.dtype)
         law = retardation(now)
@@ -66,7 +69,7 @@ class CollisionStep(Stepper):
         return dataclasses.replace(state, f=f, memory=memory, time=state.time + dt, tally=tally)
 
     @abc.abstractmethod
-    def collide(self, state: State, now: Record, dt) -> tuple[Distribution, Tally]:
+    def collide(self, state: State, now: Record, dt: Scalar | float) -> tuple[Distribution, Tally]:
         """f after collisions for dt (t0) with the correlations of `now`, and the counters since the start."""
 
     def correlations(self, state: State) -> Record:
@@ -92,10 +95,10 @@ class MidpointCollision(CollisionStep):
         if self.substeps < 1:
             raise ValueError(f"substeps must be at least 1, got {self.substeps}")
 
-    def collide(self, state: State, now: Record, dt) -> tuple[Distribution, Tally]:
+    def collide(self, state: State, now: Record, dt: Scalar | float) -> tuple[Distribution, Tally]:
         h = dt / self.substeps
 
-        def substep(f, _):
+        def substep(f: Distribution, _: None) -> tuple[Distribution, None]:
             # a scan compiles the operator, by far the slowest part to compile, once instead of twice
             return lax.scan(lambda at, part: (f + part * h * self.op(at, now), None), f, STAGES.astype(f.dtype))
 
@@ -126,16 +129,18 @@ class ChebyshevCollision(CollisionStep):
         if self.stages < 2:
             raise ValueError(f"stages must be at least 2, got {self.stages}")
 
-    def collide(self, state: State, now: Record, dt) -> tuple[Distribution, Tally]:
+    def collide(self, state: State, now: Record, dt: Scalar | float) -> tuple[Distribution, Tally]:
         f, tally = self.op.over_groups(lambda f, now: self._step_cells(f, now, dt), state.f, now)
         return f, jax.tree.map(lambda a, b: a + jnp.sum(b), state.tally, tally)
 
-    def _step_cells(self, f: Distribution, now: Record, dt) -> tuple[Distribution, Tally]:
+    def _step_cells(self, f: Distribution, now: Record, dt: Scalar | float) -> tuple[Distribution, Tally]:
         """f and counters of some cells after the step; each chooses its own sub-steps, all take them in one loop."""
         one, none = jnp.ones(len(f), f.dtype), jnp.zeros(len(f), f.dtype)
         potential = _each(self._potential, f, now)
 
-        def attempt(carry):
+        def attempt(
+            carry: tuple[Distribution, Profile, Profile, Tally],
+        ) -> tuple[Distribution, Profile, Profile, Tally]:
             f, done, share, tally = carry
             ended, taken, limited = self._chebyshev(f, now, share, dt)
             moved, repaired = _each(lambda f: positivity.repair(self.grid, f), ended)
@@ -154,7 +159,9 @@ class ChebyshevCollision(CollisionStep):
             return jnp.where(good[:, None, None, None], moved, f), done, share, told
 
         @jax.checkpoint
-        def part(carry, _):
+        def part(
+            carry: tuple[Distribution, Profile, Profile, Tally], _: None
+        ) -> tuple[tuple[Distribution, Profile, Profile, Tally], None]:
             return lax.cond(jnp.any(carry[1] < 1), attempt, lambda carry: carry, carry), None
 
         begun, start = f, (f, none, one, Tally(none, none, none, none, none))
@@ -170,14 +177,18 @@ class ChebyshevCollision(CollisionStep):
             return jnp.zeros((), f.dtype)
         return memory.potential(Cell.of(self.grid, f))
 
-    def _chebyshev(self, f: Distribution, now: Record, share: Profile, dt) -> tuple[Distribution, Profile, Profile]:
+    def _chebyshev(
+        self, f: Distribution, now: Record, share: Profile, dt: Scalar | float
+    ) -> tuple[Distribution, Profile, Profile]:
         """f after one sub-step, its length relative to dt, and how many of its stages were limited, per cell.
 
         The length is `share` dt, halved until it is stable according to the stiffness at the first stage.
         """
         interval = stability_interval(self.stages)
 
-        def stage(carry, weights):
+        def stage(
+            carry: tuple[Distribution, Distribution, Distribution, Profile, Profile], weights: Array | np.ndarray
+        ) -> tuple[tuple[Distribution, Distribution, Distribution, Profile, Profile], None]:
             last, before, first, share, limited = carry
             of_last, of_before, of_rate, of_first, is_first = weights
             rate = _each(self.op.rate, last, now)
@@ -195,7 +206,7 @@ class ChebyshevCollision(CollisionStep):
         return ended, share, limited
 
 
-def _each(function, *cells):
+def _each(function: Callable[..., Result], *cells: PyTree) -> Result:
     """`function` applied to each of the cells on the leading axis; without vmap for a single cell, which is faster."""
     if len(jax.tree.leaves(cells)[0]) > 1:
         return jax.vmap(function)(*cells)

@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ddco_jax.plasma.arrays import Array, Scalar
 from ddco_jax.plasma.invariants import Invariants, compute_invariants
 from ddco_jax.plasma.state import State
 from ddco_jax.steppers import Stepper
 
 
-def solve(state: State, stepper: Stepper, *, dt, n_steps: int) -> tuple[State, Invariants]:
+def solve(state: State, stepper: Stepper, *, dt: Scalar | float, n_steps: int) -> tuple[State, Invariants]:
     """Advance a state by n_steps of length dt (t0).
 
     Returns the final state and the history: the invariants (21) of the initial state and after every step, stacked in
@@ -24,11 +25,11 @@ def solve(state: State, stepper: Stepper, *, dt, n_steps: int) -> tuple[State, I
     grid, scales = stepper.grid, stepper.scales
     dt = jnp.asarray(dt, state.f.dtype)
 
-    def advanced(state):
+    def advanced(state: State) -> State:
         return stepper.step(state, dt)
 
     @jax.checkpoint
-    def one_step(state, k):
+    def one_step(state: State, k: Array) -> tuple[State, Invariants]:
         state = lax.cond(k < n_steps, advanced, lambda state: state, state)
         return state, compute_invariants(grid, state, scales)
 

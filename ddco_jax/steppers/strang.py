@@ -10,6 +10,7 @@ import jax
 from ddco_jax.collisions import CollisionOperator
 from ddco_jax.correlations import MARKOV
 from ddco_jax.correlations.model import Model
+from ddco_jax.plasma.arrays import Scalar
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.state import State
 from ddco_jax.plasma.units import PAPER, Scales
@@ -54,7 +55,7 @@ class Strang(Stepper):
         collision_stages: int | None = None,
         collision_substeps: int | None = None,
         scales: Scales = PAPER,
-    ):
+    ) -> None:
         if field not in FIELDS:
             raise ValueError(f"field must be one of {tuple(FIELDS)}, got {field!r}")
         transport.named(x_flux)
@@ -75,7 +76,7 @@ class Strang(Stepper):
             given = {} if collision_stages is None else {"stages": collision_stages}
             self.collision = ChebyshevCollision(op, law, scales, **given)
 
-    def step(self, state: State, dt) -> State:
+    def step(self, state: State, dt: Scalar | float) -> State:
         if self.collision is None:
             return self.advection.step(state, dt)
         time = state.time + dt

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from ddco_jax.plasma.arrays import Array, Float, Scalar, VelocityDistribution, VelocityVector
 from ddco_jax.plasma.grid import PhaseGrid
@@ -58,7 +59,9 @@ def floored(f: VelocityDistribution) -> VelocityDistribution:
     return jnp.maximum(f, jnp.maximum(smallest, jnp.finfo(f.dtype).tiny))
 
 
-def linear_part(f: VelocityDistribution, velocity: VelocityVector, q: VelocityVector):
+def linear_part(
+    f: VelocityDistribution, velocity: VelocityVector, q: VelocityVector
+) -> tuple[VelocityVector, Float[Array, "3 1 1 1"], Scalar]:
     """Projection of a force q (3, nvx, nvy, nvz) on {1, v} in the f-weighted scalar product.
 
     Returns (c, mean, slope).  The projection is mean + slope c, where mean (3, 1, 1, 1) is the f-weighted mean of q,
@@ -67,7 +70,7 @@ def linear_part(f: VelocityDistribution, velocity: VelocityVector, q: VelocityVe
     """
     share = f / jnp.sum(f)
 
-    def mean(x):
+    def mean(x: VelocityVector) -> Float[Array, "3 1 1 1"]:
         return jnp.sum(share * x, axis=(-3, -2, -1), keepdims=True)
 
     c = velocity - mean(velocity)
@@ -125,7 +128,7 @@ class Maxwellian(eqx.Module):
         return cell.axis(axis) - self.centre[axis]
 
 
-def offset_speeds(grid: PhaseGrid, dtype) -> Array:
+def offset_speeds(grid: PhaseGrid, dtype: DTypeLike) -> Array:
     """|u| at the non-negative offsets of the velocity grid, (nvx, nvy, nvz), V0."""
     axes = [np.arange(n) * dv for n, dv in zip(grid.nv, grid.dv, strict=True)]
     return jnp.asarray(np.sqrt(sum(u**2 for u in np.meshgrid(*axes, indexing="ij"))), dtype)

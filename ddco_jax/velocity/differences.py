@@ -15,6 +15,7 @@ conserves mass, momentum and energy to rounding.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -157,7 +158,7 @@ def _along(matrix: np.ndarray, h: VelocityDistribution, axis: int) -> VelocityDi
     return jnp.einsum(axes, jnp.asarray(matrix, h.dtype), h, precision="highest")
 
 
-def _grown(sizes, fall: Array) -> Array:
+def _grown(sizes: Sequence[float] | np.ndarray, fall: Array) -> Array:
     """Sum over k of sizes[k] cosh(k fall/2), relative to its value at fall = 0."""
     total = jnp.zeros_like(fall)
     for k, w in enumerate(sizes):

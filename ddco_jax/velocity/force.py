@@ -21,6 +21,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike, DTypeLike
 
 from ddco_jax.plasma.arrays import Array, VelocityDistribution
 from ddco_jax.velocity.cell import Cell, Maxwellian
@@ -69,7 +70,9 @@ class Ratio:
         return jnp.stack(q + [roughness for _, roughness in parts] if differences.damped else q)
 
 
-def _ratio(differences: Differences, cell: Cell, equilibrium: Maxwellian, log: VelocityDistribution, axis: int):
+def _ratio(
+    differences: Differences, cell: Cell, equilibrium: Maxwellian, log: VelocityDistribution, axis: int
+) -> tuple[VelocityDistribution, VelocityDistribution]:
     """(M/f) D-(f/M) along one axis and the roughness, (nvx, nvy, nvz) each; `log` is log f."""
     v = equilibrium.axis(cell, axis)
     n, fall = len(v), jnp.diff(v**2) / (2 * equilibrium.temperature)
@@ -90,7 +93,7 @@ def _ratio(differences: Differences, cell: Cell, equilibrium: Maxwellian, log: V
     return q, roughness
 
 
-def _diagonal(matrix: np.ndarray, k: int, dtype) -> Array:
+def _diagonal(matrix: np.ndarray, k: int, dtype: DTypeLike) -> Array:
     """Entries (j, j + k) of the matrix for all rows j, (n,); zero if j + k is outside the matrix."""
     ends = (0, min(k, len(matrix))) if k > 0 else (min(-k, len(matrix)), 0)
     return jnp.asarray(np.pad(np.diagonal(matrix, k), ends), dtype)
@@ -105,7 +108,7 @@ def _shifted(a: VelocityDistribution, k: int, axis: int) -> VelocityDistribution
     return jnp.pad(kept, [((0, missing) if k > 0 else (missing, 0)) if i == axis else (0, 0) for i in range(3)])
 
 
-def _on(axis: int, values) -> Array:
+def _on(axis: int, values: ArrayLike) -> Array:
     """Values at the points of one axis, shaped to broadcast over the others."""
     return jnp.asarray(values).reshape([-1 if i == axis else 1 for i in range(3)])
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import lu_factor, lu_solve
+from jax.typing import DTypeLike
 
 from ddco_jax.plasma.arrays import Array, Scalar, VelocityDistribution
 from ddco_jax.plasma.grid import PhaseGrid
@@ -16,7 +17,7 @@ ITERATIONS = 6
 """Iterations of Newton's method for the discrete Maxwellian."""
 
 
-def tolerance(dtype) -> float:
+def tolerance(dtype: DTypeLike) -> float:
     """Largest -f/max f that is accepted as positive."""
     return 1e-6 if jnp.finfo(dtype).eps < 1e-10 else 1e-5
 
@@ -57,7 +58,7 @@ def restore(
     lost = -_gained(before, after, potential)
     small = (lost > _rounding(before)) & (lost <= tolerance(after.dtype) * _size(before))
 
-    def moved():
+    def moved() -> VelocityDistribution:
         equilibrium = _maxwellian(grid, after)
         needed = jnp.where(small, lost, 1)  # under vmap this runs in every cell, also without a loss
         there = _gained(after, equilibrium, potential)  # with a potential this may be less than needed, or negative
@@ -74,7 +75,7 @@ def _maxwellian(grid: PhaseGrid, f: VelocityDistribution) -> VelocityDistributio
     log = -1.5 * mass / energy * invariants[4]  # first guess: exact for fine spacing and a large box
     log = log + jnp.log(mass / jnp.sum(jnp.exp(log)))
 
-    def newton(log, _):
+    def newton(log: Array, _: None) -> tuple[Array, None]:
         M = jnp.exp(log)
         missing = _integrals(invariants, wanted - M)
         return log + _solved(_integrals(invariants * M, invariants.T), missing) @ invariants, None

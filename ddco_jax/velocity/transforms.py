@@ -19,6 +19,7 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike, DTypeLike
 
 from ddco_jax.plasma.arrays import Array, Float
 
@@ -44,19 +45,19 @@ def _matrix(n: int) -> np.ndarray:
     return np.concatenate([np.cos(_angles(n)), np.sin(_angles(n))])
 
 
-def _contract(x, matrix, axis: int):
+def _contract(x: Array, matrix: ArrayLike, axis: int) -> Array:
     """Contract `axis` of x with the last axis of the matrix; the new axis comes last."""
     matrix = jnp.asarray(matrix, x.dtype)
     return lax.dot_general(x, matrix, (((axis,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)
 
 
-def _twiddle(n: int, dtype) -> tuple[Array, Array]:
+def _twiddle(n: int, dtype: DTypeLike) -> tuple[Array, Array]:
     """cos and sin of pi k/2n, k = 0..n-1."""
     angle = np.pi / (2 * n) * np.arange(n)
     return jnp.asarray(np.cos(angle), dtype), jnp.asarray(np.sin(angle), dtype)
 
 
-def _forward_axis(x, axis: int):
+def _forward_axis(x: Array, axis: int) -> Array:
     """Transform one axis of length n; its cosine parts, then its sine parts form the last axis, (..., 2n)."""
     n = x.shape[axis]
     if n <= DENSE_LIMIT:
@@ -66,7 +67,7 @@ def _forward_axis(x, axis: int):
     return jnp.concatenate([y.real, -y.imag], -1)
 
 
-def _inverse_axis(x, axis: int):
+def _inverse_axis(x: Array, axis: int) -> Array:
     """Inverse of `_forward_axis` for an axis of length 2n; the n values are on the last axis."""
     n = x.shape[axis] // 2
     if n <= DENSE_LIMIT:
@@ -115,7 +116,9 @@ def kernel_spectrum(values: Octant, parity: Parity) -> Octant:
     return values
 
 
-def multiply(octant: Float[Array, "nvy nvz"], parity: Parity, field: Float[Array, "2 2 nvy 2 nvz"]):
+def multiply(
+    octant: Float[Array, "nvy nvz"], parity: Parity, field: Float[Array, "2 2 nvy 2 nvz"]
+) -> Float[Array, "2 2 nvy 2 nvz"]:
     """Spectrum of the convolution of a kernel with a field, at one vx frequency.
 
     Along an axis where the kernel is even, the cosine and sine parts of the field, c and s, are multiplied by the

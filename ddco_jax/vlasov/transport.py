@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ddco_jax.plasma.arrays import Array, Distribution, Float, Profile
+from ddco_jax.plasma.arrays import Array, Distribution, Float, Numbers, Profile, Scalar
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import Scales
 from ddco_jax.vlasov import v_flux, x_flux
@@ -33,7 +33,7 @@ class FieldLaw(abc.ABC):
         """E (E0) at a stage with face values `now`; `before` is dt a_i (V_1 + ... + V_{i-1}); None: no force."""
 
     @abc.abstractmethod
-    def midway(self, field: Profile, faces: Faces, dt) -> Profile | None:
+    def midway(self, field: Profile, faces: Faces, dt: Scalar | float) -> Profile | None:
         """E_mid (E0), which acts on f over the whole step; `faces` is V; None: no force."""
 
 
@@ -54,12 +54,12 @@ class Transport:
     positive: bool
 
     def step(
-        self, grid: PhaseGrid, law: FieldLaw, f: Distribution, field: Profile, dt
+        self, grid: PhaseGrid, law: FieldLaw, f: Distribution, field: Profile, dt: Scalar | float
     ) -> tuple[Distribution, Faces, Distribution, Distribution]:
         """f after dt (t0), the face values V of the step, and the x-fluxes of the first stage and of the whole step."""
 
         @jax.checkpoint
-        def stage(carry, coefficients):
+        def stage(carry: tuple[Array, ...], coefficients: Array) -> tuple[tuple[Array, ...], None]:
             rates, passed, first, X, V = carry
             reach, weight, is_first = coefficients
             at = f + dt * reach * rates
@@ -74,7 +74,7 @@ class Transport:
         if self.positive:
 
             @jax.checkpoint
-            def limit(fluxes, _):
+            def limit(fluxes: tuple[Distribution, Faces], _: None) -> tuple[tuple[Distribution, Faces], None]:
                 X, V = fluxes
                 return limited(grid, f, X, V, law.midway(field, V, dt), dt), None
 
@@ -106,7 +106,9 @@ def rate(grid: PhaseGrid, X: Distribution, V: Faces, field: Profile | None) -> D
     return out
 
 
-def limited(grid: PhaseGrid, f: Distribution, X: Distribution, V: Faces, field: Profile | None, dt):
+def limited(
+    grid: PhaseGrid, f: Distribution, X: Distribution, V: Faces, field: Profile | None, dt: Scalar | float
+) -> tuple[Distribution, Faces]:
     """X and V, blended with first-order upwind fluxes where the step would make f negative (Zalesak 1979).
 
     The corrections to the upwind fluxes are scaled down where they would take more from a cell than the upwind step
@@ -140,7 +142,7 @@ def transport_correlations(
     memory: Float[Array, "nx 3 3 3"],
     first: Distribution,
     whole: Distribution,
-    dt,
+    dt: Scalar | float,
 ) -> tuple[Profile, Float[Array, "nx 3 3 3"]]:
     """Age (1/omega_p) and memory of the correlations after dt: both move with the plasma, and the age grows.
 
@@ -153,14 +155,14 @@ def transport_correlations(
     carried = jnp.concatenate([age[:, None], memory.reshape(len(age), -1)], axis=1)
     ages = jnp.zeros_like(carried[:1]).at[:, 0].set(1)
 
-    def divergence(flux, carried=1.0):
+    def divergence(flux: Array, carried: Numbers = 1.0) -> Array:
         flux = flux * carried
         return (flux - jnp.roll(flux, 1, 0)) / grid.dx
 
-    def upwind(flux, carried):
+    def upwind(flux: Array, carried: Array) -> Array:
         return jnp.where(flux > 0, carried, jnp.roll(carried, -1, 0))
 
-    def growth(rho):
+    def growth(rho: Array) -> Array:
         return rho * scales.plasma_frequency(rho) * ages
 
     rho_half = rho - dt / 2 * divergence(first)
@@ -180,6 +182,6 @@ def _with_edges(faces: Faces) -> Distribution:
     return jnp.pad(faces, ((0, 0), (1, 1), (0, 0), (0, 0)))
 
 
-def _out(right, left):
+def _out(right: Array, left: Array) -> Array:
     """Outflow of a cell through its right and left faces; fluxes are positive to the right."""
     return jnp.maximum(right, 0) + jnp.maximum(-left, 0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ddco_jax.plasma.arrays import Distribution
+from ddco_jax.plasma.arrays import Array, Distribution
 from ddco_jax.plasma.grid import PhaseGrid
 
 
@@ -27,7 +27,7 @@ def weno5(grid: PhaseGrid, f: Distribution) -> Distribution:
     return jnp.asarray(grid.vx, f.dtype)[:, None, None] * jnp.concatenate([from_right, faces[:, negative:]], 1)
 
 
-def _reconstruct(a, b, c, d, e):
+def _reconstruct(a: Array, b: Array, c: Array, d: Array, e: Array) -> Array:
     """Value at the face between c and d from five cell averages in downstream order."""
     candidates = (
         (2 * a - 7 * b + 11 * c) / 6,
@@ -43,4 +43,4 @@ def _reconstruct(a, b, c, d, e):
     tiny = jnp.finfo(c.dtype).eps ** 1.5 * lax.stop_gradient(jnp.max(c**2)) + jnp.finfo(c.dtype).tiny ** 0.5
     tau = jnp.abs(roughness[0] - roughness[2])
     weights = [w * (1 + (tau / (beta + tiny)) ** 2) for w, beta in zip((0.1, 0.6, 0.3), roughness, strict=True)]
-    return sum(w * q for w, q in zip(weights, candidates, strict=True)) / sum(weights)
+    return sum(w * q for w, q in zip(weights, candidates, strict=True)) / sum(weights)  # type: ignore[return-value]  # sum starts from the int 0
