@@ -55,7 +55,7 @@ def bare(config: MDConfig, positions: np.ndarray, folder: Path, dumps: bool) -> 
     every, dt = config.steps_per(config.interval(config.time.snapshot_ps))
     steps = every * round(config.interval(config.time.duration_ps) / (every * dt))
     dump.write_frame(folder / "start.bin", 0, config.lengths, positions, start_velocities(config, positions[:, 0], 0))
-    script = lammps.Segment(config.system(), folder / "start.bin", 0, steps, dt, every).script()
+    script = lammps.Segment(config.system(), folder / "start.bin", 0, steps, dt, every).script(folder)
     if not dumps:
         script = "".join(line for line in script.splitlines(True) if not line.startswith("dump "))
     (folder / "in.lammps").write_text(script)

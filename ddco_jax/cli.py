@@ -126,11 +126,16 @@ def md(
 def import_md(
     *files: Path,
     out: Path,
-    units: Annotated[str | None, Parameter(help="units of the files: metal, real, si or code")] = None,
+    units: Annotated[
+        str | None, Parameter(help="units of files that do not say: a style of LAMMPS, e.g. metal, or code")
+    ] = None,
     length_m: Annotated[float | None, Parameter(help="length of one unit, instead")] = None,
     velocity_m_s: Annotated[float | None, Parameter(help="velocity of one unit, instead")] = None,
     time_s: Annotated[float | None, Parameter(help="time of one unit, instead")] = None,
-    step_time: Annotated[float | None, Parameter(help="time of one step, in the unit of the files")] = None,
+    step_time: Annotated[float | None, Parameter(help="time of one step, where the files state no time")] = None,
+    type_: Annotated[str | None, Parameter(name="--type", help="the type of particles that is read")] = None,
+    group: Annotated[str | None, Parameter(help="the particles group of H5MD files that is read")] = None,
+    allow_open_box: Annotated[bool, Parameter(help="take a box that is not periodic as periodic")] = False,
     mass_kg: float | None = None,
     charge_C: Annotated[float | None, Parameter(name="--charge-C")] = None,
     start: Annotated[str, Parameter(help="name of the initial distribution")] = "imported",
@@ -141,14 +146,13 @@ def import_md(
     lag_ps: Annotated[float | None, Parameter(help="equilibrium: keep correlation functions up to this lag")] = None,
     block_ps: float | None = None,
 ) -> None:
-    """Convert LAMMPS dumps (text, gzipped, binary) or H5MD, files in order of time, to a dataset as of `ddco md`."""
+    """Convert LAMMPS dumps, H5MD or extended XYZ, files in order of time, to a dataset as of `ddco md`."""
     from ddco_jax.evaluation.md_report import md_table
-    from ddco_jax.md import importer
+    from ddco_jax.md import importer, trajectory
+    from ddco_jax.md import units as unit
 
-    given = importer.unit_style(units, length_m, velocity_m_s, time_s)
     options = importer.Options(
-        *given,
-        step_time=step_time,
+        trajectory.Reading(unit.given(units, length_m, velocity_m_s, time_s), step_time, type_, group, allow_open_box),
         scales=importer.scales(mass_kg, charge_C),
         start=start,
         cells=cells,

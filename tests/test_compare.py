@@ -8,7 +8,7 @@ from helpers import ddco
 from scipy.special import ndtr
 
 from ddco_jax.evaluation.compare import compare, rebin
-from ddco_jax.md.dataset import combine, replicate_dataset, write
+from ddco_jax.md.dataset import ATTRIBUTES, combine, replicate_dataset, write
 from ddco_jax.md.statistics import Bins, Statistics
 from ddco_jax.plasma import particles
 from ddco_jax.settings import ConfigError
@@ -58,7 +58,8 @@ def sample(rng, n, anisotropy=0.25, T=0.19161676646706585):
         rows.append(measure(np.zeros(n), c * T**0.5))
     times = np.array([0.0, 0.02])
     part = replicate_dataset(rows, times, length=10.24, thermal_speed=np.array([T**0.5]), bins=bins, kept=None)
-    return combine([part], {"particles": n, "density": 1.0, "bin_width": 0.08, "length": 10.24})
+    attributes = dict.fromkeys(ATTRIBUTES, 1.0) | {"particles": n, "bin_width": 0.08, "length": 10.24}
+    return combine([part], attributes)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,8 @@ def test_the_command_writes_and_prints(run_folder, rng):
 def test_what_does_not_fit_is_refused(run_folder, rng):
     late = sample(rng, 4_000)
     late = late.assign_coords(t=late["t"] + 0.005)
+    with pytest.raises(ConfigError, match="positive and finite"):
+        compare(run_folder / "run", sample(rng, 4_000), float("nan"))
     with pytest.raises(ConfigError, match="snapshot_every"):
         compare(run_folder / "run", late)
     with pytest.raises(ConfigError, match="do not merge"):

@@ -1,6 +1,5 @@
 """Molecular dynamics: a small run from config to dataset, kills and mistakes, and an import of the same trajectory."""
 
-import dataclasses
 import gzip
 import os
 import shutil
@@ -14,7 +13,7 @@ import pytest
 import xarray as xr
 from helpers import ddco, slow_but
 
-from ddco_jax.md import dump, importer, lammps
+from ddco_jax.md import dump, lammps
 from ddco_jax.md import simulate as md_simulate
 from ddco_jax.md.config import load as load_config
 from ddco_jax.md.config import shipped_configs
@@ -123,9 +122,9 @@ def _as_h5md(frames, lengths, path):
     universe = mda.Universe.empty(n, trajectory=True, velocities=True)
     kinds = {"lengthunit": "Angstrom", "timeunit": "ps", "velocityunit": "Angstrom/ps"}
     with mda.Writer(str(path), n_atoms=n, positions=True, velocities=True, forces=False, **kinds) as writer:
-        for frame in frames:
-            universe.dimensions = [*lengths, 90, 90, 90]
-            universe.atoms.positions, universe.atoms.velocities = frame.positions, frame.velocities
+        for frame in frames:  # one code unit of length is 100 Angstrom, of velocity 100 Angstrom/ps
+            universe.dimensions = [*(100 * np.array(lengths)), 90, 90, 90]
+            universe.atoms.positions, universe.atoms.velocities = 100 * frame.positions, 100 * frame.velocities
             universe.trajectory.ts.time = frame.step * 0.02
             writer.write(universe.atoms)
 
@@ -149,7 +148,7 @@ def test_import_of_the_same_trajectory(small, tmp_path, kind):
         for path, frame in zip(files, frames, strict=True):
             path.write_bytes(gzip.compress(_as_text(frame, lengths).encode()))
     elif kind == "h5md":
-        files, flags = [tmp_path / "all.h5md"], ["--units", "code"]
+        files, flags = [tmp_path / "all.h5md"], []
         _as_h5md(frames, lengths, files[0])
     ddco("import-md", *files, "--out", tmp_path / "imported.nc", *flags, cwd=tmp_path)
     imported = open_dataset(tmp_path / "imported.nc")
@@ -326,6 +325,10 @@ def test_a_missing_lammps_says_how_to_install_it(monkeypatch):
         ('kick={kind="swap", time_ps=0.25}', "multiple of time.snapshot_ps"),
         ('kick={kind="swap", time_ps=2.0}', "within time.duration_ps"),
         ('kick={kind="push", time_ps=0.2}', "kick"),
+        ("units.velocity_m_s=1e300", "out of range"),
+        ("plasma.density_m3=1e-300", "out of range"),
+        ("time.duration_ps=1e300", "time.duration_ps"),
+        ("time.snapshot_ps=1e-300", "time.duration_ps"),
     ],
 )
 def test_mistakes_in_the_config_are_named(tmp_path, override, message):
@@ -350,46 +353,6 @@ def test_the_step_resolves_close_encounters(tmp_path):
     assert hot.longest_step == pytest.approx(expected) and expected < 0.0005
     steps, dt = hot.steps_per(0.1)
     assert dt <= hot.longest_step and steps * dt == pytest.approx(0.1)
-
-
-def _frames(path, rng, steps, n=64, columns=dump.COLUMNS, drift=0.0, box=8.0):
-    with open(path, "wb") as out:
-        for step in steps:
-            part = path.with_name("part.bin")
-            x, v = rng.uniform(0, box, (n, 3)), rng.normal(size=(n, 3)) + drift
-            dump.write_frame(part, step, [box] * 3, x, v)
-            out.write(part.read_bytes())
-
-
-def test_import_refuses_what_a_careful_person_would(tmp_path, rng):
-    options = importer.Options(1e-8, 1e4, 1e-12, step_time=0.1)
-    good, few, drifting = tmp_path / "good.bin", tmp_path / "few.bin", tmp_path / "drifting.bin"
-    _frames(good, rng, [0, 1, 2])
-    _frames(few, rng, [3], n=65)
-    _frames(drifting, rng, [0, 1], drift=3.0)
-    still = tmp_path / "still.lammpstrj"
-    still.write_text(
-        "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n1\nITEM: BOX BOUNDS pp pp pp\n0 1\n0 1\n0 1\n"
-        "ITEM: ATOMS id type x y z\n1 1 0.5 0.5 0.5\n"
-    )
-    cases = [
-        ([good, good], "does not follow"),
-        ([good, few], "65 particles, 64 before"),
-        ([drifting], "--remove-drift"),
-        ([still], "no velocities"),
-        ([tmp_path / "absent"], "no such file"),
-    ]
-    for files, message in cases:
-        with pytest.raises(ConfigError, match=message) as error:
-            importer.import_md(files, tmp_path / "out.nc", options)
-        assert "\n" not in str(error.value)
-    with pytest.raises(ConfigError, match="--step-time"):
-        importer.import_md([good], tmp_path / "out.nc", dataclasses.replace(options, step_time=None))
-    with pytest.raises(ConfigError, match="--units"):
-        importer.unit_style(None, None, None, None)
-    importer.import_md([drifting], tmp_path / "out.nc", dataclasses.replace(options, remove_drift=True))
-    with xr.open_dataset(tmp_path / "out.nc") as data:
-        assert np.abs(data["drift"][0, 0]).max() < 1e-12
 
 
 def test_a_failed_lammps_names_its_error(tmp_path):

@@ -4,10 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddco_jax.md import correlations, dump, green_kubo
+from ddco_jax.md import correlations, dataset, dump, green_kubo
 from ddco_jax.md.statistics import POWERS, Bins, Statistics
 from ddco_jax.md.test_functions import TEST_FUNCTIONS
 from ddco_jax.plasma import ocp, particles
+from ddco_jax.settings import ConfigError
 
 REST = (3 - 0.345 - 0.7 * (3 / 7) ** 2) / 2.1
 SAMPLERS = {
@@ -151,6 +152,31 @@ def test_dumps_round_trip_and_a_cut_one_is_not_read(tmp_path, rng):
     path.write_bytes(b"ITEM: TIMESTEP\n0\n" * 20)
     with pytest.raises(ValueError, match="not a binary LAMMPS dump"):
         dump.read_frame(path)
+
+
+def test_a_dataset_with_holes_is_not_read(tmp_path):
+    """A variable that is missing, or values that are not finite, end in one line that names them."""
+    x, v = np.zeros(100), np.random.default_rng(1).normal(size=(100, 3))
+    measure = Statistics(1.0, 1.0, np.ones(1), bins := Bins.cover(0.5, 5.0))
+    part = dataset.replicate_dataset(
+        [measure(x, v)], np.zeros(1), length=1.0, thermal_speed=np.ones(1), bins=bins, kept=None
+    )
+    attributes = dict.fromkeys(dataset.ATTRIBUTES, 1.0) | {"particles": 100, "bin_width": 0.5}
+    whole = dataset.combine([part], attributes)
+    dataset.write(whole, tmp_path / "whole.nc")
+    assert dataset.open_dataset(tmp_path / "whole.nc").sizes["t"] == 1
+    broken = {
+        "drift missing": whole.drop_vars("drift"),
+        "particles missing": whole.drop_attrs(deep=False).assign_attrs(
+            {name: value for name, value in whole.attrs.items() if name != "particles"}
+        ),
+        "temperature holds values that are not finite": whole.assign(temperature=whole["temperature"] * np.nan),
+    }
+    for message, data in broken.items():
+        path = tmp_path / f"{message}.nc"
+        data.drop_vars([name for name in data if str(name).startswith("f_")]).to_netcdf(path, engine="netcdf4")
+        with pytest.raises(ConfigError, match=message):
+            dataset.open_dataset(path)
 
 
 def test_correlations_against_direct_sums(rng):

@@ -48,6 +48,8 @@ def compare(folder: Path, md: xr.Dataset, bin_width: float = BIN) -> list[dict[s
     ]
     if not pairs:
         raise ConfigError("no snapshot of the run is at a time of the MD; set output.snapshot_every to meet them")
+    if not 0 < bin_width < float("inf"):
+        raise ConfigError(f"the bins of the comparison must be positive and finite, got {bin_width:g} V0")
     merge = round(bin_width / md.attrs["bin_width"])
     if merge < 1 or abs(merge * md.attrs["bin_width"] / bin_width - 1) > 1e-6:
         raise ConfigError(f"the MD's bins of {md.attrs['bin_width']:g} V0 do not merge to {bin_width:g} V0")

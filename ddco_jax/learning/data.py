@@ -189,7 +189,9 @@ def _anisotropy(data: xr.Dataset) -> dict[str, np.ndarray]:
 def _refuse(path: Path, data: xr.Dataset) -> None:
     """Raise ConfigError for data that no kernel can be learned from, and say why."""
     if "psi_rate" not in data or "velocity" not in data:
-        raise ConfigError(f"{path}: holds no rates of test functions or no particles; is it a homogeneous quench?")
+        raise ConfigError(
+            f"{path}: holds no rates of test functions or no particles; is it a homogeneous quench, with particle ids?"
+        )
     if data.attrs["test_functions_version"] != VERSION:
         raise ConfigError(f"{path}: other test functions than this version's; make or import it again")
     if data.sizes["x"] > 1:

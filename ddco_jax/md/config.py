@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -24,6 +25,8 @@ Gamma = 0.4, starts with Tx = 2 T); at 0.03 by less than 1e-4.
 """
 LARGEST_STEP = 0.02 * 1.3158
 """Largest step, 1/omega_p: 0.02 t0 at the paper's density."""
+LARGEST_RUN = 2**31 - 1
+"""Most steps of one LAMMPS run."""
 CUTOFF = 3.0
 """Real-space cutoff in units of n^(-1/3)."""
 
@@ -198,6 +201,26 @@ class MDConfig(Section):
                 raise ValueError("kick.time_ps must be a multiple of time.snapshot_ps within time.duration_ps")
         return self
 
+    @model_validator(mode="after")
+    def _within_range(self) -> "MDConfig":
+        try:
+            snapshot = self.interval(self.time.snapshot_ps)
+            steps = self.interval(self.time.duration_ps) / self.steps_per(snapshot)[1]
+            sizes: tuple[float, ...] = (
+                self.coupling_parameter,
+                self.plasma_frequency,
+                self.temperature,
+                *self.lengths,
+                steps,
+            )
+        except (OverflowError, ZeroDivisionError, ValueError):
+            steps, sizes = math.inf, (math.inf,)
+        if not all(0 < size < math.inf for size in sizes):
+            raise ValueError("units, plasma, box and time together give numbers out of range; are their units right?")
+        if steps > LARGEST_RUN:
+            raise ValueError(f"time.duration_ps: {steps:.2g} steps are more than LAMMPS does; lower it")
+        return self
+
     @property
     def scales(self) -> Scales:
         """The characteristic scales."""
@@ -294,8 +317,10 @@ class MDConfig(Section):
 def _load_velocities(file: str) -> np.ndarray:
     try:
         velocities = np.load(file, allow_pickle=False)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError, BadZipFile):
         raise ConfigError(f"start.file: cannot read {file} as a plain NumPy array file") from None
+    if not isinstance(velocities, np.ndarray) or velocities.dtype.kind not in "fiu":
+        raise ConfigError(f"start.file: {file} must hold one array of real numbers; write it with numpy.save")
     if velocities.ndim != 2 or velocities.shape[1] != 3 or len(velocities) < 2 or not np.isfinite(velocities).all():
         raise ConfigError(f"start.file: {file} must hold finite velocities of shape (M, 3), got {velocities.shape}")
     return velocities.astype(float)

@@ -27,6 +27,10 @@ SMALL = 2**14
 LARGE = 2**28
 """Bytes above which a variable is cut into chunks of one time."""
 PER_CELL = ("density", "temperature", "potential_energy")
+ATTRIBUTES = ("coupling_parameter", "density", "length", "particles", "plasma_frequency", "start", "temperature")
+STATISTICS = (*ATTRIBUTES, "bin_width", "t", "x", *PER_CELL[:2], "temperature_axis", "drift", "thermal_speed")
+CORRELATIONS = (*ATTRIBUTES, "number_density", "block_length", "lag", "vacf", "msd", "stress_kk")
+"""What every dataset holds, of snapshots and of correlation functions."""
 DIMS: dict[str, tuple[str, ...]] = {
     **{name: ("t", "x") for name in PER_CELL},
     "drift": ("t", "x", "axis"),
@@ -106,13 +110,15 @@ def replicate_dataset(
         **{f"power_{axis}": ("order", POWERS[:, a]) for a, axis in enumerate("xyz")},
     }
     if "psi" in data:
-        change = np.stack([row["psi_change"] for row in rows[1:]])
-        covariance = np.stack([row["psi_change_covariance"] for row in rows[1:]])
+        coords |= {"psi_name": ("psi_index", TEST_FUNCTIONS.names)}
+    if "psi" in data and len(rows) > 1:
         interval = np.diff(times)
-        data["psi_rate"] = change / interval[:, None]
-        data["psi_rate_error"] = np.sqrt(np.einsum("tkk->tk", covariance)) / interval[:, None]
-        data["psi_rate_covariance"] = (covariance / interval[:, None, None] ** 2).mean(0)
-        coords |= {"t_mid": (times[1:] + times[:-1]) / 2, "psi_name": ("psi_index", TEST_FUNCTIONS.names)}
+        data["psi_rate"] = np.stack([row["psi_change"] for row in rows[1:]]) / interval[:, None]
+        coords |= {"t_mid": (times[1:] + times[:-1]) / 2}
+        if "psi_change_covariance" in rows[1]:  # known where particles are followed
+            covariance = np.stack([row["psi_change_covariance"] for row in rows[1:]])
+            data["psi_rate_error"] = np.sqrt(np.einsum("tkk->tk", covariance)) / interval[:, None]
+            data["psi_rate_covariance"] = (covariance / interval[:, None, None] ** 2).mean(0)
     if kept is not None:
         coords["t_kept"], position, data["velocity"] = kept
         if len(thermal_speed) > 1:
@@ -192,10 +198,16 @@ def open_dataset(path: str | Path) -> xr.Dataset:
         raise ConfigError(f"{path}: not a netCDF-4 file ({' '.join(str(error).split())[:80]})") from None
     if not str(dataset.attrs.get("format", "")).startswith("ddco_jax MD"):
         raise ConfigError(f"{path}: not an MD dataset; make one with `ddco md` or `ddco import-md`")
+    needed = CORRELATIONS if "lag" in dataset.dims else STATISTICS
+    if missing := [name for name in needed if name not in dataset.variables and name not in dataset.attrs]:
+        raise ConfigError(f"{path}: {', '.join(missing)} missing; make the file again")
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind == "f" and not np.isfinite(variable.to_numpy()).all():
+            raise ConfigError(f"{path}: {name} holds values that are not finite; make the file again")
     return dataset
 
 
-def metadata(config_json: str, **values: str | float | list[float] | dict[str, Any]) -> dict[str, Any]:
+def metadata(config_json: str, **values: str | int | float | list[float] | dict[str, Any]) -> dict[str, Any]:
     """Attributes that netCDF can hold: numbers and strings, with dictionaries as JSON."""
     flat = {k: json.dumps(v) if isinstance(v, dict) else v for k, v in values.items()}
     return {"config": config_json, **flat}

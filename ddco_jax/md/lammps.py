@@ -81,8 +81,9 @@ class Segment:
         """Name of the dump file or files."""
         return "frames.bin" if self.single_file else "frame.*.bin"
 
-    def script(self) -> str:
-        """The input script."""
+    def script(self, folder: Path) -> str:
+        """The input script of a run in a folder."""
+        start = os.path.relpath(self.start, folder)  # no name of the user's, whose quotes LAMMPS would interpret
         s, f = self.system, self.system.force
         lx, ly, lz = s.lengths
         lines = [
@@ -101,7 +102,7 @@ class Segment:
             f"kspace_modify order {f.order}",
             f"neighbor {SKIN * f.cutoff!r} bin",
             "neigh_modify every 1 delay 0 check yes",
-            f'read_dump "{self.start.resolve()}" {self.first_step} x y z vx vy vz box no replace yes',
+            f'read_dump "{start}" {self.first_step} x y z vx vy vz box no replace yes',
             f"reset_timestep {self.first_step}",
             f"timestep {self.dt!r}",
             "fix integrate all nve",
@@ -173,7 +174,7 @@ def run(segment: Segment, folder: Path, tick: Callable[[int], None] | None = Non
     `tick(step)` is called with the step reached.  Raises RunFailed with LAMMPS's own error in one line.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "in.lammps").write_text(segment.script())
+    (folder / "in.lammps").write_text(segment.script(folder))
     with open(folder / SCREEN, "w") as screen:
         process = subprocess.Popen(
             ["sh", "-c", GUARD, "guard", *command(segment.system.processes)],

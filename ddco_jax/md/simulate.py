@@ -1,5 +1,6 @@
 """`ddco md`: equilibrate, draw velocities, integrate, measure; after a kill a run resumes where it stopped."""
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from ddco_jax.settings import ConfigError
 
 RATE = 4e5
 """Particle-steps per second and core, for the estimate before a run."""
+BYTES_PER_PARTICLE = 1500
+"""Least memory of a run: test functions of two snapshots (860), positions and velocities here (240), LAMMPS (400)."""
 KEPT = "trajectory"
 """Subfolder of the work folder that holds the snapshots for `trajectory` during the run."""
 
@@ -39,6 +42,7 @@ def simulate(
         raise ConfigError(f"--trajectory {trajectory}: the folder exists; choose another")
     lammps.program()
     config.system()
+    _refuse_memory(config)
     work = _work_folder(config, out)
     show = sys.stderr.isatty() if progress is None else progress
     if config.correlations is not None:
@@ -56,18 +60,26 @@ def simulate(
 
 def estimate(config: MDConfig) -> str:
     """Particles, coupling, step, run time and disk space of a run, in one line."""
-    n, seconds = config.box.particles, 0.0
+    n = config.box.particles
     equilibration = 0 if config.equilibrate.file else config.equilibrate.time_ps
-    for ps in [equilibration, *[config.time.duration_ps] * config.replicates]:
-        seconds += n * config.interval(ps) / config.steps_per(config.interval(config.time.snapshot_ps))[1]
+    step = config.steps_per(config.interval(config.time.snapshot_ps))[1]
+    seconds = n * config.interval(equilibration + config.replicates * config.time.duration_ps) / step
     seconds /= RATE * config.processes
     snapshots = config.time.duration_ps / config.time.snapshot_ps + 1
     disk = 0 if config.correlations else n * 64 * snapshots
     return (
-        f"N = {n:,}, Gamma = {config.coupling_parameter:.3g}, step "
-        f"{config.steps_per(config.interval(config.time.snapshot_ps))[1]:.3g} t0: "
+        f"N = {n:,}, Gamma = {config.coupling_parameter:.3g}, step {step:.3g} t0: "
         f"about {seconds / 60:.1f} min, {disk / 2**30:.2f} GiB of disk while it runs"
     )
+
+
+def _refuse_memory(config: MDConfig) -> None:
+    """Raise ConfigError where the particles need more memory than the machine has."""
+    needed = config.box.particles * BYTES_PER_PARTICLE
+    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > present:
+        sizes = f"at least {needed / 2**30:.0f} GiB of memory, this machine has {present / 2**30:.0f} GiB"
+        raise ConfigError(f"box.particles: {config.box.particles:,} need {sizes}; choose fewer")
 
 
 def _work_folder(config: MDConfig, out: Path) -> Path:

@@ -1,0 +1,72 @@
+"""`ddco md` and its inputs at their limits: memory, odd names of files, files of velocities that are none."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import ddco_here
+
+from ddco_jax.md import lammps
+from ddco_jax.md.config import load
+from ddco_jax.md.simulate import simulate
+from ddco_jax.settings import ConfigError
+
+
+@pytest.fixture
+def with_lammps() -> None:
+    try:
+        lammps.program()
+    except ConfigError as error:
+        pytest.skip(f"LAMMPS cannot be run here: {error}")
+
+
+@pytest.mark.usefixtures("with_lammps")
+def test_a_run_that_needs_more_memory_than_there_is(tmp_path: Path) -> None:
+    many = ("--set", "box.particles=2000000000", "--set", "replicates=1000000000", "--set", "time.duration_ps=0.1")
+    _, error = ddco_here("md", "bimaxwellian", "--out", "a.nc", *many, cwd=tmp_path, expect=2)
+    estimate, refusal = error.strip().splitlines()
+    assert estimate.startswith("N = 2,000,000,000") and list(tmp_path.iterdir()) == []
+    assert refusal.startswith("ddco: box.particles: 2,000,000,000 need at least 2794 GiB of memory")
+
+
+@pytest.mark.usefixtures("with_lammps")
+def test_an_output_whose_name_holds_quotes(tmp_path: Path) -> None:
+    config = load("bimaxwellian", ["box.particles=300", "equilibrate.time_ps=2.0", "time.duration_ps=0.1"])
+    out = tmp_path / 'it\'s "${x}" # &' / "a.nc"
+    assert simulate(config, out, progress=False).sizes["t"] == 2 and out.exists()
+
+
+def _archive(path: Path) -> None:
+    with open(path, "wb") as file:
+        np.savez(file, v=np.zeros((3, 3)))
+
+
+def _cut(path: Path, write: Callable[[Path], None]) -> None:
+    write(path)
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+SAMPLES: dict[str, Callable[[Path], object]] = {
+    "archive": _archive,
+    "empty": lambda path: path.write_bytes(b""),
+    "cut archive": lambda path: _cut(path, _archive),
+    "cut": lambda path: _cut(path, lambda p: np.save(p, np.zeros((3, 3)))),
+    "text": lambda path: np.save(path, np.array([["a", "b", "c"]] * 3)),
+    "complex": lambda path: np.save(path, np.zeros((3, 3), complex)),
+    "not finite": lambda path: np.save(path, np.full((3, 3), np.inf)),
+    "folder": lambda path: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("case", SAMPLES)
+def test_a_file_of_velocities_that_is_none(case: str, tmp_path: Path) -> None:
+    path = tmp_path / "v.npy"
+    np.save(path, np.random.default_rng(1).normal(size=(9, 3)))
+    config = load("bimaxwellian", [f'start={{kind="sampler", file="{path}"}}'])
+    assert config.sampler() is not None
+    path.unlink()
+    SAMPLES[case](path)
+    with pytest.raises(ConfigError, match=r"start\.file") as error:
+        config.sampler()
+    assert "\n" not in str(error.value)
