@@ -12,7 +12,7 @@ from ddco_jax import kernels, settings
 from ddco_jax.correlations import MARKOV, Markov, Quench, StressMemory, StretchedExponential
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels import store
-from ddco_jax.kernels.forms import Learned, tabulated
+from ddco_jax.kernels.forms import Learned, in_units, tabulated
 from ddco_jax.plasma import starts
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import Scales
@@ -243,7 +243,7 @@ class Config(Section):
             return None
         if c.kernel in store.NAMED:
             return store.analytic(c.kernel, self.scales, c.prefactor)
-        return tabulated(_learned(c.kernel).kernel)
+        return tabulated(in_units(_learned(c.kernel).kernel, self.scales))
 
     def build_buildup(self) -> Model:
         """The law of the correlations; Markovian where they are off, or aged without a learned memory."""
