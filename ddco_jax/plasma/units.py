@@ -10,14 +10,17 @@ VACUUM_PERMITTIVITY = 8.8541878188e-12
 """Vacuum permittivity, F/m (CODATA 2022)."""
 BOLTZMANN = 1.380649e-23
 """Boltzmann constant, J/K (exact)."""
+ELEMENTARY_CHARGE = 1.602176634e-19
+"""Elementary charge, C (exact)."""
+ROUNDED_CHARGE = 1.6e-19
+"""Elementary charge of the paper's App. D, C."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Scales:
     """The characteristic scales that define code units; the defaults are those of the paper's App. D.
 
-    The electron-volt is `charge` times one volt, because the temperatures of the paper use its rounded elementary
-    charge, 1.6e-19 C.  Raises ValueError if a scale is not positive.
+    Raises ValueError if a scale is not positive.
     """
 
     length: float = 1e-8
@@ -45,6 +48,16 @@ class Scales:
     def electric_field(self) -> float:
         """E0 = m0 V0^2/(q0 L0), V/m."""
         return self.mass * self.velocity**2 / (self.charge * self.length)
+
+    @property
+    def electron_volt(self) -> float:
+        """One electron-volt, J: 1.6e-19 where the charge is a multiple of App. D's rounded e, else 1.602176634e-19.
+
+        The temperatures of the paper are in the electron-volts of its rounded charge.
+        """
+        multiple = self.charge / ROUNDED_CHARGE
+        rounded = round(multiple) > 0 and math.isclose(multiple, round(multiple), rel_tol=1e-9)
+        return ROUNDED_CHARGE if rounded else ELEMENTARY_CHARGE
 
     @property
     def debye_number(self) -> float:
@@ -83,11 +96,11 @@ class Scales:
 
     def temperature_from_ev(self, temperature_ev):
         """Code temperature kT/m (V0^2) from kT in eV."""
-        return temperature_ev * self.charge / (self.mass * self.velocity**2)
+        return temperature_ev * self.electron_volt / (self.mass * self.velocity**2)
 
     def temperature_to_ev(self, temperature):
         """kT in eV from the code temperature kT/m (V0^2)."""
-        return temperature * (self.mass * self.velocity**2) / self.charge
+        return temperature * (self.mass * self.velocity**2) / self.electron_volt
 
     def temperature_to_kelvin(self, temperature):
         """Temperature in kelvin from the code temperature kT/m (V0^2)."""
