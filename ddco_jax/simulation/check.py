@@ -123,6 +123,7 @@ def check_report(config: Config) -> dict[str, Any]:
         "grid": list(grid.shape),
         "points": int(np.prod(grid.shape)),
         "time_step_t0": dt,
+        "time_step_ps": config.time.step_ps,
         "steps": config.time.steps,
         "coupling_parameter": [float(gamma.min()), float(gamma.max())],
         "streaming_number": streaming_number(grid, dt),
@@ -156,7 +157,7 @@ def _coupling(config: Config, start: Survey) -> np.ndarray:
 
 
 def refuse(report: dict[str, Any]) -> None:
-    """Raise ConfigError where a stability number exceeds its limit; the message gives the largest time step, t0."""
+    """Raise ConfigError where a stability number exceeds its limit; the message gives the largest time step, ps."""
     limits = {
         "streaming_number": "CFL: max|vx| dt/dx",
         "acceleration_number": "CFL: max|E| dt/dvx",
@@ -166,14 +167,14 @@ def refuse(report: dict[str, Any]) -> None:
         if not report[key] <= 1:
             if math.isnan(report[key]):
                 raise ConfigError(f"{what} is not a number; is f resolved, and the kernel made for this Gamma?")
-            largest = report["time_step_t0"] / report[key]
+            largest = report["time_step_ps"] / report[key]
             more = ", or more collisions.substeps" if key == "collision_number" else ""
             raise ConfigError(
-                f"time.step_ps: {what} = {report[key]:.2f} exceeds 1; take at most {largest:.3g} t0{more}"
+                f"time.step_ps: {what} = {report[key]:.2f} exceeds 1; take at most {largest:.3g} ps{more}"
             )
     if report["stages"] is not None and report["parts"] > MOST_PARTS:
-        largest = report["time_step_t0"] * MOST_PARTS / report["parts"]
+        largest = report["time_step_ps"] * MOST_PARTS / report["parts"]
         raise ConfigError(
             f"time.step_ps: collision stability: {report['stages']} stages would divide each step into "
-            f"{report['parts']} parts, more than {MOST_PARTS}; take at most {largest:.3g} t0, or more collisions.stages"
+            f"{report['parts']} parts, more than {MOST_PARTS}; take at most {largest:.3g} ps, or more collisions.stages"
         )
