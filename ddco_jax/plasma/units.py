@@ -14,6 +14,21 @@ ELEMENTARY_CHARGE = 1.602176634e-19
 """Elementary charge, C (exact)."""
 ROUNDED_CHARGE = 1.6e-19
 """Elementary charge of the paper's App. D, C."""
+ATOMIC_MASS = 1.66053906892e-27
+"""Atomic mass constant u, kg (CODATA 2022)."""
+ELECTRON_MASS = 9.1093837139e-31
+"""Electron mass, kg (CODATA 2022)."""
+SPECIES = {
+    "electron": (ELECTRON_MASS, 1),
+    "proton": (1.67262192595e-27, 1),
+    "hydrogen": (1.67262192595e-27, 1),
+    "deuterium": (3.3435837768e-27, 1),
+    "tritium": (5.0073567512e-27, 1),
+    "helium": (6.6446573450e-27, 2),
+    "carbon": (12 * ATOMIC_MASS - 6 * ELECTRON_MASS, 6),
+}
+"""Mass (kg, CODATA 2022) and charge number of particles by name; of atoms the bare nuclei, of helium and carbon those
+of 4He and 12C.  The charge is its absolute value."""
 
 
 @dataclasses.dataclass(frozen=True)

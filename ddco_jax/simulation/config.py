@@ -15,8 +15,7 @@ from ddco_jax.kernels import store
 from ddco_jax.kernels.forms import Learned, in_units, tabulated
 from ddco_jax.plasma import starts
 from ddco_jax.plasma.grid import PhaseGrid
-from ddco_jax.plasma.units import Scales
-from ddco_jax.settings import ConfigError, PlasmaSection, Section, UnitsSection
+from ddco_jax.settings import ConfigError, PlasmaConfig, Section
 
 
 class GridSection(Section):
@@ -164,7 +163,7 @@ PAPER_SCHEME: dict[str, Any] = {
 """Values that `scheme = "paper"` sets for keys that are not given; the defaults are those of `scheme = "accurate"`."""
 
 
-class Config(Section):
+class Config(PlasmaConfig):
     """All settings of a run."""
 
     description: str = ""
@@ -175,8 +174,6 @@ class Config(Section):
     x_flux: Literal["weno5", "upwind"] = "weno5"
     """Transport: fifth order in x and sixth in vx, positivity-preserving (weno5), or the paper's fluxes, first-order
     upwind in x and central in vx (upwind)."""
-    units: UnitsSection = UnitsSection()
-    plasma: PlasmaSection
     grid: GridSection
     time: TimeSection
     initial: Initial
@@ -205,11 +202,6 @@ class Config(Section):
         return "aged" if self.initial.kind in ("maxwellian", "bkw", "array") else "quench"
 
     @property
-    def scales(self) -> Scales:
-        """The characteristic scales."""
-        return self.units.build()
-
-    @property
     def dt(self) -> float:
         """Time step, t0."""
         return self.time.step_ps * 1e-12 / self.scales.time
@@ -230,11 +222,6 @@ class Config(Section):
         return self.scales.temperature_from_ev(
             self.plasma.temperature_eV + self.plasma.temperature_modulation_eV * wave
         )
-
-    @property
-    def density(self) -> float:
-        """Mean density, n0."""
-        return self.plasma.density_m3 / self.scales.density
 
     def build_kernel(self) -> kernels.Kernel | None:
         """The collision kernel, or None for a collisionless run.  Raises ConfigError where it cannot be loaded."""
