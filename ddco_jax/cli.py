@@ -87,11 +87,10 @@ def compare(
     """Print the errors of a run against MD and the noise of the MD, and store them per snapshot and cell as JSON."""
     from ddco_jax.evaluation import compare as comparison
     from ddco_jax.md.dataset import open_dataset
-    from ddco_jax.plasma.units import PAPER
     from ddco_jax.simulation.config import ConfigError
 
     try:
-        rows = comparison.compare(folder, open_dataset(md_file), bin_m_s / PAPER.velocity)
+        rows = comparison.compare(folder, open_dataset(md_file), bin_m_s)
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from None
     comparison.write(rows, folder / f"compare_{md_file.stem}.json")
