@@ -9,6 +9,7 @@ from helpers import slow_but
 from ddco_jax.kernels.chapman_enskog import omega_hat
 from ddco_jax.kernels.forms import SeparableForm, in_units
 from ddco_jax.kernels.store import load_kernel
+from ddco_jax.learning.data import kernel_state
 from ddco_jax.plasma.units import PAPER, Scales
 from ddco_jax.simulation.config import parse
 from ddco_jax.simulation.model import build, initial_state
@@ -104,3 +105,13 @@ def test_a_kernel_without_similarity_is_that_of_the_same_plasma_in_other_units()
         n, T = (jnp.asarray(a) for a in (1.7e24 / scales.density, scales.temperature_from_ev(0.2)))
         found.append(omega_hat(in_units(kernel, scales), c, c_prime, n, T, scales))
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=SAME * float(jnp.max(jnp.abs(found[0]))))
+
+
+@pytest.mark.parametrize("scales", [PAPER, CARBON, Scales(length=2e-8)], ids=["paper", "carbon", "length"])
+def test_md_in_other_units_trains_the_kernel_of_its_gamma(scales):
+    n, T = 0.8, scales.coupling_parameter(0.8, 1.0) / GAMMA
+    attributes = {"density": n, "temperature": T, "coupling_parameter": GAMMA}
+    density, temperature, omega = kernel_state(attributes | {"plasma_frequency": scales.plasma_frequency(n)})
+    assert PAPER.coupling_parameter(density, temperature) == pytest.approx(GAMMA, rel=1e-12)
+    assert omega == pytest.approx(PAPER.plasma_frequency(density), rel=1e-12)
+    assert scales != PAPER or (density, temperature) == (n, T)
