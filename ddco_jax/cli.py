@@ -38,12 +38,12 @@ def resume(folder: Path) -> None:
 
 @app.command
 def check(config: str, *, set_: Overrides = None, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
-    """Print stability numbers, resolution and memory of a config without running it."""
+    """Print the plasma, stability numbers, resolution and memory of a config without running it."""
     from ddco_jax.evaluation.report import check_table
     from ddco_jax.simulation.check import check_report, refuse
 
     settings, _ = _load(config, set_)
-    report = check_report(settings)
+    report = check_report(settings, plasma=True)
     print(json.dumps(report, indent=1) if json_ else check_table(report))
     refuse(report)
 

@@ -15,7 +15,8 @@ from ddco_jax.settings import ConfigError
 from ddco_jax.simulation import notes
 from ddco_jax.simulation.config import Config
 from ddco_jax.simulation.model import build
-from ddco_jax.simulation.stiffness import choose_stages, stiffness
+from ddco_jax.simulation.parameters import choices, parameters
+from ddco_jax.simulation.stiffness import choose_stages, plain, stiffness
 from ddco_jax.simulation.survey import Survey, survey
 from ddco_jax.steppers.collision import CollisionStep, MidpointCollision, stability_interval
 
@@ -97,11 +98,12 @@ def memory(grid: PhaseGrid, op: CollisionOperator | None, itemsize: int, n_steps
     return Memory(f, transforms, run, (n_steps // inner + inner + 6 + backward) * f + 3 * transforms)
 
 
-def check_report(config: Config) -> dict[str, Any]:
+def check_report(config: Config, *, plasma: bool = False) -> dict[str, Any]:
     """Stability numbers, coupling, resolution, memory and notes; `refuse` applies the limits.  Raises ConfigError.
 
-    f is evaluated one cell at a time, for a few representative cells (for all cells of an array): this takes seconds
-    and some hundred MiB on any grid.
+    With `plasma`, also the parameters of the plasma, of which the collision time takes seconds to compile, and what the
+    config chooses (`parameters`).  f is evaluated one cell at a time, for a few representative cells (for all cells of
+    an array): this takes seconds and some hundred MiB on any grid.
     """
     model = build(config)
     grid, dt, collision = model.grid, model.dt, model.stepper.collision
@@ -141,6 +143,9 @@ def check_report(config: Config) -> dict[str, Any]:
         "memory_run_bytes": needed.run,
         "memory_gradient_bytes": needed.gradient,
     }
+    if plasma:
+        kernel = None if op is None else plain(op.kernel)
+        report |= {"plasma": parameters(config, grid, start, kernel), "choices": choices(config)}
     return report | {"notes": notes.notes(config, grid, start, report)}
 
 
