@@ -10,7 +10,9 @@ from ddco_jax import settings
 from ddco_jax.md.config import MDConfig
 from ddco_jax.plasma.units import ATOMIC_MASS, ELECTRON_MASS, ELEMENTARY_CHARGE, PAPER, SPECIES
 from ddco_jax.settings import ConfigError, scales_of, tuples
+from ddco_jax.simulation.check import check_report, refuse
 from ddco_jax.simulation.config import load, parse, shipped_configs
+from ddco_jax.simulation.run import run
 
 
 def with_plasma(*keys):
@@ -67,7 +69,8 @@ def test_stated_scales_stay_and_the_others_are_those_of_the_plasma():
 
 def test_without_a_species_the_constants_are_those_of_the_paper():
     for name in shipped_configs():
-        assert load(name)[0].scales == PAPER
+        config = load(name)[0]
+        assert (config.scales == PAPER) == (config.plasma.species is None)
     assert with_plasma("units.charge_C=3.2e-19").scales.charge == 3.2e-19
 
 
@@ -93,6 +96,31 @@ def test_md_takes_the_same_plasma():
     assert config.coupling_parameter == pytest.approx(0.3685, rel=3e-3)
     # particles per volume, whatever the units
     assert np.prod(config.lengths) * config.scales.length**3 * 5e23 == pytest.approx(512, rel=1e-12)
+
+
+EXAMPLES = {
+    "deuterium_wave": (0.3685, "aged", ("grid.nx=2", "grid.nv=[20, 20, 20]")),
+    "hydrogen_landau": (1.077e-3, "quench", ("grid.nv=[20, 20, 20]",)),
+    "electron_two_stream": (2.5e-3, "off", ("grid.nx=8", "grid.nv=[80, 4, 4]")),
+    "carbon": (1.939, "quench", ("grid.nx=2", "grid.nv=[20, 20, 20]")),
+}
+"""Gamma, correlations, and the keys with which a test runs them."""
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_plasma_of_its_own_is_stated_in_few_lines_and_runs(name, tmp_path):
+    """The examples as shipped pass their checks; with fewer points they run and gain or keep entropy."""
+    gamma, correlations, smaller = EXAMPLES[name]
+    assert len(shipped_configs()[name].read_text().splitlines()) <= 25
+    config = load(name)[0]
+    T = config.temperature(config.build_grid())
+    assert config.scales.coupling_parameter(config.density, T) == pytest.approx(gamma, rel=3e-3)
+    assert config.correlations == correlations
+    refuse(check_report(config))
+    history = run(load(name, (*smaller, "time.steps=2"))[0], tmp_path / "run", progress=False).history
+    assert np.all(np.diff(history["entropy"]) > -1e-13) and np.ptp(history["entropy"]) > 0
+    energy = history["total_energy"]
+    assert np.max(np.abs(energy - energy[0])) < 1e-13 * energy[0]
 
 
 REFUSED = {
