@@ -200,9 +200,8 @@ def _first_error(model: type[Section], error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         close = difflib.get_close_matches(keys[-1], known, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
-        elsewhere = [path for path in _paths(model) if path.rpartition(".")[2] == keys[-1] and path != key]
-        if elsewhere:
-            hint = f"did you mean {' or '.join(dict.fromkeys(elsewhere))}?"
+        if elsewhere := _elsewhere(model, key):
+            hint = f"did you mean {' or '.join(elsewhere)}?"
         return f"unknown key {key}; {hint}"
     if first["type"] == "missing":
         return f"{key} is missing"
@@ -221,9 +220,19 @@ def _walk(model: type[Section], location) -> tuple[list[str], list[str]]:
             members = tagged  # the tag of a discriminated union is not a key
             continue
         keys.append(part)
+        if part.isdigit():
+            continue  # a place in a list of sections is not a key
         known = sorted({k for m in members for k in m.model_fields})
         members = [s for m in members if part in m.model_fields for s in _sections(m.model_fields[part].annotation)]
     return keys, known
+
+
+def _elsewhere(model: type[Section], key: str) -> list[str]:
+    """The keys of the same name in other sections, of those that are nested least."""
+    name = key.rpartition(".")[2]
+    found = dict.fromkeys(path for path in _paths(model) if path.rpartition(".")[2] == name and path != key)
+    least = min((path.count(".") for path in found), default=0)
+    return [path for path in found if path.count(".") == least]
 
 
 def _paths(model: type[Section], above: str = "") -> Iterator[str]:
@@ -242,6 +251,6 @@ def _kinds(model: type[Section]) -> tuple[str, ...]:
 def _sections(annotation) -> list[type[Section]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated, tuple):
         return [s for a in typing.get_args(annotation) for s in _sections(a)]
     return []

@@ -102,6 +102,7 @@ EXAMPLES = {
     "deuterium_wave": (0.3685, "aged", ("grid.nx=2", "grid.nv=[20, 20, 20]")),
     "hydrogen_landau": (1.077e-3, "quench", ("grid.nv=[20, 20, 20]",)),
     "electron_two_stream": (2.5e-3, "off", ("grid.nx=8", "grid.nv=[80, 4, 4]")),
+    "bump_on_tail": (2.5e-3, "off", ("grid.nx=8",)),
     "carbon": (1.939, "quench", ("grid.nx=2", "grid.nv=[20, 20, 20]")),
 }
 """Gamma, correlations, and the keys with which a test runs them."""

@@ -16,6 +16,7 @@ from ddco_jax.kernels.forms import Learned, in_units, tabulated
 from ddco_jax.plasma import starts
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.settings import ConfigError, PlasmaConfig, Section
+from ddco_jax.simulation.components import Components, Start
 
 
 class GridSection(Section):
@@ -39,13 +40,6 @@ class TimeSection(Section):
 
     step_ps: PositiveFloat
     steps: PositiveInt
-
-
-class Start(Section):
-    """Settings of every initial condition: an optional density perturbation 1 + a cos(2 pi mode x/Lx)."""
-
-    density_perturbation: Annotated[float, Field(gt=-1, lt=1)] = 0.0
-    perturbation_mode: PositiveInt = 1
 
 
 class Named(Start):
@@ -90,7 +84,7 @@ class ArrayStart(Start):
     file: str
 
 
-Initial = Annotated[Named | Bimaxwellian | TwoStream | BKW | ArrayStart, Field(discriminator="kind")]
+Initial = Annotated[Named | Bimaxwellian | TwoStream | BKW | ArrayStart | Components, Field(discriminator="kind")]
 
 
 class CollisionsSection(Section):
@@ -182,6 +176,15 @@ class Config(PlasmaConfig):
 
     @model_validator(mode="before")
     @classmethod
+    def _components(cls, data: Any) -> Any:
+        """A start with components needs no kind."""
+        start = data.get("initial") if isinstance(data, dict) else None
+        if isinstance(start, dict) and "component" in start:
+            data = data | {"initial": {"kind": "components"} | start}
+        return data
+
+    @model_validator(mode="before")
+    @classmethod
     def _scheme(cls, data):
         if isinstance(data, dict) and data.get("scheme") == "paper":
             collisions: Any = data.get("collisions", {})
@@ -199,7 +202,9 @@ class Config(PlasmaConfig):
             return "off"
         if self.collisions.buildup != "auto":
             return self.collisions.buildup
-        return "aged" if self.initial.kind in ("maxwellian", "bkw", "array") else "quench"
+        start = self.initial
+        aged = start.equilibrium if isinstance(start, Components) else start.kind in ("maxwellian", "bkw", "array")
+        return "aged" if aged else "quench"
 
     @property
     def dt(self) -> float:
@@ -219,9 +224,8 @@ class Config(PlasmaConfig):
     def temperature(self, grid: PhaseGrid) -> np.ndarray:
         """kT/m in every cell, (nx,), V0^2."""
         wave = np.sin(2 * np.pi * grid.x / grid.length)
-        return self.scales.temperature_from_ev(
-            self.plasma.temperature_eV + self.plasma.temperature_modulation_eV * wave
-        )
+        T = self.scales.temperature_from_ev(self.plasma.temperature_eV + self.plasma.temperature_modulation_eV * wave)
+        return T * (1 + self.initial.wave(grid, "temperature")) if isinstance(self.initial, Components) else T
 
     def build_kernel(self) -> kernels.Kernel | None:
         """The collision kernel, or None for a collisionless run.  Raises ConfigError where it cannot be loaded."""
@@ -256,8 +260,10 @@ class Config(PlasmaConfig):
         f = (
             _load_array(start.file, grid)
             if isinstance(start, ArrayStart)
-            else self._formula(grid, self.temperature(grid))
+            else self._formula(grid, self.temperature(grid), self._drift(grid))
         )
+        if isinstance(start, Components):
+            return f * self.perturbation(grid)[:, None, None, None]
         return starts.perturb(grid, f, start.density_perturbation, start.perturbation_mode)
 
     def build_cell(self, grid: PhaseGrid, cell: int) -> np.ndarray:
@@ -265,23 +271,38 @@ class Config(PlasmaConfig):
         if isinstance(self.initial, ArrayStart):
             f = _load_cell(self.initial.file, grid, cell)
         else:
-            f = self._formula(grid, self.temperature(grid)[cell : cell + 1])[0]
+            T, drift = (a[cell : cell + 1] for a in (self.temperature(grid), self._drift(grid)))
+            f = self._formula(grid, T, drift)[0]
         f *= self.perturbation(grid)[cell]
         return f
 
     def perturbation(self, grid: PhaseGrid) -> np.ndarray:
         """Density of every cell relative to the unperturbed initial condition, (nx,)."""
         start, ones = self.initial, np.ones((grid.nx, 1, 1, 1))
-        return starts.perturb(grid, ones, start.density_perturbation, start.perturbation_mode).ravel()
+        relative = starts.perturb(grid, ones, start.density_perturbation, start.perturbation_mode).ravel()
+        return relative * (1 + start.wave(grid, "density")) if isinstance(start, Components) else relative
 
-    def _formula(self, grid: PhaseGrid, T: np.ndarray) -> np.ndarray:
-        """f, (cells, nvx, nvy, nvz), of cells with temperatures T (cells,), V0^2, without the density perturbation."""
+    def _drift(self, grid: PhaseGrid) -> np.ndarray:
+        """Perturbation of the drift along x in every cell, (nx,), V0."""
+        if not isinstance(self.initial, Components):
+            return np.zeros(grid.nx)
+        return self.scales.temperature_from_ev(self.plasma.temperature_eV) ** 0.5 * self.initial.wave(grid, "drift")
+
+    def _formula(self, grid: PhaseGrid, T: np.ndarray, perturbed_drift: np.ndarray) -> np.ndarray:
+        """f, (cells, nvx, nvy, nvz), of cells with temperatures T (V0^2) and perturbations of the drift (V0), (cells,).
+
+        It is without the density perturbation.
+        """
         start, n, cells = self.initial, self.density, PhaseGrid(grid.length, len(T), grid.v_max, grid.nv)
         try:
             if isinstance(start, BKW):
                 kappa = 1 / 24 if self.collisions.prefactor is None else self.collisions.prefactor
                 time = start.start_time_ps * 1e-12 / self.scales.time
                 return starts.bkw(cells, n, self.temperature(grid)[0], time, kappa)
+            if isinstance(start, Components):
+                mean = self.scales.temperature_from_ev(self.plasma.temperature_eV)
+                parts = start.parts(self.scales, self.plasma)
+                return starts.components(cells, n, parts, T / mean, perturbed_drift)
             if isinstance(start, TwoStream):
                 drift = start.drift_m_s / self.scales.velocity
                 hottest = np.max(self.temperature(grid))
