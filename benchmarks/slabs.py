@@ -72,7 +72,7 @@ def table(start: str, run: Path, converged: Path) -> None:
     from ddco_jax.simulation.results import open_result
 
     md = open_dataset(MD / f"i_{start}.nc").load()
-    merge = round(compare.BIN / md.attrs["bin_width"])
+    merge = round(compare.BIN / units.PAPER.velocity / md.attrs["bin_width"])
     edges = compare.bin_edges(md, merge)
     snapshots = open_result(run)["snapshots"].to_dataset().load()
     with np.load(converged) as z:

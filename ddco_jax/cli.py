@@ -41,12 +41,12 @@ def resume(folder: Path) -> None:
 
 @app.command
 def check(config: str, *, set_: Overrides = None, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
-    """Print stability numbers, resolution and memory of a config without running it."""
+    """Print the plasma, stability numbers, resolution and memory of a config without running it."""
     from ddco_jax.evaluation.report import check_table
     from ddco_jax.simulation.check import check_report, refuse
 
     settings, _ = _load(config, set_)
-    report = check_report(settings)
+    report = check_report(settings, plasma=True)
     print(json.dumps(report, indent=1) if json_ else check_table(report))
     refuse(report)
 
@@ -90,11 +90,10 @@ def compare(
     """Print the errors of a run against MD and the noise of the MD, and store them per snapshot and cell as JSON."""
     from ddco_jax.evaluation import compare as comparison
     from ddco_jax.md.dataset import open_dataset
-    from ddco_jax.plasma.units import PAPER
     from ddco_jax.simulation.config import ConfigError
 
     try:
-        rows = comparison.compare(folder, open_dataset(md_file), bin_m_s / PAPER.velocity)
+        rows = comparison.compare(folder, open_dataset(md_file), bin_m_s)
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from None
     comparison.write(rows, folder / f"compare_{md_file.stem}.json")

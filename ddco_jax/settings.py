@@ -1,16 +1,17 @@
 """Reads settings: TOML validated by frozen pydantic models; every error is one line that gives its remedy."""
 
+import dataclasses
 import difflib
 import tomllib
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError, model_validator
 
-from ddco_jax.plasma.units import Scales
+from ddco_jax.plasma.units import ATOMIC_MASS, ELEMENTARY_CHARGE, PAPER, SPECIES, Scales
 
 
 class ConfigError(ValueError):
@@ -27,32 +28,106 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class UnitsSection(Section):
-    """Characteristic scales; the defaults are the paper's (App. D)."""
-
-    length_angstrom: PositiveFloat = 100.0
-    velocity_m_s: PositiveFloat = 1e4
-    mass_kg: PositiveFloat = 1.67e-27
-    charge_C: PositiveFloat = 1.6e-19
-    density_m3: PositiveFloat = 1e24
-
-    def build(self) -> Scales:
-        """The scales in SI."""
-        return Scales(self.length_angstrom * 1e-10, self.velocity_m_s, self.mass_kg, self.charge_C, self.density_m3)
-
-
 class PlasmaSection(Section):
-    """Mean state: T(x) = temperature_eV + temperature_modulation_eV sin(2 pi x/Lx)."""
+    """The species, and its mean state: T(x) = temperature_eV + temperature_modulation_eV sin(2 pi x/Lx).
 
+    Without a species, particles and electron-volts are those of the paper's App. D (1.67e-27 kg, 1.6e-19 C).
+    """
+
+    species: Literal["electron", "proton", "hydrogen", "deuterium", "tritium", "helium", "carbon"] | None = None
+    """Mass and charge of electrons or of bare nuclei (CODATA 2022), on a uniform background of the opposite charge.
+    The electric field of a run is the force on a particle over its absolute charge."""
+    mass_u: PositiveFloat | None = None
+    """Instead of a species: mass of a particle, in atomic mass units."""
+    charge_number: PositiveFloat | None = None
+    """Instead of a species: charge of a particle over the elementary charge, without sign."""
     density_m3: PositiveFloat = 1e24
     temperature_eV: PositiveFloat
     temperature_modulation_eV: float = 0.0
 
     @model_validator(mode="after")
-    def _positive(self) -> "PlasmaSection":
+    def _consistent(self) -> "PlasmaSection":
         if abs(self.temperature_modulation_eV) >= self.temperature_eV:
             raise ValueError("temperature_modulation_eV must be smaller than temperature_eV, or T(x) is not positive")
+        given = [self.mass_u is not None, self.charge_number is not None]
+        if self.species is not None and any(given):
+            raise ValueError("species has a mass and a charge; leave out mass_u and charge_number, or species")
+        if any(given) and not all(given):
+            raise ValueError("mass_u and charge_number belong together; give both")
         return self
+
+    @property
+    def particle(self) -> tuple[float, float] | None:
+        """Mass (kg) and charge (C) of a particle; None where no species is stated."""
+        if self.species is not None:
+            mass, number = SPECIES[self.species]
+            return mass, number * ELEMENTARY_CHARGE
+        if self.mass_u is None or self.charge_number is None:
+            return None
+        return self.mass_u * ATOMIC_MASS, self.charge_number * ELEMENTARY_CHARGE
+
+
+class UnitsSection(Section):
+    """Characteristic scales, in which results are.
+
+    By default those of the paper's App. D; for a species stated in [plasma] those of the plasma, so that t0 = 1/omega_p
+    and numbers are of order one.
+    """
+
+    length_angstrom: PositiveFloat | None = None
+    """L0: 100, or the Debye length of the stated plasma."""
+    velocity_m_s: PositiveFloat | None = None
+    """V0: 1e4, or the thermal speed sqrt(kT/m) of the stated plasma."""
+    mass_kg: PositiveFloat | None = None
+    """m0, the mass of a particle: 1.67e-27, or that of the species in [plasma]."""
+    charge_C: PositiveFloat | None = None
+    """q0, the charge of a particle: 1.6e-19, or that of the species in [plasma]."""
+    density_m3: PositiveFloat | None = None
+    """n0: 1e24, or the density of the stated plasma."""
+
+    def build(self, plasma: PlasmaSection) -> Scales:
+        """The scales in SI, for a plasma."""
+        default = PAPER if plasma.particle is None else natural(plasma.particle, plasma)
+        length = default.length if self.length_angstrom is None else self.length_angstrom * 1e-10
+        given = (length, self.velocity_m_s, self.mass_kg, self.charge_C, self.density_m3)
+        return Scales(*(d if g is None else g for g, d in zip(given, dataclasses.astuple(default), strict=True)))
+
+
+def natural(particle: tuple[float, float], plasma: PlasmaSection) -> Scales:
+    """Scales of a plasma of particles of mass (kg) and charge (C): n0 its density, V0 = sqrt(kT/m), t0 = 1/omega_p."""
+    mass, charge = particle
+    one = Scales(mass=mass, charge=charge, density=plasma.density_m3)
+    speed = one.velocity * one.temperature_from_ev(plasma.temperature_eV) ** 0.5
+    return dataclasses.replace(one, velocity=speed, length=speed * one.time / one.plasma_frequency(1.0))
+
+
+class PlasmaConfig(Section):
+    """Settings that define a plasma and its code units."""
+
+    units: UnitsSection = UnitsSection()
+    plasma: PlasmaSection
+
+    @model_validator(mode="after")
+    def _one_species(self) -> "PlasmaConfig":
+        own = [key for key in ("mass_kg", "charge_C") if getattr(self.units, key) is not None]
+        if self.plasma.particle is not None and own:
+            raise ValueError(f"units.{own[0]}: [plasma] states the species; leave out one of the two")
+        return self
+
+    @property
+    def scales(self) -> Scales:
+        """The characteristic scales."""
+        return self.units.build(self.plasma)
+
+    @property
+    def density(self) -> float:
+        """Mean density, n0."""
+        return self.plasma.density_m3 / self.scales.density
+
+
+def scales_of(config: dict[str, Any]) -> Scales:
+    """The scales of a run or of MD, from its stored config."""
+    return UnitsSection(**config.get("units", {})).build(PlasmaSection(**config["plasma"]))
 
 
 Model = TypeVar("Model", bound=Section)
@@ -125,6 +200,8 @@ def _first_error(model: type[Section], error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         close = difflib.get_close_matches(keys[-1], known, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        if elsewhere := _elsewhere(model, key):
+            hint = f"did you mean {' or '.join(elsewhere)}?"
         return f"unknown key {key}; {hint}"
     if first["type"] == "missing":
         return f"{key} is missing"
@@ -143,9 +220,27 @@ def _walk(model: type[Section], location: Sequence[str | int]) -> tuple[list[str
             members = tagged  # the tag of a discriminated union is not a key
             continue
         keys.append(part)
+        if part.isdigit():
+            continue  # a place in a list of sections is not a key
         known = sorted({k for m in members for k in m.model_fields})
         members = [s for m in members if part in m.model_fields for s in _sections(m.model_fields[part].annotation)]
     return keys, known
+
+
+def _elsewhere(model: type[Section], key: str) -> list[str]:
+    """The keys of the same name in other sections, of those that are nested least."""
+    name = key.rpartition(".")[2]
+    found = dict.fromkeys(path for path in _paths(model) if path.rpartition(".")[2] == name and path != key)
+    least = min((path.count(".") for path in found), default=0)
+    return [path for path in found if path.count(".") == least]
+
+
+def _paths(model: type[Section], above: str = "") -> Iterator[str]:
+    """All keys of a model with those of its sections, written as section.key."""
+    for key, field in model.model_fields.items():
+        yield above + key
+        for section in _sections(field.annotation):
+            yield from _paths(section, f"{above}{key}.")
 
 
 def _kinds(model: type[Section]) -> tuple[str, ...]:
@@ -156,6 +251,6 @@ def _kinds(model: type[Section]) -> tuple[str, ...]:
 def _sections(annotation: object) -> list[type[Section]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated, tuple):
         return [s for a in typing.get_args(annotation) for s in _sections(a)]
     return []

@@ -107,15 +107,17 @@ def tag(cls: type) -> str:
 
 def described(cls: type, path: str = "", which: str = "") -> list[str]:
     """A section and those in it."""
-    lines = [f"### `[{path}]`{which}", ""] if path else []
+    lines = [f"### `{path}`{which}", ""] if path else []
     lines += [" ".join((cls.__doc__ or "").split()), ""] if path else []
     if table := rows(cls):
         lines += [*table, ""]
     fields = {} if dataclasses.is_dataclass(cls) else cls.model_fields
     for name, field in fields.items():
         inside = sections(field.annotation)
+        below = f"{path.strip('[]')}.{name}".lstrip(".")
+        below = f"[[{below}]]" if typing.get_origin(field.annotation) is tuple else f"[{below}]"
         for part in inside:
-            lines += described(part, f"{path}.{name}".lstrip("."), tag(part) if len(inside) > 1 else "")
+            lines += described(part, below, tag(part) if len(inside) > 1 else "")
     return lines
 
 

@@ -38,6 +38,23 @@ def test_check_says_which_start_is_under_resolved():
         assert report["coupling_parameter"] == pytest.approx([0.776, 2.29], abs=0.01)
 
 
+@pytest.mark.parametrize("case", ["streaming", "parts"])
+def test_the_step_that_a_refusal_names_is_in_ps_and_passes(case):
+    """With t0 = 0.0075 ps, where a step in t0 is 133 times one in ps."""
+    keys = {
+        "streaming": ("collisions.kernel=none", "grid.nx=8", "field=none"),
+        "parts": ("collisions.kernel=landau", "collisions.stages=2", "collisions.buildup=off"),
+    }[case]
+    keys += ("units.velocity_m_s=2e5", "units.length_angstrom=15.0", "grid.nv=[14, 14, 14]")
+    with pytest.raises(ConfigError, match=r"time\.step_ps: .* take at most \S+ ps") as caught:
+        check.refuse(check_report(load("relaxation", (*keys, "time.step_ps=5.0"))[0]))
+    largest = float(str(caught.value).partition("take at most ")[2].split()[0])
+    assert 1e-3 < largest < 5.0
+    report = check_report(load("relaxation", (*keys, f"time.step_ps={0.995 * largest}"))[0])
+    check.refuse(report)
+    assert case == "parts" or report["streaming_number"] == pytest.approx(0.995, rel=0.005)
+
+
 def stiffness_of(grid, f, kernel, buildup=MARKOV, duration=0.0):
     """The estimate for cells f (cells, nvx, nvy, nvz), for the midpoint rule in the ratio form."""
     step = steppers.MidpointCollision(CollisionOperator(grid, kernel, differences="central"), buildup)
@@ -61,7 +78,7 @@ def test_the_stability_number_sees_the_fast_and_what_is_not_a_number(monkeypatch
     assert check.collision_stability(step, found, dt, None).number == pytest.approx(dt / 2 * found)
     nan, _ = stiffness_of(grid, np.where(f == f.max(), np.nan, f), kernels.MaxwellMolecules())
     assert np.isnan(nan)
-    report = {"streaming_number": 0.1, "acceleration_number": 0.1, "time_step_t0": dt, "stages": 3, "parts": 1}
+    report = {"streaming_number": 0.1, "acceleration_number": 0.1, "time_step_ps": dt, "stages": 3, "parts": 1}
     chebyshev = steppers.ChebyshevCollision(step.op)
     for stepper in (step, chebyshev):
         number = check.collision_stability(stepper, nan, dt, None).number

@@ -4,14 +4,16 @@ import json
 
 import numpy as np
 import pytest
-from helpers import ddco
+from helpers import ddco, ddco_here
 from scipy.special import ndtr
 
 from ddco_jax.evaluation.compare import compare, rebin
 from ddco_jax.md.dataset import ATTRIBUTES, combine, replicate_dataset, write
 from ddco_jax.md.statistics import Bins, Statistics
 from ddco_jax.plasma import particles
-from ddco_jax.settings import ConfigError
+from ddco_jax.plasma.units import PAPER
+from ddco_jax.plots.against_md import plot_against_md
+from ddco_jax.settings import ConfigError, scales_of
 
 RUN = """
 description = "homogeneous"
@@ -48,18 +50,26 @@ def test_rebinning_integrates_point_values_to_high_order():
     assert errors[1] < 1e-3 and errors[0] / errors[1] > 30
 
 
-def sample(rng, n, anisotropy=0.25, T=0.19161676646706585):
-    """An MD dataset of n particles at t = 0 and 0.02 t0."""
-    bins = Bins.cover(0.08, 3.2)
+UNITS = {"length_angstrom": 150.0, "velocity_m_s": 2e4, "density_m3": 4e24}
+DT, T0 = 0.02, 0.19161676646706585
+
+
+def sample(rng, n, anisotropy=0.25, T=T0, units=None):
+    """An MD dataset of n particles at t = 0 and 0.02 ps, T (1e8 m^2/s^2), in App. D's or in other units."""
+    config = {"units": units or {}, "plasma": {"density_m3": 1e24, "temperature_eV": 0.2}}
+    scales = scales_of(config)
+    T = T * (PAPER.velocity / scales.velocity) ** 2
+    width, density = 800 / scales.velocity, 1e24 / scales.density
+    bins = Bins.cover(width, 40 * width)
     rows = []
-    measure = Statistics(10.24, 1.0, np.array([T**0.5]), bins)
+    measure = Statistics(10.24, density, np.array([T**0.5]), bins)
     for _ in range(2):
         c = particles.exact(particles.bimaxwellian(anisotropy)(rng, n), np.zeros(n, int), 1)
         rows.append(measure(np.zeros(n), c * T**0.5))
-    times = np.array([0.0, 0.02])
+    times = np.array([0.0, 1e-12 * DT / scales.time])
     part = replicate_dataset(rows, times, length=10.24, thermal_speed=np.array([T**0.5]), bins=bins, kept=None)
-    attributes = dict.fromkeys(ATTRIBUTES, 1.0) | {"particles": n, "bin_width": 0.08, "length": 10.24}
-    return combine([part], attributes)
+    attributes = dict.fromkeys(ATTRIBUTES, 1.0) | {"particles": n, "density": density, "bin_width": width}
+    return combine([part], attributes | {"length": 10.24, "config": json.dumps(config)})
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +110,33 @@ def test_the_command_writes_and_prints(run_folder, rng):
     assert "absent" in error
 
 
+def test_units_of_run_and_md_do_not_matter(run_folder, tmp_path):
+    """The same particles and the same plasma, each in App. D's and in other units."""
+    keys = ("units.velocity_m_s=15000.0", "units.length_angstrom=70.0", "units.density_m3=2e24")
+    extra = [word for key in keys for word in ("--set", key)]
+    ddco_here("run", "run.toml", "--out", tmp_path / "other", *extra, cwd=run_folder)
+    ones, others = (sample(np.random.default_rng(5), 4_000, units=units) for units in (None, UNITS))
+    expected = compare(run_folder / "run", ones)
+    factor = 70.0 / 100.0 / 1.5  # t0 of the other run, ps
+    for folder, md, t0 in (("run", others, 1), ("other", ones, factor), ("other", others, factor)):
+        rows = compare({"run": run_folder / "run", "other": tmp_path / "other"}[folder], md)
+        assert [row["quantity"] for row in rows] == [row["quantity"] for row in expected]
+        for row, other in zip(rows, expected, strict=True):
+            assert row["time"] * t0 == pytest.approx(other["time"], abs=1e-12)
+            for key in ("total", "noise"):
+                assert row[key] == pytest.approx(other[key], rel=1e-6, abs=1e-12)
+    assert (
+        plot_against_md([run_folder / "run", tmp_path / "other"], others, tmp_path / "figure.png").stat().st_size > 5000
+    )
+
+
+def test_md_of_another_gamma_is_refused(run_folder, rng):
+    compare(run_folder / "run", sample(rng, 64_000, T=1.01 * T0))
+    for other in (sample(rng, 4_000, T=1.04 * T0), sample(rng, 4_000).assign_attrs(coupling_parameter=1.2)):
+        with pytest.raises(ConfigError, match=r"run has Gamma = 1\.16, the MD 1\.[12]\d*; set plasma\.temperature_eV"):
+            compare(run_folder / "run", other)
+
+
 def test_what_does_not_fit_is_refused(run_folder, rng):
     late = sample(rng, 4_000)
     late = late.assign_coords(t=late["t"] + 0.005)
@@ -108,4 +145,4 @@ def test_what_does_not_fit_is_refused(run_folder, rng):
     with pytest.raises(ConfigError, match="snapshot_every"):
         compare(run_folder / "run", late)
     with pytest.raises(ConfigError, match="do not merge"):
-        compare(run_folder / "run", sample(rng, 4_000), bin_width=0.1)
+        compare(run_folder / "run", sample(rng, 4_000), bin_m_s=1000.0)

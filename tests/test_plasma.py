@@ -47,6 +47,20 @@ def test_scales_agree_with_plasmapy(density, temperature_ev):
     assert scales.debye_length(n, T) * scales.length == pytest.approx(length, rel=1e-8)
 
 
+def test_the_electron_volt_does_not_scale_with_the_charge():
+    """C6+ at 1e24 1/m^3 and 10 eV: Gamma = 36 e^2/(4 pi eps0 a kT) = 0.836; twice the charge is four times Gamma."""
+
+    def gamma(charge, density, temperature_ev):
+        scales = Scales(charge=charge)
+        return scales.coupling_parameter(density / scales.density, scales.temperature_from_ev(temperature_ev))
+
+    assert gamma(9.6131e-19, 1e24, 10.0) == pytest.approx(0.836, rel=1e-3)
+    assert gamma(3.2e-19, 1e24, 0.2) == pytest.approx(4 * gamma(1.6e-19, 1e24, 0.2), rel=4 * EPS)
+    assert gamma(3.2043532e-19, 1e24, 0.2) == pytest.approx(4 * gamma(1.6021766e-19, 1e24, 0.2), rel=1e-7)
+    for charge, joule in ((1.6e-19, 1.6e-19), (9.6e-19, 1.6e-19), (2.4e-19, 1.602176634e-19), (1e-21, 1.602176634e-19)):
+        assert Scales(charge=charge).electron_volt == joule
+
+
 def test_temperature_round_trip_and_bad_scales():
     T = PAPER.temperature_from_ev(0.37)
     assert PAPER.temperature_to_ev(T) == pytest.approx(0.37, rel=4 * EPS)

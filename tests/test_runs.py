@@ -1,6 +1,7 @@
 """Whole runs: every shipped case, both fields, boxes that cut f; Langmuir waves; the correlation age."""
 
 import json
+import time
 
 import jax
 import jax.numpy as jnp
@@ -213,6 +214,30 @@ def test_every_shipped_config_is_valid_and_sized_as_promised():
             assert np.all(np.asarray(grid.dv) <= (0.95 if "well" in base else 0.7) * widths[base])
         else:
             assert max(grid.dv) <= 0.09
+
+
+def test_the_time_of_a_step_is_without_compilation(tmp_path, monkeypatch):
+    """A first call that takes a second longer, as one that compiles, changes neither the time nor the result."""
+    made = runner.make_advance
+
+    def slow_at_first(stepper, dt):
+        advance, calls = made(stepper, dt), []
+
+        def call(state, n):
+            time.sleep(0 if calls else 1.0)
+            calls.append(int(n))
+            return advance(state, n)
+
+        return call
+
+    keys = ("grid.nx=4", "collisions.kernel=none", "grid.nv=[20, 6, 6]", "time.steps=3", "time.step_ps=0.01")
+    settings = load("langmuir", keys)[0]
+    plain = runner.run(settings, tmp_path / "plain", progress=False)
+    monkeypatch.setattr(runner, "make_advance", slow_at_first)
+    slow = runner.run(settings, tmp_path / "slow", progress=False)
+    assert 0 < slow.seconds_per_step < 0.3 and slow.steps == 3
+    np.testing.assert_array_equal(slow.history["entropy"], plain.history["entropy"])
+    assert len(plain.history["entropy"]) == 4
 
 
 def test_a_run_of_version_0_1_is_not_resumed(tmp_path):

@@ -15,29 +15,35 @@ from scipy.interpolate import make_interp_spline
 from ddco_jax.evaluation import tables
 from ddco_jax.md.dataset import draws
 from ddco_jax.plasma.files import write_text
-from ddco_jax.settings import ConfigError
+from ddco_jax.plasma.units import PAPER, Scales
+from ddco_jax.settings import ConfigError, scales_of
 from ddco_jax.simulation.results import open_result
 
-BIN = 0.16
-"""Width of the bins of the comparison, V0."""
+BIN = 1600.0
+"""Width of the bins of the comparison, m/s."""
+SAME_GAMMA = 0.02
+"""Largest relative difference of the Gamma of run and MD."""
 SAME_TIME = 1e-6
 """Largest difference of times that count as equal, t0."""
 QUANTITIES = ("f_vx", "f_vxvy", "density", "drift", "temperature")
 
 
-def compare(folder: Path, md: xr.Dataset, bin_width: float = BIN) -> list[dict[str, Any]]:
-    """Rows {time, cell, quantity, total, noise, excess, kernel} for every time (t0) that run and MD share.
+def compare(folder: Path, md: xr.Dataset, bin_m_s: float = BIN) -> list[dict[str, Any]]:
+    """Rows {time, cell, quantity, total, noise, excess, kernel} for every time that run and MD share, in the run's t0.
 
-    total = |model - MD|/|MD| in L2 over bins of `bin_width` (V0); the error of the drift is relative to the thermal
-    speed.  noise is the value that total has from the finite particle number alone: the expectation of half the
-    difference between random halves of the particles.  excess = sqrt(max(total^2 - noise^2, 0)).
-    Raises ConfigError where the MD has no histograms, or where times, cells or bins do not match.
+    total = |model - MD|/|MD| in L2 over bins of `bin_m_s`; the error of the drift is relative to the thermal speed.
+    noise is the value that total has from the finite particle number alone: the expectation of half the difference
+    between random halves of the particles.  excess = sqrt(max(total^2 - noise^2, 0)).
+    The MD may be in other units than the run.  Raises ConfigError where the MD has no histograms, or where times,
+    cells, bins or the coupling parameter do not match.
     """
     result = open_result(folder)
-    kernel = str(result.attrs["kernel"])
+    kernel, scales = str(result.attrs["kernel"]), run_scales(result)
     snapshots = result["snapshots"].to_dataset().load()
     if "f_vxvy" not in md:
         raise ConfigError("the MD file holds no histograms: correlation functions cannot be compared with a run")
+    _require_same_gamma(snapshots, scales, md)
+    md, bin_width = in_scales(md, md_scales(md), scales), bin_m_s / scales.velocity
     if snapshots.sizes["x"] != md.sizes["x"]:
         raise ConfigError(f"the run has {snapshots.sizes['x']} cells, the MD {md.sizes['x']}; set grid.nx")
     pairs = [
@@ -52,7 +58,8 @@ def compare(folder: Path, md: xr.Dataset, bin_width: float = BIN) -> list[dict[s
         raise ConfigError(f"the bins of the comparison must be positive and finite, got {bin_width:g} V0")
     merge = round(bin_width / md.attrs["bin_width"])
     if merge < 1 or abs(merge * md.attrs["bin_width"] / bin_width - 1) > 1e-6:
-        raise ConfigError(f"the MD's bins of {md.attrs['bin_width']:g} V0 do not merge to {bin_width:g} V0")
+        own = md.attrs["bin_width"] * scales.velocity
+        raise ConfigError(f"the MD's bins of {own:g} m/s do not merge to {bin_m_s:g} m/s; set --bin-m-s")
     rows = []
     for i, j in pairs:
         time = float(snapshots["t"][i])
@@ -63,6 +70,49 @@ def compare(folder: Path, md: xr.Dataset, bin_width: float = BIN) -> list[dict[s
                 row = {"time": time, "cell": cell, "quantity": quantity, "total": total, "noise": noise}
                 rows.append(row | {"excess": excess, "kernel": kernel})
     return rows
+
+
+def run_scales(result: xr.DataTree) -> Scales:
+    """The scales of a run's result."""
+    return scales_of(json.loads(result.attrs["config"]))
+
+
+def md_scales(md: xr.Dataset) -> Scales:
+    """The scales of an MD dataset; an imported one, which holds no config, has App. D's L0, V0 and n0."""
+    config = md.attrs.get("config", "")
+    return scales_of(json.loads(config)) if config else PAPER
+
+
+def _require_same_gamma(snapshots: xr.Dataset, scales: Scales, md: xr.Dataset) -> None:
+    """Raise ConfigError where Gamma of the run's first snapshot differs from that of the MD by more than SAME_GAMMA."""
+
+    def mean(dataset: xr.Dataset, name: str) -> float:
+        return float(dataset[name].isel(t=0).mean())
+
+    run = scales.coupling_parameter(mean(snapshots, "density"), mean(snapshots, "temperature"))
+    measured = md_scales(md).coupling_parameter(mean(md, "density"), mean(md, "temperature"))
+    other = float(md.attrs.get("coupling_parameter", measured))
+    if abs(run / other - 1) > SAME_GAMMA:
+        raise ConfigError(
+            f"the run has Gamma = {run:.3g}, the MD {other:.3g}; set plasma.temperature_eV, density_m3 and the species "
+            "to those of the MD"
+        )
+
+
+def in_scales(dataset: xr.Dataset, own: Scales, scales: Scales) -> xr.Dataset:
+    """Snapshots of a run or of MD that are in code units of `own`, with what is compared in those of `scales`."""
+    speed, density = own.velocity / scales.velocity, own.density / scales.density
+    factors = {"t": own.time / scales.time, "vx": speed, "vy": speed, "density": density, "temperature": speed**2}
+    factors |= {"drift": speed, "drift_x": speed, "f_vx": density / speed, "f_vxvy": density / speed**2}
+    if all(factor == 1 for factor in factors.values()):
+        return dataset
+    names = [name for name in factors if name in dataset.data_vars]
+    coords = [name for name in factors if name in dataset.coords]
+    converted = dataset[names].assign({name: dataset[name].variable * factors[name] for name in names})
+    converted = converted.assign_coords({name: dataset[name].variable * factors[name] for name in coords})
+    if "bin_width" in dataset.attrs:
+        converted.attrs = dataset.attrs | {"bin_width": dataset.attrs["bin_width"] * speed}
+    return converted
 
 
 def particles_in(md: xr.Dataset, time: int, cell: int) -> float:

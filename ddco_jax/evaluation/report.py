@@ -18,8 +18,7 @@ GIB = 2**30
 
 
 def check_table(report: dict[str, Any]) -> str:
-    """The report of `simulation.check.check_report` as text."""
-    low, high = report["coupling_parameter"]
+    """The report of `simulation.check.check_report` with the parameters of the plasma, as text."""
 
     def triple(values: Sequence[float]) -> str:
         return ", ".join(f"{v:.2f}" for v in values)
@@ -27,11 +26,11 @@ def check_table(report: dict[str, Any]) -> str:
     def gib(name: str) -> str:
         return f"{report[name] / GIB:.3f} GiB"
 
-    table = tables.listing(
+    table = f"{tables.listing(report['choices'])}\n\n{plasma_table(report['plasma'])}\n\n"
+    table += tables.listing(
         {
             "grid": f"{' x '.join(map(str, report['grid']))} = {report['points']:,} points",
-            "time": f"{report['steps']} steps of {report['time_step_t0']:.4g} t0",
-            "coupling Gamma": f"{low:.3g} ... {high:.3g}",
+            "time": f"{report['steps']} steps of {report['time_step_ps']:.4g} ps = {report['time_step_t0']:.4g} t0",
             "max|vx| dt/dx": f"{report['streaming_number']:.3f}   (at most 1)",
             "max|E| dt/dvx": f"{report['acceleration_number']:.3f}   (at most 1)",
             "collision number": f"{report['collision_number']:.3f}   (at most 1{_division(report)})",
@@ -48,6 +47,40 @@ def check_table(report: dict[str, Any]) -> str:
     for note in report["notes"]:
         table += f"\nnote: {note}"
     return table
+
+
+LABELS = {
+    "density": "density",
+    "temperature": "temperature",
+    "thermal_speed": "thermal speed",
+    "plasma_frequency": "plasma frequency",
+    "particle_distance": "particle distance a",
+    "debye_length": "Debye length",
+    "coupling_parameter": "coupling Gamma",
+    "box_length": "box length",
+    "coulomb_logarithm": "Coulomb logarithm",
+    "collision_time": "collision time",
+    "mean_free_path": "mean free path",
+    "mean_free_path_over_box": "mean free path/box",
+}
+"""Labels of `simulation.parameters.parameters`."""
+
+
+def plasma_table(rows: dict[str, dict[str, Any]]) -> str:
+    """Parameters of a plasma as text: ranges over the cells, in SI and in code units."""
+
+    def span(values: list[float]) -> str:
+        low, high = (f"{value:.3g}" for value in values)
+        return low if low == high else f"{low} ... {high}"
+
+    lines = [["", "SI", "", "code units", ""]]
+    for name, row in rows.items():
+        units = [row[key] if row[key] != "1" else "" for key in ("si_unit", "code_unit")]
+        code = "" if row["code_unit"] == "1" else span(row["code"])
+        lines.append([LABELS[name], span(row["si"]), units[0], code, units[1]])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths[0] = tables.LABEL_WIDTH - 1
+    return "\n".join(" ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
 def _division(report: dict[str, Any]) -> str:

@@ -74,7 +74,7 @@ def forward(verdict: dict, names: Sequence[str], paths: Sequence[Path], cache: P
         for name in names:
             with tempfile.TemporaryDirectory() as scratch:
                 folder = solve(verdict, name, path.stem, md, last, cache or Path(scratch))
-                found = compare.compare(folder, measured, section["bin"])
+                found = compare.compare(folder, measured, section["bin"] * units.PAPER.velocity)
                 row: dict[str, Any] = {"kernel": name, "case": path.stem}
                 row["errors"] = select(found, section["times"])
                 if bimaxwellian:

@@ -59,7 +59,7 @@ def transport(
     law: Model = MARKOV,
     order: int = ORDER,
     points: tuple[int, int, int] = POINTS,
-    density: float = 1.0,
+    density: float | Array = 1.0,
     scales: Scales = PAPER,
 ) -> Transport:
     """D*, eta*, kappa* of a kernel at coupling `gamma` (scalar or array); differentiable in the kernel's parameters.
@@ -95,7 +95,7 @@ def _transport(
     gamma: Scalar,
     orders: tuple[int, ...],
     points: tuple[int, int, int],
-    density: float,
+    density: float | Array,
     scales: Scales,
     law: Model,
 ) -> list[Transport]:

@@ -60,9 +60,13 @@ class Network(nnx.Module):
 
 
 def state_features(state: State, scales: Scales, density: Numbers, temperature: Numbers) -> list[Array]:
-    """Inputs of a network that describe the local state: ln Gamma (clipped to GAMMA_RANGE), or ln(rho) and ln(T)."""
+    """Inputs of a network that describe the local state: ln Gamma (clipped to GAMMA_RANGE), or ln(rho) and ln(T).
+
+    The latter are in App. D's units, in which a network learns them.
+    """
     if state == "free":
-        return [jnp.log(density), jnp.log(temperature)]
+        n, T = scales.density / PAPER.density, (scales.velocity / PAPER.velocity) ** 2
+        return [jnp.log(n * density), jnp.log(T * temperature)]
     gamma = scales.coupling_parameter(density, temperature)
     return [jnp.log(jnp.clip(gamma, *GAMMA_RANGE))]
 

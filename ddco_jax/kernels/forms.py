@@ -19,6 +19,7 @@ from ddco_jax.kernels.landau import Landau
 from ddco_jax.kernels.lowrank import LowRank
 from ddco_jax.kernels.separable import PositiveSeparable, Term
 from ddco_jax.kernels.tabulated import Tabulated
+from ddco_jax.plasma.units import Scales
 
 KNOTS = 2048
 """Knots of the tables, enough for an interpolation error at rounding level."""
@@ -171,6 +172,22 @@ def form_of(specification: dict[str, Any]) -> KernelForm:
         if hints[name] is int and value < 1:
             raise ValueError(f"kernel.{name} must be positive, got {value}")
     return cls(**specification)
+
+
+def in_units(kernel: Kernel, scales: Scales) -> Kernel:
+    """The kernel in the code units of `scales`: every part that knows Gamma or Landau's prefactor takes them from it.
+
+    A learned kernel is a function of Gamma and of speeds in v_th, and its arrays have no unit.  Its parts have a field
+    `scales`, App. D's as long as this function does not replace it.
+    """
+
+    def has_scales(node: Any) -> bool:
+        return isinstance(node, eqx.Module) and hasattr(node, "scales")
+
+    def replaced(node: Any) -> Any:
+        return dataclasses.replace(node, scales=scales) if has_scales(node) else node
+
+    return jax.tree.map(replaced, kernel, is_leaf=has_scales)
 
 
 def tabulated(kernel: Kernel) -> Kernel:

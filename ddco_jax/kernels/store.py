@@ -23,7 +23,7 @@ from ddco_jax.correlations import MARKOV
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels import numbered
 from ddco_jax.kernels.base import Kernel
-from ddco_jax.kernels.forms import KernelForm, Learned, form_of, tabulated
+from ddco_jax.kernels.forms import KernelForm, Learned, form_of, in_units, tabulated
 from ddco_jax.kernels.landau import Landau, classical, effective_potential
 from ddco_jax.kernels.maxwell import MaxwellMolecules
 from ddco_jax.plasma.files import complete, write_text
@@ -78,13 +78,13 @@ def held_out(name: str) -> dict[str, float]:
     return json.loads(file.read_text()).get(name, {}) if file.exists() else {}
 
 
-def load_kernel(name_or_folder: str | Path) -> Kernel:
+def load_kernel(name_or_folder: str | Path, scales: Scales = PAPER) -> Kernel:
     """A kernel of the package by name, or a learned one from its folder, with its networks tabulated for the solver.
 
-    Raises ValueError for an unknown kernel; the message lists the known names.
+    It is in the code units of `scales`.  Raises ValueError for an unknown kernel; the message lists the known names.
     """
     name = str(name_or_folder)
-    return analytic(name) if name in NAMED else tabulated(load_learned(name).kernel)
+    return analytic(name, scales) if name in NAMED else tabulated(in_units(load_learned(name).kernel, scales))
 
 
 def load_law(name_or_folder: str | Path) -> Model:

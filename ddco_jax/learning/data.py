@@ -8,9 +8,9 @@ rates (`rates`).
 import copy
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -23,6 +23,7 @@ from ddco_jax.learning.pairs import FIRST, microfield_averages, pair_averages
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.test_functions import TEST_FUNCTIONS, VERSION
 from ddco_jax.plasma.files import complete
+from ddco_jax.plasma.units import PAPER
 from ddco_jax.settings import ConfigError
 
 if TYPE_CHECKING:  # the type has no public name
@@ -145,13 +146,14 @@ def load_run(path: Path, cache: Path | None = None, rounds: int = 6) -> Run:
     c = data["velocity"].to_numpy() / float(data["thermal_speed"])
     jump, jump_error, jump_first = jumps.measured(c, kept, edges)
     made = _Averages(path, data, rounds, cache)
+    density, temperature, plasma_frequency = kernel_state(data.attrs)
     return Run(
         name=path.stem,
         start=start,
         gamma=float(data.attrs["coupling_parameter"]),
-        density=float(data.attrs["density"]),
-        temperature=float(data.attrs["temperature"]),
-        plasma_frequency=omega,
+        density=density,
+        temperature=temperature,
+        plasma_frequency=plasma_frequency,
         averages=made.pairs(0.0),
         jumped=made.pairs(COLLISION_JUMP),
         microfield=made.microfield(),
@@ -184,6 +186,19 @@ def _anisotropy(data: xr.Dataset) -> dict[str, np.ndarray]:
     # each T_a has the variance 2 T_a^2/N
     variance = (2 * axis[:, 0] ** 2 + (axis[:, 1] ** 2 + axis[:, 2] ** 2) / 2) / float(data.attrs["particles"])
     return {"anisotropy": axis[:, 0] - axis[:, 1:].mean(1), "anisotropy_error": variance**0.5}
+
+
+def kernel_state(attributes: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Density (n0), kT/m (V0^2) and omega_p (1/t0) at which a kernel is evaluated for MD with these attributes.
+
+    A kernel is learned in the units of App. D.  MD in other units, or of another species, has the state of equal Gamma.
+    """
+    names = ("density", "temperature", "plasma_frequency", "coupling_parameter")
+    density, temperature, omega, gamma = (float(attributes[name]) for name in names)
+    found = (PAPER.coupling_parameter(density, temperature), PAPER.plasma_frequency(density))
+    if np.allclose(found, (gamma, omega), rtol=1e-6, atol=0):
+        return density, temperature, omega
+    return 1.0, float(PAPER.coupling_parameter(1.0, 1.0)) / gamma, float(PAPER.plasma_frequency(1.0))
 
 
 def _refuse(path: Path, data: xr.Dataset) -> None:

@@ -14,8 +14,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from ddco_jax import settings
 from ddco_jax.md.lammps import Force, System
 from ddco_jax.plasma import particles
-from ddco_jax.plasma.units import Scales
-from ddco_jax.settings import ConfigError, PlasmaSection, Section, UnitsSection
+from ddco_jax.settings import ConfigError, PlasmaConfig, Section
 
 ENCOUNTER_FRACTION = 0.03
 """Largest step over the duration of a close encounter, sqrt(3) Gamma^1.5/omega_p.
@@ -162,7 +161,7 @@ class CorrelationsSection(Section):
         return self
 
 
-class MDConfig(Section):
+class MDConfig(PlasmaConfig):
     """All settings of an MD run."""
 
     description: str = ""
@@ -171,8 +170,6 @@ class MDConfig(Section):
     """Number of velocity draws."""
     processes: PositiveInt = 1
     """MPI processes of LAMMPS."""
-    units: UnitsSection = UnitsSection()
-    plasma: PlasmaSection
     box: BoxSection
     equilibrate: EquilibrateSection = EquilibrateSection()
     start: StartSection
@@ -220,16 +217,6 @@ class MDConfig(Section):
         if steps > LARGEST_RUN:
             raise ValueError(f"time.duration_ps: {steps:.2g} steps are more than LAMMPS does; lower it")
         return self
-
-    @property
-    def scales(self) -> Scales:
-        """The characteristic scales."""
-        return self.units.build()
-
-    @property
-    def density(self) -> float:
-        """Density, n0."""
-        return self.plasma.density_m3 / self.scales.density
 
     @property
     def number_density(self) -> float:

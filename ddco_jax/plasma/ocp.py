@@ -5,7 +5,7 @@ Reduced units: lengths a = (3/4 pi n)^(1/3), times 1/omega_p; D* = D/(a^2 omega_
 
 import math
 from collections.abc import Callable
-from typing import overload
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,22 +18,14 @@ _A3 = -math.sqrt(3) / 2 - _A1 / math.sqrt(_A2)
 _B1, _B2, _B3, _B4 = 0.0045, 170.0, -8.4e-5, 0.0037
 
 
-@overload
-def excess_energy(gamma: float) -> float: ...
-@overload
-def excess_energy(gamma: np.ndarray) -> np.ndarray: ...
-def excess_energy(gamma: float | np.ndarray) -> float | np.ndarray:
+def excess_energy(gamma: Any) -> Any:
     """u_ex = U_ex/NkT, including the background (Potekhin & Chabrier 2000, Eq. 16; +-0.001 in the liquid)."""
     g = np.asarray(gamma, float)
     classical = g**1.5 * (_A1 / np.sqrt(_A2 + g) + _A3 / (1 + g))
     return classical + _B1 * g**2 / (_B2 + g) + _B3 * g**2 / (_B4 + g**2)
 
 
-@overload
-def excess_pressure(gamma: float) -> float: ...
-@overload
-def excess_pressure(gamma: np.ndarray) -> np.ndarray: ...
-def excess_pressure(gamma: float | np.ndarray) -> float | np.ndarray:
+def excess_pressure(gamma: Any) -> Any:
     """P_ex/nkT = u_ex/3: the virial theorem of the 1/r interaction with its background."""
     return excess_energy(gamma) / 3
 
@@ -50,7 +42,7 @@ STANTON_MURILLO_11 = (1.4660, -1.7836, 1.4313, -0.55833, 0.061162)
 STANTON_MURILLO_22 = (0.85401, -0.22898, -0.60059, 0.80591, -0.30555)
 
 
-def generalised_logarithm(gamma: float | np.ndarray | Array, order: int) -> Array:
+def generalised_logarithm(gamma: Any, order: int) -> Array:
     """Xi11 (order 1, diffusion) or Xi22 (order 2, viscosity) of the effective-potential theory.
 
     Between Gamma = 0.1 and 10 this is a monotone (Fritsch-Carlson) cubic in log-log through the tabulated values,
@@ -64,7 +56,7 @@ def generalised_logarithm(gamma: float | np.ndarray | Array, order: int) -> Arra
     return jnp.where(below, scale * _stanton_murillo(jnp.where(below, gamma, 0.1), order, coefficients), middle)
 
 
-def effective_logarithm(gamma: float | np.ndarray | Array) -> Array:
+def effective_logarithm(gamma: Any) -> Array:
     """The Coulomb logarithm that gives a Landau operator the viscosity of the effective-potential theory: Xi22/2."""
     return generalised_logarithm(gamma, 2) / 2
 
@@ -100,7 +92,7 @@ _SM = {
 """Coefficients a (g < 1) and b (g >= 1) of K_nm."""
 
 
-def stanton_murillo_integral(gamma: float | np.ndarray, n: int, m: int) -> np.ndarray:
+def stanton_murillo_integral(gamma: Any, n: int, m: int) -> np.ndarray:
     """K_nm(g), g = Gamma sqrt(3 Gamma/(1 + 3 Gamma)), of Stanton & Murillo (2016) for (n, m) = (1, 1) and (2, 2)."""
     a, b = _SM[n, m]
     gamma = np.asarray(gamma, float)
@@ -113,7 +105,7 @@ def stanton_murillo_integral(gamma: float | np.ndarray, n: int, m: int) -> np.nd
     return np.where(g < 1, -(n / 4) * math.factorial(m - 1) * np.log(series), rational)
 
 
-def stanton_murillo(gamma: float | np.ndarray) -> tuple[float | np.ndarray, float | np.ndarray]:
+def stanton_murillo(gamma: Any) -> tuple[Any, Any]:
     """(D*, eta*) of Stanton & Murillo (2016), first Sonine order; valid for Gamma up to about 1."""
     gamma = np.asarray(gamma, float)
     D = math.sqrt(3 * math.pi) / (12 * gamma**2.5 * stanton_murillo_integral(gamma, 1, 1))
@@ -126,7 +118,7 @@ LANDAU_D, LANDAU_ETA = 1.02333, 0.852772
 (docs/references.md)."""
 
 
-def effective_potential(gamma: float | np.ndarray) -> tuple[float | np.ndarray, float | np.ndarray]:
+def effective_potential(gamma: Any) -> tuple[Any, Any]:
     """(D*, eta*) of the effective-potential theory, first Sonine order: Landau's with Xi11 and Xi22/2 for lnLambda.
 
     A Landau *operator* with these logarithms has 1.19 and 1.16 times these coefficients: its higher Sonine orders are

@@ -11,9 +11,9 @@ instead of the error.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,8 @@ MOMENT_TOLERANCE = 450
 """Largest error of a moment, in units of the machine epsilon: 1e-13 in float64."""
 NARROWEST = 0.5
 """Smallest width of a narrowed normal, relative to its original width; applies if the grid does not resolve it."""
+RING_REACH = 10.0
+"""Thermal speeds beyond the radius of a ring up to which it is integrated."""
 EXTERIOR = 1e-3
 """Weight of the Maxwellian that is added to the uniform ball to fill its exterior."""
 
@@ -67,8 +69,8 @@ def normal_cell_average(v: np.ndarray, dv: float, mean: Values, variance: Values
 def tilt(f: Values, basis: Values, cell: Values, target: tuple[float, ...], xp: ModuleType) -> Values:
     """F = f exp(sum_k a_k basis_k), with a_k such that the sum over points of F basis_k cell is target_k.
 
-    f and F are (nx, points), basis (K, nx, points), target (K,); cell, the volume of a velocity cell, is a number or
-    (nx, 1).  NaN in spatial cells where Newton's method does not converge.
+    f and F are (nx, points), basis (K, nx, points), target (K,) or (nx, K); cell, the volume of a velocity cell, is a
+    number or (nx, 1).  NaN in spatial cells where Newton's method does not converge.
     """
 
     def tilted(a: Values) -> Values:
@@ -230,6 +232,87 @@ def four_beams(grid: PhaseGrid, density: Values, temperature: Values) -> Values:
     return beams(grid, mixtures.FOUR_BEAMS, density, temperature)
 
 
+class Component(NamedTuple):
+    """One part of a sum of `components`."""
+
+    fraction: Any
+    """Share of the density."""
+    temperature: Any
+    """kT/m, V0^2, a number or (3,) along vx, vy, vz; of a ring that of its width."""
+    drift: Any = 0.0
+    """Mean velocity, V0, a number or (3,)."""
+    shape: str = "maxwellian"
+    """Or "ball", "ring" (in the vx-vy plane), "kappa"."""
+    parameter: Any = 0.0
+    """The radius of a ring (V0), or kappa > 3/2."""
+
+
+def components(
+    grid: PhaseGrid, density: Values, parts: Sequence[Component], temperature: Values = 1.0, drift: Values = 0.0
+) -> Values:
+    """Sum of parts, f (nx, nvx, nvy, nvz), n0 V0^-3; each has exact density, drift and variance of each axis.
+
+    `density` (n0) is that of the sum.  `temperature` multiplies those of all parts, and `drift` (V0) is added to their
+    mean velocity along x; these three are numbers or (nx,).  Raises ValueError where the grid cannot represent a part.
+    """
+    numbers = tuple((p.fraction, p.temperature, p.drift, p.parameter) for p in parts)
+    xp, density, temperature, drift, numbers = arrays(density, temperature, drift, numbers)
+    density, temperature, drift = (xp.broadcast_to(a, (grid.nx,)) for a in (density, temperature, drift))
+    total: Any = 0.0
+    for part, (fraction, T, mean, parameter) in zip(parts, numbers, strict=True):
+        T, mean = (xp.broadcast_to(xp.asarray(a), (3,)) for a in (T, mean))
+        mean = mean + xp.stack([drift, 0 * drift, 0 * drift], -1)
+        if part.shape == "maxwellian":
+            axes = Product(*((Normal(1.0, 0.0, variance),) for variance in T))
+            total = total + product(grid, axes, fraction * density, temperature, mean)
+        else:
+            total = total + _shaped(grid, part.shape, parameter, fraction * density, T * temperature[:, None], mean, xp)
+    return total
+
+
+@np.errstate(all="ignore")
+def _shaped(grid: PhaseGrid, shape: str, parameter: Any, density: Any, temperature: Any, drift: Any, xp: Any) -> Any:
+    """f of one part that is no product of normals, from point values; density (nx,), temperature and drift (nx, 3)."""
+    thermal = xp.sqrt(temperature).T[..., None]
+    v = np.stack(np.meshgrid(*grid.velocities, indexing="ij")).reshape(3, 1, -1)
+    c = (xp.asarray(v, thermal.dtype) - drift.T[..., None]) / thermal
+    square, ones = (c**2).sum(0), xp.ones(grid.nx, thermal.dtype)
+    second = xp.stack([ones, ones, ones], -1)
+    if shape == "ball":
+        s = 0.5 * (xp.asarray(grid.dv, thermal.dtype)[:, None, None] / thermal).max(0)
+        f = _ball(xp.sqrt(xp.maximum(square, 1e-18)), s, xp)
+    elif shape == "kappa":
+        f = (1 + square / (2 * parameter - 3)) ** (-parameter - 1)
+    else:
+        radius = parameter / thermal[0]
+        f = xp.exp(-((xp.sqrt(xp.maximum(c[0] ** 2 + c[1] ** 2, 1e-18)) - radius) ** 2 + c[2] ** 2) / 2)
+        in_plane = _ring_variance(radius, xp)
+        second = xp.stack([in_plane, in_plane, ones], -1)
+    cell = grid.dv3 / thermal.prod(0)
+    f = f / (f.sum(-1, keepdims=True) * cell)
+    target = xp.concatenate([ones[:, None], xp.zeros((grid.nx, 3), f.dtype), second], -1)
+    f = tilt(f, xp.concatenate([xp.ones((1, *f.shape), f.dtype), c, c**2]), cell, target, xp)
+    f = _checked(f, thermal, max(grid.dv), xp)
+    return (density[:, None] / thermal.prod(0) * f).reshape(grid.shape)
+
+
+def _ring_variance(radius: Any, xp: Any) -> Any:
+    """Half of <p^2> over p exp(-(p - radius)^2/2) dp, (nx,), for radius (nx, 1), both in thermal speeds."""
+    t, w = np.polynomial.legendre.leggauss(96)
+    p = xp.asarray((t + 1) / 2, radius.dtype) * (radius + RING_REACH)
+    weight = xp.asarray(w, radius.dtype) * p * xp.exp(-((p - radius) ** 2) / 2)
+    return (p**2 * weight).sum(-1) / weight.sum(-1) / 2
+
+
+def _ball(r: Any, s: Any, xp: Any) -> Any:
+    """The uniform ball of unit variance at speeds r, its edge smoothed over s, with a Maxwellian outside (EXTERIOR)."""
+    R = xp.sqrt(5 * (1 - s**2))
+    below, above = (R - r) / s, (R + r) / s
+    edge = s / (r * (2 * np.pi) ** 0.5) * (xp.exp(-(below**2) / 2) - xp.exp(-(above**2) / 2))
+    ball = xp.maximum(_ndtr(below, xp) - _ndtr(-above, xp) - edge, 0.0) / (4 / 3 * np.pi * R**3)
+    return ball + EXTERIOR * xp.exp(-(r**2) / 2) / (2 * np.pi) ** 1.5
+
+
 @np.errstate(all="ignore")
 def uniform_ball(grid: PhaseGrid, density: Values, temperature: Values) -> Values:
     """Uniform in |v| < sqrt(5 kT/m), with exact density and temperature.
@@ -242,11 +325,7 @@ def uniform_ball(grid: PhaseGrid, density: Values, temperature: Values) -> Value
     v = np.stack(np.meshgrid(*grid.velocities, indexing="ij")).reshape(3, -1)
     speed = np.maximum(np.sqrt((v**2).sum(0)), 1e-9)
     r, s = xp.asarray(speed, thermal.dtype) / thermal, 0.5 * max(grid.dv) / thermal
-    R = xp.sqrt(5 * (1 - s**2))
-    below, above = (R - r) / s, (R + r) / s
-    edge = s / (r * (2 * np.pi) ** 0.5) * (xp.exp(-(below**2) / 2) - xp.exp(-(above**2) / 2))
-    ball = xp.maximum(_ndtr(below, xp) - _ndtr(-above, xp) - edge, 0.0) / (4 / 3 * np.pi * R**3)
-    f = ball + EXTERIOR * xp.exp(-(r**2) / 2) / (2 * np.pi) ** 1.5
+    f = _ball(r, s, xp)
     f = _checked(tilt(f, xp.stack([r**0, r**2]), grid.dv3 / thermal**3, (1.0, 3.0), xp), thermal, max(grid.dv), xp)
     return (density[:, None] / thermal**3 * f).reshape(grid.shape)
 

@@ -15,14 +15,32 @@ VACUUM_PERMITTIVITY = 8.8541878188e-12
 """Vacuum permittivity, F/m (CODATA 2022)."""
 BOLTZMANN = 1.380649e-23
 """Boltzmann constant, J/K (exact)."""
+ELEMENTARY_CHARGE = 1.602176634e-19
+"""Elementary charge, C (exact)."""
+ROUNDED_CHARGE = 1.6e-19
+"""Elementary charge of the paper's App. D, C."""
+ATOMIC_MASS = 1.66053906892e-27
+"""Atomic mass constant u, kg (CODATA 2022)."""
+ELECTRON_MASS = 9.1093837139e-31
+"""Electron mass, kg (CODATA 2022)."""
+SPECIES = {
+    "electron": (ELECTRON_MASS, 1),
+    "proton": (1.67262192595e-27, 1),
+    "hydrogen": (1.67262192595e-27, 1),
+    "deuterium": (3.3435837768e-27, 1),
+    "tritium": (5.0073567512e-27, 1),
+    "helium": (6.6446573450e-27, 2),
+    "carbon": (12 * ATOMIC_MASS - 6 * ELECTRON_MASS, 6),
+}
+"""Mass (kg, CODATA 2022) and charge number of particles by name; of atoms the bare nuclei, of helium and carbon those
+of 4He and 12C.  The charge is its absolute value."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Scales:
     """The characteristic scales that define code units; the defaults are those of the paper's App. D.
 
-    The electron-volt is `charge` times one volt, because the temperatures of the paper use its rounded elementary
-    charge, 1.6e-19 C.  Raises ValueError if a scale is not positive.
+    Raises ValueError if a scale is not positive.
     """
 
     length: float = 1e-8
@@ -50,6 +68,16 @@ class Scales:
     def electric_field(self) -> float:
         """E0 = m0 V0^2/(q0 L0), V/m."""
         return self.mass * self.velocity**2 / (self.charge * self.length)
+
+    @property
+    def electron_volt(self) -> float:
+        """One electron-volt, J: 1.6e-19 where the charge is a multiple of App. D's rounded e, else 1.602176634e-19.
+
+        The temperatures of the paper are in the electron-volts of its rounded charge.
+        """
+        multiple = self.charge / ROUNDED_CHARGE
+        rounded = round(multiple) > 0 and math.isclose(multiple, round(multiple), rel_tol=1e-9)
+        return ROUNDED_CHARGE if rounded else ELEMENTARY_CHARGE
 
     @property
     def debye_number(self) -> float:
@@ -104,11 +132,11 @@ class Scales:
 
     def temperature_from_ev(self, temperature_ev: AnyNumbers) -> AnyNumbers:
         """Code temperature kT/m (V0^2) from kT in eV."""
-        return temperature_ev * self.charge / (self.mass * self.velocity**2)
+        return temperature_ev * self.electron_volt / (self.mass * self.velocity**2)
 
     def temperature_to_ev(self, temperature: AnyNumbers) -> AnyNumbers:
         """kT in eV from the code temperature kT/m (V0^2)."""
-        return temperature * (self.mass * self.velocity**2) / self.charge
+        return temperature * (self.mass * self.velocity**2) / self.electron_volt
 
     def temperature_to_kelvin(self, temperature: AnyNumbers) -> AnyNumbers:
         """Temperature in kelvin from the code temperature kT/m (V0^2)."""

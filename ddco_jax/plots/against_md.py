@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from ddco_jax.evaluation import compare
+from ddco_jax.plasma.units import Scales
 from ddco_jax.plots.run import STYLE
 from ddco_jax.simulation.results import open_result
 
@@ -17,13 +18,15 @@ COLUMNS = 4
 LINES = ("-", "--", "-.", ":")
 
 
-def plot_against_md(folders: Sequence[Path], md: xr.Dataset, path: Path, bin_width: float = compare.BIN) -> Path:
+def plot_against_md(folders: Sequence[Path], md: xr.Dataset, path: Path, bin_m_s: float = compare.BIN) -> Path:
     """Plot marginals f(vx) of one or more runs and of MD, their differences, and the errors over time.
 
-    The cells shown are the hottest and the coldest at t = 0.  Raises ConfigError where runs and MD do not match
-    (`compare.compare`).
+    The axes are in the code units of the first run, the bins in m/s.  The cells shown are the hottest and the coldest
+    at t = 0.  Raises ConfigError where runs and MD do not match (`compare.compare`).
     """
-    runs = [_Run(folder, md, bin_width) for folder in folders]
+    scales = compare.run_scales(open_result(folders[0]))
+    runs = [_Run(folder, md, bin_m_s, scales) for folder in folders]
+    md, bin_width = compare.in_scales(md, compare.md_scales(md), scales), bin_m_s / scales.velocity
     times = [t for t in runs[0].times if t > 0] or runs[0].times
     times = [times[round(i)] for i in np.linspace(0, len(times) - 1, min(COLUMNS, len(times)))]
     start = md["temperature"].isel(t=0).mean("replicate").to_numpy()
@@ -52,12 +55,14 @@ def plot_against_md(folders: Sequence[Path], md: xr.Dataset, path: Path, bin_wid
 
 
 class _Run:
-    """A run with its rows of `compare.compare`."""
+    """A run with its rows of `compare.compare`, in code units of `scales`."""
 
-    def __init__(self, folder: Path, md: xr.Dataset, bin_width: float) -> None:
-        self.rows = compare.compare(folder, md, bin_width)
+    def __init__(self, folder: Path, md: xr.Dataset, bin_m_s: float, scales: Scales) -> None:
         result = open_result(folder)
-        self.snapshots = result["snapshots"].to_dataset().load()
+        own = compare.run_scales(result)
+        unit = own.time / scales.time
+        self.rows = [row | {"time": row["time"] * unit} for row in compare.compare(folder, md, bin_m_s)]
+        self.snapshots = compare.in_scales(result["snapshots"].to_dataset().load(), own, scales)
         quench = " with build-up" if "correlation_age" in self.snapshots else ""
         self.label = Path(result.attrs["kernel"]).name + quench
         self.times = sorted({row["time"] for row in self.rows})

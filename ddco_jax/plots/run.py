@@ -24,6 +24,8 @@ STYLE: Any = {
     "lines.linewidth": 1.2,
 }
 CMAP = "viridis"
+ROUNDINGS = 64
+"""Change of the entropy, in units of its last place, that counts as rounding: it is a sum over all points."""
 
 
 def plot_run(folder: Path) -> list[Path]:
@@ -38,7 +40,7 @@ def plot_run(folder: Path) -> list[Path]:
     with plt.rc_context(STYLE):
         drawings = {
             "conservation": _conservation(history),
-            "entropy": _entropy(history),
+            "entropy": entropy_figure(history),
             "vx_vy": _vx_vy(snapshots),
             "marginal": _marginals(snapshots),
         }
@@ -88,16 +90,21 @@ def _conservation(history: xr.Dataset) -> Figure:
     return figure
 
 
-def _entropy(history: xr.Dataset) -> Figure:
+def entropy_figure(history: xr.Dataset) -> Figure:
     """Fig. 7: the growth of entropy since t = 0, and per recorded step."""
     figure, axes = plt.subplots(1, 2, figsize=(5.2, 2.3), layout="constrained")
     t, entropy = history["t"].to_numpy(), history["entropy"].to_numpy()
     axes[0].plot(t, entropy - entropy[0])
     axes[0].set_title("$S(t) - S(0)$")
-    axes[1].semilogy(t[1:], np.maximum(np.diff(entropy), 1e-300))
+    gain = np.diff(entropy)
+    axes[1].plot(t[1:], gain)
     axes[1].set_title("entropy gained per record")
-    if np.all(np.diff(entropy) > 0):
-        axes[1].set_ylim(bottom=np.min(np.diff(entropy)) / 3)
+    rounding = ROUNDINGS * np.finfo(entropy.dtype).eps * np.max(np.abs(entropy))
+    if np.all(gain > rounding):
+        axes[1].set_yscale("log")
+        axes[1].set_ylim(bottom=np.min(gain) / 3)
+    elif np.max(np.abs(gain)) > rounding:  # logarithmic beyond rounding, linear within
+        axes[1].set_yscale("symlog", linthresh=rounding)
     for axis in axes:
         axis.set_xlabel("$t/t_0$")
     return figure

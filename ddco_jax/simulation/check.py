@@ -16,7 +16,8 @@ from ddco_jax.settings import ConfigError
 from ddco_jax.simulation import notes
 from ddco_jax.simulation.config import Config
 from ddco_jax.simulation.model import build
-from ddco_jax.simulation.stiffness import choose_stages, stiffness
+from ddco_jax.simulation.parameters import choices, parameters
+from ddco_jax.simulation.stiffness import choose_stages, plain, stiffness
 from ddco_jax.simulation.survey import Survey, survey
 from ddco_jax.steppers.collision import CollisionStep, MidpointCollision, stability_interval
 
@@ -98,11 +99,12 @@ def memory(grid: PhaseGrid, op: CollisionOperator | None, itemsize: int, n_steps
     return Memory(f, transforms, run, (n_steps // inner + inner + 6 + backward) * f + 3 * transforms)
 
 
-def check_report(config: Config) -> dict[str, Any]:
+def check_report(config: Config, *, plasma: bool = False) -> dict[str, Any]:
     """Stability numbers, coupling, resolution, memory and notes; `refuse` applies the limits.  Raises ConfigError.
 
-    f is evaluated one cell at a time, for a few representative cells (for all cells of an array): this takes seconds
-    and some hundred MiB on any grid.
+    With `plasma`, also the parameters of the plasma, of which the collision time takes seconds to compile, and what the
+    config chooses (`parameters`).  f is evaluated one cell at a time, for a few representative cells (for all cells of
+    an array): this takes seconds and some hundred MiB on any grid.
     """
     model = build(config)
     grid, dt, collision = model.grid, model.dt, model.stepper.collision
@@ -124,6 +126,7 @@ def check_report(config: Config) -> dict[str, Any]:
         "grid": list(grid.shape),
         "points": int(np.prod(grid.shape)),
         "time_step_t0": dt,
+        "time_step_ps": config.time.step_ps,
         "steps": config.time.steps,
         "coupling_parameter": [float(gamma.min()), float(gamma.max())],
         "streaming_number": streaming_number(grid, dt),
@@ -141,6 +144,9 @@ def check_report(config: Config) -> dict[str, Any]:
         "memory_run_bytes": needed.run,
         "memory_gradient_bytes": needed.gradient,
     }
+    if plasma:
+        kernel = None if op is None else plain(op.kernel)
+        report |= {"plasma": parameters(config, grid, start, kernel), "choices": choices(config)}
     return report | {"notes": notes.notes(config, grid, start, report)}
 
 
@@ -157,7 +163,7 @@ def _coupling(config: Config, start: Survey) -> np.ndarray:
 
 
 def refuse(report: dict[str, Any]) -> None:
-    """Raise ConfigError where a stability number exceeds its limit; the message gives the largest time step, t0."""
+    """Raise ConfigError where a stability number exceeds its limit; the message gives the largest time step, ps."""
     limits = {
         "streaming_number": "CFL: max|vx| dt/dx",
         "acceleration_number": "CFL: max|E| dt/dvx",
@@ -167,14 +173,14 @@ def refuse(report: dict[str, Any]) -> None:
         if not report[key] <= 1:
             if math.isnan(report[key]):
                 raise ConfigError(f"{what} is not a number; is f resolved, and the kernel made for this Gamma?")
-            largest = report["time_step_t0"] / report[key]
+            largest = report["time_step_ps"] / report[key]
             more = ", or more collisions.substeps" if key == "collision_number" else ""
             raise ConfigError(
-                f"time.step_ps: {what} = {report[key]:.2f} exceeds 1; take at most {largest:.3g} t0{more}"
+                f"time.step_ps: {what} = {report[key]:.2f} exceeds 1; take at most {largest:.3g} ps{more}"
             )
     if report["stages"] is not None and report["parts"] > MOST_PARTS:
-        largest = report["time_step_t0"] * MOST_PARTS / report["parts"]
+        largest = report["time_step_ps"] * MOST_PARTS / report["parts"]
         raise ConfigError(
             f"time.step_ps: collision stability: {report['stages']} stages would divide each step into "
-            f"{report['parts']} parts, more than {MOST_PARTS}; take at most {largest:.3g} t0, or more collisions.stages"
+            f"{report['parts']} parts, more than {MOST_PARTS}; take at most {largest:.3g} ps, or more collisions.stages"
         )

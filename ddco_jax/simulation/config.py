@@ -12,11 +12,11 @@ from ddco_jax import kernels, settings
 from ddco_jax.correlations import MARKOV, Markov, Quench, StressMemory, StretchedExponential
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels import store
-from ddco_jax.kernels.forms import Learned, tabulated
+from ddco_jax.kernels.forms import Learned, in_units, tabulated
 from ddco_jax.plasma import starts
 from ddco_jax.plasma.grid import PhaseGrid
-from ddco_jax.plasma.units import Scales
-from ddco_jax.settings import ConfigError, PlasmaSection, Section, UnitsSection
+from ddco_jax.settings import ConfigError, PlasmaConfig, Section
+from ddco_jax.simulation.components import Components, Start
 
 
 class GridSection(Section):
@@ -40,13 +40,6 @@ class TimeSection(Section):
 
     step_ps: PositiveFloat
     steps: PositiveInt
-
-
-class Start(Section):
-    """Settings of every initial condition: an optional density perturbation 1 + a cos(2 pi mode x/Lx)."""
-
-    density_perturbation: Annotated[float, Field(gt=-1, lt=1)] = 0.0
-    perturbation_mode: PositiveInt = 1
 
 
 class Named(Start):
@@ -91,7 +84,7 @@ class ArrayStart(Start):
     file: str
 
 
-Initial = Annotated[Named | Bimaxwellian | TwoStream | BKW | ArrayStart, Field(discriminator="kind")]
+Initial = Annotated[Named | Bimaxwellian | TwoStream | BKW | ArrayStart | Components, Field(discriminator="kind")]
 
 
 class CollisionsSection(Section):
@@ -164,7 +157,7 @@ PAPER_SCHEME: dict[str, Any] = {
 """Values that `scheme = "paper"` sets for keys that are not given; the defaults are those of `scheme = "accurate"`."""
 
 
-class Config(Section):
+class Config(PlasmaConfig):
     """All settings of a run."""
 
     description: str = ""
@@ -175,13 +168,20 @@ class Config(Section):
     x_flux: Literal["weno5", "upwind"] = "weno5"
     """Transport: fifth order in x and sixth in vx, positivity-preserving (weno5), or the paper's fluxes, first-order
     upwind in x and central in vx (upwind)."""
-    units: UnitsSection = UnitsSection()
-    plasma: PlasmaSection
     grid: GridSection
     time: TimeSection
     initial: Initial
     collisions: CollisionsSection = CollisionsSection()
     output: OutputSection = OutputSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _components(cls, data: Any) -> Any:
+        """A start with components needs no kind."""
+        start = data.get("initial") if isinstance(data, dict) else None
+        if isinstance(start, dict) and "component" in start:
+            data = data | {"initial": {"kind": "components"} | start}
+        return data
 
     @model_validator(mode="before")
     @classmethod
@@ -202,12 +202,9 @@ class Config(Section):
             return "off"
         if self.collisions.buildup != "auto":
             return self.collisions.buildup
-        return "aged" if self.initial.kind in ("maxwellian", "bkw", "array") else "quench"
-
-    @property
-    def scales(self) -> Scales:
-        """The characteristic scales."""
-        return self.units.build()
+        start = self.initial
+        aged = start.equilibrium if isinstance(start, Components) else start.kind in ("maxwellian", "bkw", "array")
+        return "aged" if aged else "quench"
 
     @property
     def dt(self) -> float:
@@ -227,14 +224,8 @@ class Config(Section):
     def temperature(self, grid: PhaseGrid) -> np.ndarray:
         """kT/m in every cell, (nx,), V0^2."""
         wave = np.sin(2 * np.pi * grid.x / grid.length)
-        return self.scales.temperature_from_ev(
-            self.plasma.temperature_eV + self.plasma.temperature_modulation_eV * wave
-        )
-
-    @property
-    def density(self) -> float:
-        """Mean density, n0."""
-        return self.plasma.density_m3 / self.scales.density
+        T = self.scales.temperature_from_ev(self.plasma.temperature_eV + self.plasma.temperature_modulation_eV * wave)
+        return T * (1 + self.initial.wave(grid, "temperature")) if isinstance(self.initial, Components) else T
 
     def build_kernel(self) -> kernels.Kernel | None:
         """The collision kernel, or None for a collisionless run.  Raises ConfigError where it cannot be loaded."""
@@ -243,7 +234,7 @@ class Config(Section):
             return None
         if c.kernel in store.NAMED:
             return store.analytic(c.kernel, self.scales, c.prefactor)
-        return tabulated(_learned(c.kernel).kernel)
+        return tabulated(in_units(_learned(c.kernel).kernel, self.scales))
 
     def build_buildup(self) -> Model:
         """The law of the correlations; Markovian where they are off, or aged without a learned memory."""
@@ -269,8 +260,10 @@ class Config(Section):
         f = (
             _load_array(start.file, grid)
             if isinstance(start, ArrayStart)
-            else self._formula(grid, self.temperature(grid))
+            else self._formula(grid, self.temperature(grid), self._drift(grid))
         )
+        if isinstance(start, Components):
+            return f * self.perturbation(grid)[:, None, None, None]
         return starts.perturb(grid, f, start.density_perturbation, start.perturbation_mode)
 
     def build_cell(self, grid: PhaseGrid, cell: int) -> np.ndarray:
@@ -278,23 +271,38 @@ class Config(Section):
         if isinstance(self.initial, ArrayStart):
             f = _load_cell(self.initial.file, grid, cell)
         else:
-            f = self._formula(grid, self.temperature(grid)[cell : cell + 1])[0]
+            T, drift = (a[cell : cell + 1] for a in (self.temperature(grid), self._drift(grid)))
+            f = self._formula(grid, T, drift)[0]
         f *= self.perturbation(grid)[cell]
         return f
 
     def perturbation(self, grid: PhaseGrid) -> np.ndarray:
         """Density of every cell relative to the unperturbed initial condition, (nx,)."""
         start, ones = self.initial, np.ones((grid.nx, 1, 1, 1))
-        return starts.perturb(grid, ones, start.density_perturbation, start.perturbation_mode).ravel()
+        relative = starts.perturb(grid, ones, start.density_perturbation, start.perturbation_mode).ravel()
+        return relative * (1 + start.wave(grid, "density")) if isinstance(start, Components) else relative
 
-    def _formula(self, grid: PhaseGrid, T: np.ndarray) -> np.ndarray:
-        """f, (cells, nvx, nvy, nvz), of cells with temperatures T (cells,), V0^2, without the density perturbation."""
+    def _drift(self, grid: PhaseGrid) -> np.ndarray:
+        """Perturbation of the drift along x in every cell, (nx,), V0."""
+        if not isinstance(self.initial, Components):
+            return np.zeros(grid.nx)
+        return self.scales.temperature_from_ev(self.plasma.temperature_eV) ** 0.5 * self.initial.wave(grid, "drift")
+
+    def _formula(self, grid: PhaseGrid, T: np.ndarray, perturbed_drift: np.ndarray) -> np.ndarray:
+        """f, (cells, nvx, nvy, nvz), of cells with temperatures T (V0^2) and perturbations of the drift (V0), (cells,).
+
+        It is without the density perturbation.
+        """
         start, n, cells = self.initial, self.density, PhaseGrid(grid.length, len(T), grid.v_max, grid.nv)
         try:
             if isinstance(start, BKW):
                 kappa = 1 / 24 if self.collisions.prefactor is None else self.collisions.prefactor
                 time = start.start_time_ps * 1e-12 / self.scales.time
                 return starts.bkw(cells, n, self.temperature(grid)[0], time, kappa)
+            if isinstance(start, Components):
+                mean = self.scales.temperature_from_ev(self.plasma.temperature_eV)
+                parts = start.parts(self.scales, self.plasma)
+                return starts.components(cells, n, parts, T / mean, perturbed_drift)
             if isinstance(start, TwoStream):
                 drift = start.drift_m_s / self.scales.velocity
                 hottest = np.max(self.temperature(grid))

@@ -114,6 +114,7 @@ def _buildup(config: Config) -> list[str]:
         return [f'collisions.buildup = "auto": correlations begin at t = 0, for the start {kind} is no equilibrium']
     why = {
         "maxwellian": "a Maxwellian is an equilibrium",
+        "components": "one Maxwellian is an equilibrium",
         "bkw": "the BKW solution is that of a plasma without memory",
         "array": "an array does not say how old it is",
     }[kind]

@@ -47,7 +47,7 @@ class Summary:
     folder: Path
     steps: int
     seconds_per_step: float
-    """Wall-clock time per step of this process, with compilation."""
+    """Wall-clock time per step of this process, s, without compilation and without the writing of output."""
     history: dict[str, np.ndarray]
     """Invariants by name in code units, one row per recorded step."""
 
@@ -137,9 +137,11 @@ def _loop(
 ) -> Summary:
     out, last = config.output, config.time.steps
     cadences = (out.history_every, out.snapshot_every, out.checkpoint_every)
-    started, done, chunk = time.perf_counter(), 0, 1
+    first, seconds, chunk = step, 0.0, 1
     show = sys.stderr.isatty() if progress is None else progress
     advance = make_advance(model.stepper, model.dt)
+    if step < last:
+        jax.block_until_ready(advance(state, 0))  # compiles, so that neither the bar nor the summary counts that time
     with tqdm(total=last, initial=step, unit="step", disable=not show) as bar:
         while step < last:
             boundary = min(every - step % every for every in cadences[1:])
@@ -147,23 +149,22 @@ def _loop(
             tick = time.perf_counter()
             state, buffers = advance(state, n)
             rows = {k: np.asarray(v)[:n] for k, v in vars(buffers).items()}
+            spent = time.perf_counter() - tick
             monitors.check(state, rows, step + 1)
             recorded = [i for i in range(n) if _due(step + 1 + i, out.history_every, last)]
             if recorded:
                 results.append_history(folder, {k: v[recorded] for k, v in rows.items()})
             step += n
-            done += n
+            seconds += spent
             if _due(step, out.snapshot_every, last):
                 _save_snapshot(config, model, state, folder)
             if _due(step, out.checkpoint_every, last):
                 checkpoints.save(step, arrays_of(state))
-            if done > n:  # the first chunk includes compilation
-                chunk = max(1, min(CHUNK, int(CHUNK_SECONDS / (time.perf_counter() - tick) * n)))
+            chunk = max(1, min(CHUNK, int(CHUNK_SECONDS / spent * n)))
             bar.update(n)
     checkpoints.close()
-    elapsed = time.perf_counter() - started
     history = {str(k): v.to_numpy() for k, v in results.open_result(folder)["history"].data_vars.items()}
-    return Summary(folder, last, elapsed / max(done, 1), history)
+    return Summary(folder, last, seconds / max(step - first, 1), history)
 
 
 def make_advance(stepper: Stepper, dt: float) -> Callable[[State, int], tuple[State, Invariants]]:

@@ -171,7 +171,7 @@ def _largest_diffusion(op: CollisionOperator, cells: list[CellSurvey], ages: int
     masses, counts = (np.stack([getattr(p, key) for p in patches]) for key in ("masses", "counts"))
     units = jnp.asarray([patches[p].stretch for p in which], jnp.float32)
     return float(
-        over_all(_plain(op.kernel), jnp.asarray(masses, jnp.float32), counts, units, jnp.asarray(which), arguments)
+        over_all(plain(op.kernel), jnp.asarray(masses, jnp.float32), counts, units, jnp.asarray(which), arguments)
     )
 
 
@@ -190,7 +190,7 @@ def steepness(f: VelocityDistribution, stretch: Numbers) -> VelocityVector:
     return jnp.where(f > NEGLIGIBLE * jnp.max(f), jnp.stack(means), 1)
 
 
-def _plain(kernel: Kernel) -> Kernel:
+def plain(kernel: Kernel) -> Kernel:
     """The kernel with its tables replaced by their functions: on few points tables save no time, but compile slowly."""
 
     def is_table(node: object) -> bool:

@@ -80,14 +80,15 @@ def survey(config: Config, grid: PhaseGrid) -> Survey:
 
 
 def representative(temperature: np.ndarray, density: np.ndarray) -> list[int]:
-    """Indices of the cells of lowest, median and highest temperature and of lowest and highest density.
+    """Indices of the cells of lowest, median and highest temperature, and of lowest and highest density and Gamma.
 
     Between them diffusion is monotone in temperature and in density.
     """
     order = np.argsort(temperature)
     cells = [order[0], order[len(order) // 2], order[-1]]
     if np.ptp(density) > 0:
-        cells += [np.argmin(density), np.argmax(density)]
+        gamma = density ** (1 / 3) / temperature  # up to a factor
+        cells += [np.argmin(density), np.argmax(density), np.argmin(gamma), np.argmax(gamma)]
     return sorted({int(cell) for cell in cells})
 
 
