@@ -69,7 +69,8 @@ def sample(rng, n, anisotropy=0.25, T=T0, units=None):
     times = np.array([0.0, 1e-12 * DT / scales.time])
     part = replicate_dataset(rows, times, length=10.24, thermal_speed=np.array([T**0.5]), bins=bins, kept=None)
     attributes = dict.fromkeys(ATTRIBUTES, 1.0) | {"particles": n, "density": density, "bin_width": width}
-    return combine([part], attributes | {"length": 10.24, "config": json.dumps(config)})
+    attributes |= {"coupling_parameter": scales.coupling_parameter(density, T), "length": 10.24}
+    return combine([part], attributes | {"config": json.dumps(config)})
 
 
 @pytest.fixture(scope="module")
