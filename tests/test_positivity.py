@@ -216,16 +216,16 @@ def test_cells_together_are_cells_alone():
 
 def test_counts_add_up_and_a_run_is_traced_once(monkeypatch):
     """Every step adds to what the state carries; neither parts nor steps nor another dt trace the operator anew."""
-    traces, original = [], CollisionOperator.rate
+    traces, original = [], CollisionOperator.rate_by
 
-    def counted(self, f, now):
+    def counted(self, tables, f, now):
         traces.append(1)
-        return original(self, f, now)
+        return original(self, tables, f, now)
 
     grid = dataclasses.replace(TINY, nx=2)
     state = plasma(grid)
     long = jnp.asarray(1.5 * stability_interval(5) / np.max(stiffness(state)))
-    monkeypatch.setattr(CollisionOperator, "rate", counted)
+    monkeypatch.setattr(CollisionOperator, "rate_by", counted)
     stepper = steppers.Strang(grid, CollisionOperator(grid, kernels.Landau(0.31)), "none")
     run = jax.jit(lambda state, dt: solve(state, stepper, dt=dt, n_steps=3))
     end, history = run(state, jnp.asarray(1e-3, long.dtype))

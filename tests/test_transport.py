@@ -52,6 +52,7 @@ def test_maxwell_molecules_need_one_polynomial():
     assert 2.5 * float(low.eta_star / low.kappa_star) == pytest.approx(2 / 3, rel=1e-10)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("name", slow_but(["landau", "ddco"], NAMES))
 def test_small_anisotropy_decays_as_the_first_order_says(name):
     """3 nu_T/omega_p = 1/(3 Gamma eta_1*), by the operator on a grid, to the error of the grid."""
@@ -106,6 +107,7 @@ def _on_the_grid(kernel, points, reach=4.6, **scheme):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.parametrize(("name", "points", "bound"), [("landau", 16, 0.06), ("ddco", 22, 0.03)])
 def test_the_operator_on_the_grid_has_the_same_coefficients(name, points, bound):
     assert (np.abs(_on_the_grid(load_kernel(name), points) - 1) < bound).all()

@@ -64,7 +64,7 @@ class PairRate(eqx.Module):
     slowest: Array
     """u0 (v_th): pairs at rest rise like pairs of |u| = u0."""
 
-    def __call__(self, speed: Elementwise) -> Array:
+    def __call__(self, speed: Elementwise | float) -> Array:
         """A at speeds that broadcast with the fields."""
         lag = 1 / (1 + (speed / self.width) ** 2)
         relative = jnp.sqrt((speed**2 + self.slowest**2) / (THERMAL + self.slowest**2))

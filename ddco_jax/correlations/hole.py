@@ -28,7 +28,7 @@ class Partners(eqx.Module):
     edge: Array
     """p: how sharp the edge of the hole is."""
 
-    def __call__(self, speed: Elementwise) -> Array:
+    def __call__(self, speed: Elementwise | float) -> Array:
         """B at speeds (v_th) that broadcast with the fields."""
         return (1 + power(speed * self.path_over_radius, self.edge)) ** (-3 / self.edge)
 

@@ -66,7 +66,7 @@ def normal_cell_average(v: np.ndarray, dv: float, mean: Values, variance: Values
 
 
 @np.errstate(all="ignore")
-def tilt(f: Values, basis: Values, cell: Values, target: tuple[float, ...], xp: ModuleType) -> Values:
+def tilt(f: Values, basis: Values, cell: Values, target: Values, xp: ModuleType) -> Values:
     """F = f exp(sum_k a_k basis_k), with a_k such that the sum over points of F basis_k cell is target_k.
 
     f and F are (nx, points), basis (K, nx, points), target (K,) or (nx, K); cell, the volume of a velocity cell, is a
