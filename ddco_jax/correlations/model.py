@@ -21,7 +21,7 @@ from ddco_jax.plasma.arrays import Array
 class Aged(eqx.Module):
     """An aged plasma: omega is the kernel itself."""
 
-    def pair_rate(self, speed: Elementwise) -> Array:
+    def pair_rate(self, speed: Elementwise | float) -> Array:
         """The factor of omega at |u| (v_th)."""
         return jnp.ones_like(speed)
 
@@ -39,7 +39,7 @@ class Uniform(eqx.Module):
     factor: Array
     """>= 0, one number per cell."""
 
-    def pair_rate(self, speed: Elementwise) -> Array:
+    def pair_rate(self, speed: Elementwise | float) -> Array:
         """The factor of omega at |u| (v_th)."""
         return self.factor * jnp.ones_like(speed)
 
@@ -64,7 +64,7 @@ class Correlations(eqx.Module):
     retardation: Retardation | NoMemory = NO_MEMORY
     """Memory of the stress: rates in omega_p from a model, in 1/t0 for the operator (`in_units`)."""
 
-    def pair_rate(self, speed: Elementwise) -> Array:
+    def pair_rate(self, speed: Elementwise | float) -> Array:
         """The factor of omega at |u| (v_th)."""
         return viscosity_factor(self.pair_jump) * self.pairs(speed)
 
@@ -85,7 +85,7 @@ class Mature(eqx.Module):
     retardation: Retardation | NoMemory
     """Memory of the stress: rates in omega_p from a model, in 1/t0 for the operator (`in_units`)."""
 
-    def pair_rate(self, speed: Elementwise) -> Array:
+    def pair_rate(self, speed: Elementwise | float) -> Array:
         """The factor of omega at |u| (v_th)."""
         return viscosity_factor(self.pair_jump) * jnp.ones_like(speed)
 
