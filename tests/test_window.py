@@ -95,8 +95,8 @@ def test_steps_in_windows_are_those_on_the_grid(at_once, whole):
         expected = jax.jit(lambda state: step.step(state, 0.02))(state).f
     assert np.max(np.abs(ended - expected)) < 1e-10 * np.max(f)
     assert np.max(np.abs(expected - f)) > 1e-3 * np.max(f)
-    differ = np.max(np.abs(ended - expected), (1, 2, 3)) > 1e-14 * np.max(f)
-    assert differ.tolist() == ([True, True, False] if at_once == 1 else [False] * 3)  # together: the whole grid
+    untouched = [np.array_equal(ended[i, 0], f[i, 0]) for i in range(3)]  # a face of the box, outside of windows
+    assert untouched == ([True, True, False] if at_once == 1 else [False] * 3)  # together: the whole grid
     for before, after in zip(compute_moments(GRID, f), compute_moments(GRID, ended), strict=True):
         assert np.max(np.abs(after - before)) < 1e-14
 
