@@ -123,7 +123,7 @@ def random_octant(rng, parity):
     return octant
 
 
-@pytest.mark.parametrize("dense_limit, slab", [(96, 2**17), (96, 1), (0, 2**17)])
+@pytest.mark.parametrize("dense_limit, slab", [(96, 2**19), (96, 1), (0, 2**19)])
 def test_convolutions_are_plain_sums(dense_limit, slab, rng, monkeypatch):
     """Fields and outputs of every parity, so kernels too; without wrap-around; dense, slab by slab, and by FFT."""
     monkeypatch.setattr(transforms, "DENSE_LIMIT", dense_limit)

@@ -40,10 +40,13 @@ class Component(NamedTuple):
 
 
 class Tensors:
-    """Makes octants of the tensors on a grid, each once; components that differ by exchanged axes share one."""
+    """Makes octants of the tensors on a grid, each once; components that differ by exchanged axes share one.
+
+    Their units are those of the weights l0, l1 and l2 of the kernel (`kernels.base`).
+    """
 
     def __init__(self, grid: PhaseGrid, separable: Separable, dtype: DTypeLike) -> None:
-        self.separable, self.dtype = separable, dtype
+        self.separable = separable
         offsets = [np.arange(n) * dv for n, dv in zip(grid.nv, grid.dv, strict=True)]
         u = np.stack(np.meshgrid(*offsets, indexing="ij"))
         square = np.sum(u**2, 0)

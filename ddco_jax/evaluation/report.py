@@ -34,9 +34,9 @@ def check_table(report: dict[str, Any]) -> str:
             "max|vx| dt/dx": f"{report['streaming_number']:.3f}   (at most 1)",
             "max|E| dt/dvx": f"{report['acceleration_number']:.3f}   (at most 1)",
             "collision number": f"{report['collision_number']:.3f}   (at most 1{_division(report)})",
-            "extent/thermal speed": f"{triple(report['extent_over_thermal_speed'])}   "
+            "half extent/spread of f": f"{triple(report['extent_over_thermal_speed'])}   "
             f"(vx, vy, vz; at least {notes.WIDE_ENOUGH})",
-            "spacing/thermal width": f"{triple(report['spacing_over_thermal_width'])}   "
+            "spacing/narrowest width": f"{triple(report['spacing_over_thermal_width'])}   "
             f"(at most {report['resolved_spacing']:g})",
             "memory for f": gib("memory_distribution_bytes"),
             "memory for transforms": gib("memory_transforms_bytes"),

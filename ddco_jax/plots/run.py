@@ -79,7 +79,7 @@ def _conservation(history: xr.Dataset) -> Figure:
     for k, axis in enumerate("xyz"):
         momentum = history["momentum"][:, k]
         axes[1].plot(t, (momentum - momentum[0]) / scale, label=f"$P_{axis}$")
-    axes[1].set_title(r"momentum / $\sqrt{2 M E_K}$")
+    axes[1].set_title(r"change of momentum / $\sqrt{2 M E_K}$")
     axes[2].plot(t, history["field_energy"], color="C3")
     axes[2].set_title("field energy")
     for axis in axes[:2]:

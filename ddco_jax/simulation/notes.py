@@ -41,8 +41,14 @@ def notes(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]
             f"under-resolved, the narrowest feature of the start is thinner than {least:.2g} dv; raise grid.nv"
         )
     axes = 1 if config.collisions.kernel == "none" else 3  # without collisions the dynamics is in vx alone
-    if min(report["extent_over_thermal_speed"][:axes]) < WIDE_ENOUGH * 0.98:
-        found.append("the velocity box cuts the hottest cells; raise grid.velocity_extent_m_s")
+    extents = report["extent_over_thermal_speed"]
+    if min(extents[:axes]) < WIDE_ENOUGH * 0.98:
+        half = [v * max(1, WIDE_ENOUGH / e) for v, e in zip(config.grid.velocity_extent_m_s, extents, strict=True)]
+        wanted = ", ".join(f"{float(f'{v:.3g}'):g}" for v in half)
+        found.append(
+            f"the velocity box covers {min(extents[:axes]):.3g} standard deviations of f, drifts of its parts included, "
+            f"in the hottest cell; grid.velocity_extent_m_s = [{wanted}] covers {WIDE_ENOUGH:g}"
+        )
     if config.collisions.kernel not in ("none", *store.NAMED):
         found += [*_gamma(*report["coupling_parameter"]), *_parts(start)]
     return [*found, *_positivity(config, report), *_recurrence(config, grid, start, report), *_buildup(config)]
@@ -111,7 +117,7 @@ def _buildup(config: Config) -> list[str]:
         return []
     kind = config.initial.kind
     if config.correlations == "quench":
-        return [f'collisions.buildup = "auto": correlations begin at t = 0, for the start {kind} is no equilibrium']
+        return [f'collisions.buildup = "auto": correlations begin at t = 0, since f (initial.kind = "{kind}") is not in equilibrium']
     why = {
         "maxwellian": "a Maxwellian is an equilibrium",
         "components": "one Maxwellian is an equilibrium",

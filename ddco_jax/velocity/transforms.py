@@ -36,7 +36,7 @@ Parity = tuple[int, int, int]
 
 DENSE_LIMIT = 96
 """Longest axis transformed by a dense matrix; longer ones use the FFT (measured crossover on CPU)."""
-SLAB = 2**17
+SLAB = 2**19
 """Largest number of values in the spectra of one slab, unless a single vx frequency has more (measured on CPU)."""
 
 
