@@ -191,7 +191,7 @@ def test_strang_refuses_the_option_of_the_other_step():
     op = CollisionOperator(grid, kernels.MaxwellMolecules())
     with pytest.raises(ValueError, match="collision_substeps of the midpoint"):
         steppers.Strang(grid, op, collision_substeps=8)
-    with pytest.raises(ValueError, match="collision_stages is of the chebyshev"):
+    with pytest.raises(ValueError, match="collision_stages belongs to the chebyshev"):
         steppers.Strang(grid, op, collision="midpoint", collision_stages=4)
     with pytest.raises(ValueError, match="at least 2"):
         steppers.Strang(grid, op, collision_stages=1)

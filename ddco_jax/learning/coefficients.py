@@ -92,7 +92,7 @@ def load_coefficients(
     for path, run in zip(paths, data, strict=True):
         if "vacf" not in run:
             raise ConfigError(
-                f"{path}: no equilibrium run; data.equilibrium takes those of `ddco md` with correlations"
+                f"{path}: no equilibrium run; data.equilibrium takes files of `ddco md` with [correlations]"
             )
     rows = [_measured(green_kubo.transport(group)) for group in green_kubo.group(data)] if data else []
     if not (rows := rows + [_landau(gamma) for gamma in weak]):

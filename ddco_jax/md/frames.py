@@ -107,7 +107,7 @@ def table(rows: Sequence[str], names: Sequence[str]) -> dict[str, np.ndarray]:
     Raises ValueError for rows of another number of values, and where a number is none.
     """
     if len(set(names)) < len(names):
-        raise ValueError("a column is there twice")
+        raise ValueError("a column occurs twice")
     if any(len(row.split()) != len(names) for row in rows):
         raise ValueError("a row does not hold one value per column")
     wanted = [i for i, name in enumerate(names) if name in COLUMNS]

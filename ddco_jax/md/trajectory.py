@@ -84,7 +84,7 @@ def read(files: Sequence[Path], reading: Reading, say: Say) -> Iterator[Snapshot
             yield snapshot
             previous = snapshot
     if previous is None:
-        raise ConfigError(f"{files[0] if files else 'import-md'}: no whole snapshot to import")
+        raise ConfigError(f"{files[0] if files else 'import-md'}: no complete snapshot; give a file that holds one")
 
 
 def _frames(path: Path, reading: Reading, say: Say) -> Iterator[RawFrame]:
@@ -132,7 +132,7 @@ def _open(path: Path, reading: Reading, say: Say) -> Iterator[RawFrame]:
 def _follows(before: Snapshot, now: Snapshot) -> bool:
     """Whether a snapshot repeats the one before.  Raises ConfigError where it neither repeats nor follows it."""
     if not np.allclose(now.lengths, before.lengths, rtol=1e-6):
-        raise ConfigError("the box changes; only constant volume is understood")
+        raise ConfigError("the box changes; only runs at constant volume can be imported")
     if now.time > before.time:
         return False
     ours, theirs = np.sort(now.velocities, axis=0), np.sort(before.velocities, axis=0)
@@ -170,17 +170,17 @@ class _Layer:
         x, v = raw.positions()[order], raw.velocities()[order]
         time = self._time(raw, first)
         if not (np.isfinite(x).all() and np.isfinite(v).all() and np.isfinite(time)):
-            raise ConfigError("positions, velocities or the time are not finite")
+            raise ConfigError("positions, velocities or the time are not finite; check the run that wrote them")
         length, velocity, duration = units
         if (fastest := float(np.abs(v).max()) * velocity) > LIGHT:
-            raise ConfigError(f"a particle moves at {fastest:.2g} m/s, faster than light; are the units right?")
+            raise ConfigError(f"a particle moves at {fastest:.2g} m/s, faster than light; check the units")
         tracked = tracked and (self._ids is not None or self._in_order(x, raw.box.lengths))
         return Snapshot(time * duration, raw.box.lengths * length, x * length, v * velocity, tracked)
 
     def _check_box(self, raw: RawFrame) -> None:
         box = raw.box
         if box.skewed:
-            raise ConfigError("the box is skewed; only orthogonal boxes are understood")
+            raise ConfigError("the box is skewed; only orthogonal boxes can be imported")
         if not (np.isfinite(box.lengths).all() and np.isfinite(box.low).all() and (box.lengths > 0).all()):
             raise ConfigError(f"the box has edges of {box.lengths}; they must be positive and finite")
         if box.periodic is None:
@@ -196,7 +196,7 @@ class _Layer:
         index = np.flatnonzero(rows)
         first = self._first[0] if self._first else raw
         if ("id" in raw.columns) != ("id" in first.columns):
-            raise ConfigError("some snapshots hold ids and others do not; dump them all alike")
+            raise ConfigError("some snapshots hold ids and others do not; dump `id` in all of them")
         if "id" not in raw.columns:
             if raw.ordered:
                 self._say("no particle ids: a row is taken for the same particle in every snapshot")
@@ -207,7 +207,7 @@ class _Layer:
         order = np.argsort(ids, kind="stable")
         ids = ids[order]
         if not np.isfinite(ids).all():
-            raise ConfigError("an id is no number")
+            raise ConfigError("an id is not a number; dump numbers")
         if np.any(same := ids[1:] == ids[:-1]):
             raise ConfigError(f"two particles have the id {ids[1:][same][0]:g}; ids must be unique")
         if self._ids is None:
@@ -235,7 +235,7 @@ class _Layer:
             raise ConfigError("some snapshots state their time and others do not; give files of one kind")
         if raw.time is None:
             if raw.step is None or step_time is None:
-                raise ConfigError("--step-time: the file holds step numbers only; say how long a step is")
+                raise ConfigError("the file states steps but no times; give the time of one step with --step-time")
             return raw.step * step_time
         if step_time is not None and raw.step is not None and first.step is not None and first.time is not None:
             passed, steps = raw.time - first.time, raw.step - first.step
