@@ -323,5 +323,5 @@ def test_too_few_particles_and_no_overlap_are_refused(measured, tmp_path):
     with pytest.raises(ConfigError, match=r"data\.gamma: no file"):
         load_runs([tmp_path / "few.nc"], None, gamma_range=(2.0, 3.0))
     equilibrium = sorted((Path(__file__).parents[1] / "data" / "md" / "equilibrium").glob("*.nc"))[0]
-    with pytest.raises(ConfigError, match="is it a homogeneous quench"):
+    with pytest.raises(ConfigError, match="whose particles have ids"):
         load_run(equilibrium)
