@@ -30,7 +30,7 @@ class Derivatives(NamedTuple):
 
 
 def hamiltonian(grid: PhaseGrid, scales: Scales = PAPER) -> Functional:
-    """H = int v^2/2 f dx dv + lambda^2/2 int E^2 dx."""
+    """The energy H = int v^2/2 f dx dv + lambda^2/2 int E^2 dx as a functional, n0 L0 V0^2."""
     vx, vy, vz = (jnp.asarray(v) for v in grid.velocities)
     energy = (vx[:, None, None] ** 2 + vy[None, :, None] ** 2 + vz[None, None, :] ** 2) / 2
 
@@ -42,7 +42,7 @@ def hamiltonian(grid: PhaseGrid, scales: Scales = PAPER) -> Functional:
 
 
 def entropy(grid: PhaseGrid) -> Functional:
-    """S = -int f log f dx dv (5)."""
+    """The entropy S = -int f log f dx dv (5) as a functional, n0 L0."""
     return lambda f, E: entropy_density(f) * grid.dx * grid.dv3
 
 

@@ -1,7 +1,7 @@
 """Transport coefficients as learning data: quenches hardly constrain self-diffusion, equilibrium runs do.
 
-The coefficients are Green-Kubo integrals of MD.  At couplings so weak that theory is more accurate than any MD of a few
-collision times they are Landau's, and the relaxation rates of large anisotropies are Landau's as well.
+The coefficients are Green-Kubo integrals of MD.  At weak coupling, where theory is more accurate than MD of a few
+collision times, Landau's coefficients and relaxation rates of large anisotropies take their place.
 """
 
 from collections.abc import Sequence

@@ -38,7 +38,7 @@ CALIBRATION_STEPS = 50
 SINGULAR = 1e-5
 """`calibrate` leaves out combinations of test functions whose variance is below this share of the largest."""
 PLAUSIBLE = (1e-3, 200.0)
-"""Accepted Gamma; beyond (a gas without correlations, or a crystal) the data are refused as a mistake in units."""
+"""Range of accepted Gamma; values outside (a gas without correlations, a crystal) are taken for a mistake in units."""
 PARTICLES_PER_FUNCTION = 20
 """Smallest number of stored particles per test function that the calibration needs."""
 SIGNAL = 1.5

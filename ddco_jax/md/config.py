@@ -125,7 +125,7 @@ class MDTimeSection(Section):
 
 
 class ForcesSection(Section):
-    """Particle-particle particle-mesh summation."""
+    """Coulomb forces by the particle-particle particle-mesh method (PPPM)."""
 
     cutoff_angstrom: PositiveFloat | None = None
     accuracy: PositiveFloat = 1e-4
@@ -134,7 +134,7 @@ class ForcesSection(Section):
 
 
 class StatisticsSection(Section):
-    """What is kept of each snapshot."""
+    """The statistics that are stored of each snapshot."""
 
     bin_m_s: PositiveFloat = 800.0
     extent_m_s: PositiveFloat | None = None

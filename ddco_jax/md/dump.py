@@ -22,7 +22,7 @@ PIECE = 2**24
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """One snapshot; rows are sorted by particle id."""
+    """One snapshot in the units of the file; rows are sorted by particle id."""
 
     step: int
     box: np.ndarray
@@ -84,7 +84,7 @@ def read_frame(path: Path) -> Frame | None:
 
 
 def read_raw(file: io.BufferedIOBase) -> Iterator[RawFrame]:
-    """The snapshots of a binary dump made anywhere, with all that they say of themselves.
+    """The snapshots of any binary dump, with the units, times and boundaries that it states.
 
     Raises Incomplete where the file ends within one, ValueError where it is damaged or of an older kind.
     """

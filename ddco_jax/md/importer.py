@@ -52,7 +52,7 @@ class Options:
 
 
 class Notes(list[str]):
-    """What was dropped or assumed: each is printed once, and all of them are stored with the dataset."""
+    """Notes on data that were left out or assumed: each is printed once, and all are stored with the dataset."""
 
     def __call__(self, note: str) -> None:
         """Take a note."""

@@ -1,6 +1,7 @@
-"""Trajectories made elsewhere, snapshot by snapshot and in SI units: who is who, which box, which time, which units.
+"""Trajectories made elsewhere, snapshot by snapshot and in SI units.
 
-Readers (`dump`, `text`, `h5md`) give what a file holds; here it is used, or contradicted, in one way for all formats.
+Readers (`dump`, `text`, `h5md`) return what a file contains.  This module identifies particles between snapshots and
+determines box, time and units, in the same way for all formats.
 """
 
 import bz2
@@ -35,7 +36,7 @@ DAMAGED = (ValueError, KeyError, TypeError, IndexError, OSError, EOFError, Runti
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What a user says of the files."""
+    """What the user states about the files."""
 
     units: Units = NOT_SAID
     step_time: float | None = None
@@ -65,7 +66,7 @@ class Snapshot:
 
 
 def read(files: Sequence[Path], reading: Reading, say: Say) -> Iterator[Snapshot]:
-    """The snapshots of all files, in the order given; `say` is told what was dropped or assumed.
+    """The snapshots of all files, in the order given; `say` records what was left out or assumed.
 
     Raises ConfigError, naming the file and the snapshot, for what cannot be read and what must not be guessed.
     """
@@ -88,7 +89,7 @@ def read(files: Sequence[Path], reading: Reading, say: Say) -> Iterator[Snapshot
 
 
 def _frames(path: Path, reading: Reading, say: Say) -> Iterator[RawFrame]:
-    """The whole snapshots of a file; every fault of it becomes one line."""
+    """The complete snapshots of a file.  Raises ConfigError, in one line, for every fault of the file."""
     whole = 0
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
@@ -106,7 +107,7 @@ def _frames(path: Path, reading: Reading, say: Say) -> Iterator[RawFrame]:
 
 
 def _open(path: Path, reading: Reading, say: Say) -> Iterator[RawFrame]:
-    """The snapshots of a file, whose format its first bytes tell."""
+    """The snapshots of a file, whose format is recognised by its first bytes."""
     with open(path, "rb") as raw:
         start = raw.read(8)
     if start == h5md.SIGNATURE:
@@ -144,7 +145,7 @@ def _follows(before: Snapshot, now: Snapshot) -> bool:
 
 
 class _Layer:
-    """Makes snapshots of raw frames; remembers what the first of them says, which later ones must not contradict."""
+    """Makes snapshots of raw frames, and checks that later frames agree with what the first one states."""
 
     def __init__(self, reading: Reading, say: Say) -> None:
         self._reading, self._say = reading, say
@@ -217,7 +218,7 @@ class _Layer:
         return index[order], True
 
     def _in_order(self, x: np.ndarray, lengths: np.ndarray) -> bool:
-        """Whether rows without ids have moved less than a change of their order would make it look."""
+        """Whether rows without ids have moved less than they would appear to if their order had changed."""
         before, self._before = self._before, x
         if before is None:
             return True
@@ -229,7 +230,7 @@ class _Layer:
         return False
 
     def _time(self, raw: RawFrame, first: RawFrame) -> float:
-        """Time of a snapshot, in the unit of the file: what it states, or else its step times that of the user."""
+        """Time of a snapshot, in the unit of the file: as stated, or else its step number times `reading.step_time`."""
         step_time = self._reading.step_time
         if (raw.time is None) != (first.time is None):
             raise ConfigError("some snapshots state their time and others do not; give files of one kind")
