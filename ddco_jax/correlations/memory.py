@@ -114,11 +114,11 @@ class NoMemory(eqx.Module):
     """No memory: every anisotropy relaxes at its kinetic rate.  Takes the place of `StressMemory` and `Retardation`."""
 
     def in_units(self, plasma_frequency: Elementwise | float) -> "NoMemory":
-        """Itself."""
+        """The same object: it holds no rates to convert."""
         return self
 
     def at(self, forgotten: Elementwise, x: Elementwise) -> "NoMemory":
-        """Itself."""
+        """The same object, at every Gamma."""
         return self
 
 

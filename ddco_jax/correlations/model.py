@@ -26,7 +26,7 @@ class Aged(eqx.Module):
         return jnp.ones_like(speed)
 
     def in_units(self, plasma_frequency: Elementwise | float) -> "Aged":
-        """Itself: it holds no rates."""
+        """The same record: it holds no rates to convert."""
         return self
 
 
@@ -44,7 +44,7 @@ class Uniform(eqx.Module):
         return self.factor * jnp.ones_like(speed)
 
     def in_units(self, plasma_frequency: Elementwise | float) -> "Uniform":
-        """Itself: it holds no rates."""
+        """The same record: it holds no rates to convert."""
         return self
 
 
