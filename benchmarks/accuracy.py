@@ -5,7 +5,7 @@
 Homogeneous symmetric and asymmetric double wells at Gamma = 1.3 over +-5 thermal speeds, from a quench to 0.8 t0 with
 the default kernel.  The error is the relative L2 error of f(vx, vy), at 0.4 and 0.8 t0 together, against the default
 scheme on `--reference`^3 points.  The time is that of the steps, without compilation.  Schemes: the paper's (log,
-central, midpoint with as many substeps as `ddco check` asks for; not run where that is more than MOST) and the ratio
+central, midpoint with as many substeps as `ddco check` requires; not run where that is more than MOST) and the ratio
 form of order 2, 4, 6, 8 with the Chebyshev step, in double and single precision.  Stored as
 benchmarks/results/accuracy.json, start by start.
 """

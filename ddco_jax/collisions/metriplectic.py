@@ -76,8 +76,8 @@ def dissipative_bracket(
     """(A, B)+ of Eq. (7) from dA/df and dB/df, with the pair rate and the microfield of `now` (as in C[f]).
 
     Symmetric, non-negative for A = B, and zero if A or B is mass, momentum or energy, all to rounding.  In the log form
-    (A, S)+ = int dA/df C[f], except for the jumps of a young plasma.  In the ratio form, which is more accurate, C[f]
-    does not follow from this bracket.
+    (A, S)+ = int dA/df C[f], except for the velocity jumps after a quench.  In the ratio form, which is more accurate,
+    C[f] does not follow from this bracket.
     """
     cells = jax.lax.map(lambda values: op.dissipation(*values), (f, A, B, as_record(now)))
     return jnp.sum(cells) * op.grid.dx

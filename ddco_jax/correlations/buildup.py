@@ -148,10 +148,10 @@ class PairBuildup(eqx.Module):
 
     def at(self, age: Elementwise, x: Elementwise) -> PairRate:
         """A at an age (1/omega_p) and x = ln Gamma."""
-        young = self.fading(age)
+        remaining = self.fading(age)
         return PairRate(
-            level=self.ringing.at(age, x) + young * self.lead.at(age, x),
-            deficit=young * jax.nn.sigmoid(polynomial(self.slow_pairs.deficit, x, age)),
+            level=self.ringing.at(age, x) + remaining * self.lead.at(age, x),
+            deficit=remaining * jax.nn.sigmoid(polynomial(self.slow_pairs.deficit, x, age)),
             width=jnp.exp(polynomial(self.slow_pairs.width, x, age)),
             progress=age / jnp.exp(polynomial(self.rise.time, x, age)),
             exponent=jnp.exp(polynomial(self.rise.exponent, x, age)),

@@ -49,7 +49,7 @@ class Uniform(eqx.Module):
 
 
 class Correlations(eqx.Module):
-    """A young plasma at one age: the fields are elementwise, one number per cell."""
+    """The correlations of a plasma at one age after a quench: the fields are elementwise, one number per cell."""
 
     pairs: PairRate
     """The build-up of the pair rate."""

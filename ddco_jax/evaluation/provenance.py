@@ -17,7 +17,7 @@ def provenance(*packages: str, commit: str = "") -> dict[str, Any]:
     """Date, machine, device, commit and library versions of this process, by KEYS, as JSON stores them.
 
     `packages` are the libraries on which the measurement depends, besides jax and numpy.  `commit` is for machines that
-    hold the code without its git repository; by default git tells it, with "-dirty" where the code differs from it.
+    hold the code without its git repository; by default git states it, with "-dirty" where the code differs from it.
     Raises PackageNotFoundError for a package that is not installed, ValueError where the commit is unknown.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -52,7 +52,7 @@ class EquilibrateSection(Section):
 
     time_ps: PositiveFloat = 12.0
     limit_ps: PositiveFloat = 40.0
-    """Equilibration goes on until the potential energy is that of equilibrium, at most this long."""
+    """Longest equilibration: after time_ps it continues until the potential energy is that of equilibrium."""
     damping_ps: PositiveFloat = 0.5
     temperature: Literal["local", "mean"] = "local"
     """Thermostat of a slab: at T(x), family (i) of data/md/README.md, or at the mean temperature, family (ii)."""
