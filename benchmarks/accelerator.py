@@ -2,11 +2,11 @@
 
     python benchmarks/accelerator.py [--sizes 32 64 128 200] [--precision float32 float64] [--paper 200] [--steps 3]
 
-One evaluation of C[f] in one cell at n^3 velocity points, for Landau's kernel and for the default one soon after
-a quench, is compared with the same number of zero-padded real FFTs of (2n)^3 by the FFT library of the device, a lower
-bound for an operator that consists of transforms.  Then steps of the paper's bi-Maxwellian (20 x 200^3, +-8 V0) with the
-default kernel are timed, and their conservation errors measured.  Needs only the core of the package; stored as
-benchmarks/results/accelerator.json.
+One evaluation of C[f] in one cell at n^3 velocity points, for Landau's kernel and for the default one soon after a
+quench, is compared with the same number of zero-padded real FFTs of (2n)^3 by the FFT library of the device.  That is a
+lower bound for an operator that consists of transforms.  Then steps of the paper's bi-Maxwellian (20 x 200^3, +-8 V0)
+with the default kernel are timed, and their conservation errors measured.  Needs only the core of the package; stored
+as benchmarks/results/accelerator.json.
 """
 
 import argparse
