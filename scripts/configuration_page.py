@@ -99,7 +99,7 @@ def sections(annotation) -> list[type]:
 
 
 def tag(cls: type) -> str:
-    """What tells a section from the others that a key may hold: its `kind` or `form`."""
+    """The `kind` or `form` that distinguishes a section from the others that a key may hold."""
     hints = typing.get_type_hints(cls)
     choices = next(typing.get_args(hints[name]) for name in ("kind", "form") if name in hints)
     return f", {choices[0]}" if len(choices) == 1 else ", named"

@@ -79,8 +79,8 @@ class Rate(NamedTuple):
 class CollisionOperator(eqx.Module):
     """C[f] = D+ p,  p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j'), with each cell's rho, v-bar, T.
 
-    `op(f)` returns C[f], (nx, nvx, nvy, nvz), n0 V0^-3/t0.  `op(f, now)` takes the correlations of a young plasma into
-    account: `now` is a record of `correlations`, or a factor(x) >= 0 by which C is multiplied.
+    `op(f)` returns C[f], (nx, nvx, nvy, nvz), n0 V0^-3/t0.  `op(f, now)` takes correlations into account that still
+    build up: `now` is a record of `correlations`, or a factor(x) >= 0 by which C is multiplied.
 
     C conserves mass, momentum and energy of every cell to rounding, for any f at the edge of the velocity box.  To
     rounding, C[M] = 0 for a Maxwellian, also for one that the box cuts.  The entropy production is non-negative: in
@@ -163,7 +163,7 @@ class CollisionOperator(eqx.Module):
         return Rate(self.differences.divergence(flux.fluxes), jnp.max(total), flux.limited)
 
     def _fluxes(self, f: VelocityDistribution, now: Record, tables: Tables) -> Fluxes:
-        """The fluxes of Eq. (32): pair collisions, and in a young plasma also diffusion in the microfield."""
+        """The fluxes of Eq. (32): pair collisions and, after a quench, diffusion in the microfield."""
         cell, force = Cell.of(self.grid, f), FORCES[self.force]
         collide = functools.partial(self.collide, kernel=self._kernel(now), tables=tables)
         log = self.differences.forces(jnp.log(cell.f))

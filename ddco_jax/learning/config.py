@@ -82,7 +82,7 @@ def _matches(key: str, patterns: tuple[str, ...]) -> list[Path]:
         path = Path(pattern)
         matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor) if path.anchor else path)))
         if not matches:
-            raise ConfigError(f"{key}: nothing matches {pattern}")
+            raise ConfigError(f"{key}: no file matches {pattern}")
         found += [m for m in matches if m not in found]
     return found
 

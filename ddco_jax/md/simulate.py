@@ -37,7 +37,7 @@ def simulate(
     if out.exists():
         raise ConfigError(f"--out {out}: the file exists; choose another")
     if trajectory is not None and config.correlations is not None:
-        raise ConfigError("--trajectory: a run with [correlations] keeps no snapshots")
+        raise ConfigError("--trajectory: a run with [correlations] keeps no snapshots; leave it out")
     if trajectory is not None and trajectory.exists():
         raise ConfigError(f"--trajectory {trajectory}: the folder exists; choose another")
     lammps.program()

@@ -172,7 +172,7 @@ def refuse(report: dict[str, Any]) -> None:
     for key, what in limits.items():
         if not report[key] <= 1:
             if math.isnan(report[key]):
-                raise ConfigError(f"{what} is not a number; is f resolved, and the kernel made for this Gamma?")
+                raise ConfigError(f"{what} is not a number; raise grid.nv, or choose a kernel for this Gamma")
             largest = report["time_step_ps"] / report[key]
             more = ", or more collisions.substeps" if key == "collision_number" else ""
             raise ConfigError(

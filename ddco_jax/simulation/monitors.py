@@ -17,8 +17,8 @@ def check(state: State, history: dict[str, np.ndarray], first_step: int) -> None
     lost = np.flatnonzero(history["unfinished"] > 0)
     if lost.size:
         raise RunFailed(
-            f"step {first_step + int(lost[0])}: the collision step of a cell did not end within the largest number of "
-            "parts; lower time.step_ps, or raise grid.nv where f is under-resolved (`ddco check`)"
+            f"step {first_step + int(lost[0])}: the collision step of a cell needs more than the largest number of "
+            "sub-steps; lower time.step_ps, or raise grid.nv where f is under-resolved (`ddco check`)"
         )
     totals = history["total_energy"] + history["mass"]
     bad = np.flatnonzero(~np.isfinite(totals))

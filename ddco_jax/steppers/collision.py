@@ -62,10 +62,10 @@ class CollisionStep(Stepper):
             f, tally = self.collide(state, now, dt)
             return dataclasses.replace(state, f=f, time=state.time + dt, tally=tally)
         # changes of f since the last collisions count as new, those by collisions with the share `law.forgotten`
-        memory = law.taught(state.memory, stress_anisotropy(self.grid, state.f), jnp.ones_like(law.rate))
+        memory = law.updated(state.memory, stress_anisotropy(self.grid, state.f), jnp.ones_like(law.rate))
         memory = law.aged(memory, dt / 2)
         f, tally = self.collide(state, dataclasses.replace(now, retardation=law.beginning(memory)), dt)
-        memory = law.taught(memory, stress_anisotropy(self.grid, f), law.forgotten)
+        memory = law.updated(memory, stress_anisotropy(self.grid, f), law.forgotten)
         memory = law.aged(memory, dt / 2)
         return dataclasses.replace(state, f=f, memory=memory, time=state.time + dt, tally=tally)
 

@@ -62,9 +62,9 @@ class Strang(Stepper):
         if collision not in ("chebyshev", "midpoint"):
             raise ValueError(f"collision must be chebyshev or midpoint, got {collision!r}")
         if (collision_stages if collision == "midpoint" else collision_substeps) is not None:
-            raise ValueError("collision_stages is of the chebyshev step, collision_substeps of the midpoint step")
+            raise ValueError("collision_stages belongs to the chebyshev step, collision_substeps to the midpoint step")
         if op is not None and op.grid != grid:
-            raise ValueError("the collision operator was made for another grid")
+            raise ValueError("the collision operator was made for another grid; make it for the grid of the stepper")
         self.grid, self.scales = grid, scales
         self.advection = FIELDS[field](grid, x_flux, scales)
         law = MARKOV if buildup is None else buildup
