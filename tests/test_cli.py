@@ -93,7 +93,7 @@ def test_plot_makes_figures(finished):
 def test_check_and_kernels(finished):
     folder, _ = finished
     out, _ = ddco_here("check", "tiny.toml", cwd=folder)
-    assert "collision number" in out
+    assert "collision number" in out and "s per step on this machine" in out
     report = json.loads(ddco("check", "tiny.toml", "--json", cwd=folder)[0])
     assert report["memory_distribution_bytes"] == 4 * 16**3 * 8
     assert report["memory_gradient_bytes"] > report["memory_run_bytes"] > report["memory_distribution_bytes"]
