@@ -289,12 +289,15 @@ def _load(config: str, overrides: list[str] | None) -> "tuple[Config, str]":
 def _enable_x64() -> None:
     import jax
 
+    from ddco_jax.simulation import programs
+
     jax.config.update("jax_enable_x64", True)
+    programs.keep()
 
 
 def main() -> None:
     """Entry point of the console command."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # jaxlib 0.10 logs an error for each program that is kept
     try:
         app(exit_on_error=False, print_error=False)
     except CycloptsError as error:
