@@ -5,7 +5,7 @@ Importing the package sets no JAX flag and uses no device.  The dtype of f decid
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ddco_jax import kernels, steppers
 from ddco_jax.collisions import CollisionOperator
@@ -39,8 +39,8 @@ __all__ = [
 ]
 
 
-def open_result(path: str | Path, units: Literal["code", "si"] = "code") -> "xarray.DataTree":
-    """The result of a run as an xarray.DataTree; see `ddco_jax.simulation.results.open_result`."""
+def open_result(path: str | Path, units: str = "code") -> "xarray.DataTree":
+    """The result of a run in units "code" or "si", an xarray.DataTree; see `simulation.results.open_result`."""
     from ddco_jax.simulation.results import open_result as open_
 
     return open_(path, units)

@@ -45,7 +45,7 @@ class Watch:
         """Note that `folder` can be resumed, from the checkpoint of `step` or, without one, from the beginning."""
         self.log = log
         command = f"`ddco resume {shlex.quote(str(folder))}`"
-        begins = f"before the first checkpoint; {command} begins it again"
+        begins = f"there is no checkpoint yet, {command} begins it again"
         self.remedy = begins if step is None else f"{command} goes on from the checkpoint of step {step}"
 
     def stopped(self, step: int, last: int) -> Stopped:

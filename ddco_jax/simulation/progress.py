@@ -1,6 +1,7 @@
 """What a run says while it goes on: a bar on a terminal, else lines on stderr, and the same lines in `run.log`."""
 
 import io
+import os
 import sys
 import threading
 import time
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from tqdm import tqdm
@@ -40,7 +41,7 @@ class Progress:
             disable=not on_terminal,
             leave=False,
             bar_format="{desc}{bar}| {n_fmt}/{total_fmt} steps{postfix}",
-            dynamic_ncols=True,
+            **_size(),
         )
 
     def __enter__(self) -> "Progress":
@@ -96,29 +97,30 @@ class Progress:
         self._bar.update(step - self._bar.n)
 
     def advanced(self, steps: int, seconds: float, row: Mapping[str, np.ndarray]) -> None:
-        """A chunk of steps took some seconds with its output; `row` holds the invariants after the last of them."""
+        """A chunk of steps took some seconds with its output; `row` holds the invariants after it, (1, ...)."""
         self._recent.append((steps, seconds))
         self._step += steps
         each = sum(s for _, s in self._recent) / sum(n for n, _ in self._recent)
         left = tqdm.format_interval(round(each * (self._total - self._step)))
-        t = float(row["time"])
-        said = f"t = {t:.4g} t0 = {t * self._time_ps:.4g} ps, {each:.3g} s/step, ETA {left}, {self._drifts(row)}"
-        self._bar.set_postfix_str(said, refresh=False)
+        t, energy = float(row["time"][-1]), float(row["total_energy"][-1] / self._start["total_energy"] - 1)
+        pace, ps = f"{each:.3g} s/step, ETA {left}", f"{t * self._time_ps:.4g} ps"
+        self._bar.set_postfix_str(f"{pace}, t = {ps}, dE/E {energy:.0e}", refresh=False)
         self._bar.update(steps)
         self._bar.refresh()
-        self._line(f"step {self._step}/{self._total}, {said}")
+        where = f"step {self._step}/{self._total}, t = {t:.4g} t0 = {ps}"
+        self._line(f"{where}, {pace}, dE/E {energy:.0e}, {self._drifts(row)}")
 
     def end(self) -> None:
         """The run is complete."""
         self._line("complete")
 
     def _drifts(self, row: Mapping[str, np.ndarray]) -> str:
-        """Changes of mass, energy and momentum since t = 0."""
+        """Changes of mass and momentum since t = 0."""
         start = self._start
-        mass, energy = (float(row[k] / start[k] - 1) for k in ("mass", "total_energy"))
+        mass = float(row["mass"][-1] / start["mass"] - 1)
         thermal = np.sqrt(2 * start["kinetic_energy"] * start["mass"])
-        momentum = float(np.max(np.abs(row["momentum"] - start["momentum"])) / thermal)
-        return f"dM/M {mass:.0e}, dE/E {energy:.0e}, max|dP|/sqrt(2 M E_K) {momentum:.0e}"
+        momentum = float(np.max(np.abs(row["momentum"][-1] - start["momentum"])) / thermal)
+        return f"dM/M {mass:.0e}, max|dP|/sqrt(2 M E_K) {momentum:.0e}"
 
     def _line(self, text: str) -> None:
         self._write(text)
@@ -127,3 +129,12 @@ class Progress:
 
     def _write(self, text: str) -> None:
         self._log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}\n")
+
+
+def _size() -> dict[str, Any]:
+    """Options of the bar: the size of the terminal, or 100 columns where it does not say."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        columns = 0
+    return {"dynamic_ncols": True} if columns else {"ncols": 100, "nrows": 20}

@@ -1,11 +1,9 @@
 """The variables of a result: what each is, its unit in code units and in SI, and its axes."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from ddco_jax.plasma.units import BOLTZMANN, Scales
-
-UnitSystem = Literal["code", "si"]
 
 
 class Quantity(NamedTuple):
@@ -93,12 +91,16 @@ SCALES = {
 """Names of the scales (`plasma.units.Scales`) in the attributes of a result."""
 
 
-def unit_of(name: str, system: UnitSystem) -> str:
-    """The unit of a variable."""
-    unit = QUANTITIES[name].unit
-    return UNITS[unit][0] if system == "si" else unit
+def code_unit(name: str) -> str:
+    """The code unit of a variable."""
+    return QUANTITIES[name].unit
+
+
+def si_unit(name: str) -> str:
+    """The SI unit of a variable."""
+    return UNITS[code_unit(name)][0]
 
 
 def in_si(name: str, scales: Scales) -> float:
-    """The code unit of a variable, in SI."""
-    return UNITS[QUANTITIES[name].unit][1](scales)
+    """The code unit of a variable, in its SI unit."""
+    return UNITS[code_unit(name)][1](scales)

@@ -8,8 +8,9 @@ import json
 import shutil
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 import zarr
@@ -18,20 +19,11 @@ from ddco_jax.plasma.files import complete, write_text
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import Scales
 from ddco_jax.settings import scales_of
-from ddco_jax.simulation.quantities import QUANTITIES, SCALES, UnitSystem, in_si, unit_of
+from ddco_jax.simulation.quantities import QUANTITIES, SCALES, code_unit, in_si, si_unit
 
 STORE = "result.zarr"
 NODES = ("history", "snapshots")
 ROWS_PER_CHUNK = {"history": 1024, "snapshots": 1}
-
-
-class Array(Protocol):
-    """Shape and dtype of an array of one row."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> Any: ...
 
 
 class Store:
@@ -64,7 +56,7 @@ def create(
     folder: Path,
     grid: PhaseGrid,
     attributes: Mapping[str, Any],
-    arrays: Mapping[str, Mapping[str, Array]],
+    arrays: Mapping[str, Mapping[str, jax.ShapeDtypeStruct]],
     rows: Mapping[str, int],
 ) -> Store:
     """Create the store of a run with empty nodes and the attributes of the run; it appears at once, complete.
@@ -77,7 +69,7 @@ def create(
     root.attrs.update(dict(attributes))
     for node in NODES:
         group = root.create_group(node)
-        double = np.empty((), np.float64)
+        double = jax.ShapeDtypeStruct((), np.float64)
         for name, like in {"t": double, **arrays[node]}.items():
             shape = (rows[node], *like.shape)
             _create(group, name, shape, like.dtype, (ROWS_PER_CHUNK[node], *(max(1, n) for n in like.shape)))
@@ -140,7 +132,7 @@ def _dims(array: zarr.Array) -> tuple[str | None, ...]:
     return tuple(getattr(array.metadata, "dimension_names", None) or ())
 
 
-def open_result(folder: str | Path, units: UnitSystem = "code") -> xr.DataTree:
+def open_result(folder: str | Path, units: str = "code") -> xr.DataTree:
     """Open the result of a run, finished or not: nodes `history` and `snapshots`, one row per complete time.
 
     `units` is "code", as stored, or "si"; every variable has attributes `units` and `long_name`.  The attributes of the
@@ -151,17 +143,17 @@ def open_result(folder: str | Path, units: UnitSystem = "code") -> xr.DataTree:
     store = Path(folder) / STORE
     if not store.is_dir():
         raise FileNotFoundError(f"{folder} holds no {STORE}")
-    if units not in get_args(UnitSystem):
+    if units not in ("code", "si"):
         raise ValueError(f'units must be "code" or "si", got {units!r}')
     root = zarr.open_group(str(store), mode="r", use_consolidated=False)
     attributes = dict(root.attrs)
     scales = scales_in(attributes)
     attributes |= scale_attributes(scales) | {"units": units}
-    nodes = {f"/{node}": _opened(store, node, scales, units) for node in NODES if node in root}
+    nodes = {f"/{node}": _opened(store, node, scales, units == "si") for node in NODES if node in root}
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **nodes})
 
 
-def _opened(store: Path, node: str, scales: Scales, units: UnitSystem) -> xr.Dataset:
+def _opened(store: Path, node: str, scales: Scales, si: bool) -> xr.Dataset:
     """A node with its complete rows; its arrays may have different numbers of rows."""
     found, attributes = xr.backends.ZarrStore.open_group(str(store), "r", group=node, consolidated=False).load()
     known_first = [name for name in QUANTITIES if name in found]
@@ -172,12 +164,13 @@ def _opened(store: Path, node: str, scales: Scales, units: UnitSystem) -> xr.Dat
         if variable.dims[:1] == ("t",):
             variables[name] = variable = variable[:count]
         if (known := str(name)) in QUANTITIES:
-            variable.attrs |= {"units": unit_of(known, units), "long_name": QUANTITIES[known].long_name}
-            if units == "si":
+            unit = si_unit(known) if si else code_unit(known)
+            variable.attrs |= {"units": unit, "long_name": QUANTITIES[known].long_name}
+            if si:
                 variable.attrs["scale_factor"] = in_si(known, scales)
     dataset = xr.Dataset(variables, attrs=dict(attributes))
     # decoding multiplies with scale_factor when an array is read
-    return (xr.decode_cf(dataset, decode_times=False) if units == "si" else dataset).drop_encoding()
+    return (xr.decode_cf(dataset, decode_times=False) if si else dataset).drop_encoding()
 
 
 def complete_rows(times: np.ndarray) -> int:
@@ -187,7 +180,7 @@ def complete_rows(times: np.ndarray) -> int:
     return len(times) if written.all() else int(np.argmin(written))
 
 
-def export_netcdf(folder: Path, file: Path, units: UnitSystem = "code") -> None:
+def export_netcdf(folder: Path, file: Path, units: str = "code") -> None:
     """Write the result of a run to a new netCDF file, completely or not at all.
 
     Raises FileNotFoundError without a result, FileExistsError where the file exists.
@@ -204,7 +197,7 @@ def scale_attributes(scales: Scales) -> dict[str, float]:
     return {attribute: float(getattr(scales, name)) for name, attribute in SCALES.items()}
 
 
-def scales_in(attributes: Mapping[str, Any]) -> Scales:
+def scales_in(attributes: Mapping[Any, Any]) -> Scales:
     """The scales of a result; those of a result of an earlier version follow from its config."""
     names = ("length", "velocity", "mass", "charge", "density")
     if all(SCALES[name] in attributes for name in names):

@@ -152,7 +152,7 @@ def _from_start(job: Job, state: State, name: str) -> Summary:
     arrays = snapshot.shapes(stepper, state)
     if not config.output.distribution:
         del arrays["f"]
-    of_history = {k: v[0] for k, v in rows.items() if k != "time"}
+    of_history = {k: jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for k, v in rows.items() if k != "time"}
     nodes = {"history": of_history, "snapshots": arrays}
     store = results.create(job.folder, job.model.grid, provenance.attributes(config, name), nodes, job.rows)
     store.append("history", rows["time"], rows)
@@ -196,7 +196,7 @@ def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: 
         if stop or _due(step, out.checkpoint_every, last):
             save()
         chunk = max(1, min(CHUNK, int(CHUNK_SECONDS / spent * n)))
-        shown.advanced(n, time.perf_counter() - tick, {k: v[-1] for k, v in rows.items()})
+        shown.advanced(n, time.perf_counter() - tick, {k: v[-1:] for k, v in rows.items()})
         if stop:
             raise watch.stopped(step, last)
     shown.end()
