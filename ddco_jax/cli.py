@@ -333,7 +333,7 @@ def main() -> None:
     except CycloptsError as error:
         _end(" ".join(str(error).split()), 2)
     except KeyboardInterrupt:
-        _end("stopped by SIGINT; what was complete is on disk, and the same command goes on", 130)
+        _end("stopped by SIGINT; repeat the command (train and md go on where they were)", 130)
     except Exception as error:  # classified below, so that a usage error does not wait for JAX to load
         from ddco_jax.settings import RunFailed
         from ddco_jax.simulation.config import ConfigError

@@ -124,7 +124,7 @@ def test_higher_moments_against_plain_sums(rng):
     grid = PhaseGrid(1.0, 2, (2.0, 2.2, 2.4), (7, 6, 8))
     f = random_positive(rng, grid.shape)
     found = higher_moments(grid, f)
-    rho, u, T = compute_moments(grid, f)
+    _, u, T = compute_moments(grid, f)
     c = np.stack(np.meshgrid(*grid.velocities, indexing="ij"))[None] - np.asarray(u)[:, :, None, None, None]
     w = np.asarray(f)[:, None] * grid.dv3
     stress = (w[:, :, None] * c[:, :, None] * c[:, None]).sum((3, 4, 5))

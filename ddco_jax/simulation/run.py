@@ -9,6 +9,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -162,20 +163,23 @@ def _from_start(job: Job, state: State, name: str) -> Summary:
 
 def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: Checkpoints) -> Summary:
     out, last, model, shown, watch = job.config.output, job.config.time.steps, job.model, job.shown, job.watch
+    if step == last:
+        return _summary(job, 0, 0.0)
     first, seconds, chunk = step, 0.0, 1
 
     def save() -> None:
         checkpoints.save(step, arrays_of(state))
         watch.saved(job.folder, job.folder / LOG_FILE, step)
 
-    with shown.busy("compiling"):  # everything, so that neither estimates nor the summary count that time
-        take = snapshot.compiled(model.stepper, state, store.names("snapshots"))
+    # everything is compiled here, so that neither estimates nor the summary count that time
+    with shown.busy("compiling"), ThreadPoolExecutor(1) as pool:
+        compiled = snapshot.compiling(model.stepper, state, store.names("snapshots"), pool)
+        advance = make_advance(model.stepper, model.dt)
+        jax.block_until_ready(advance(state, 0))
+        take = compiled.result()
         if step == 0:
             store.append("snapshots", _time(state), _row(take(state)))
             save()
-        advance = make_advance(model.stepper, model.dt)
-        if step < last:
-            jax.block_until_ready(advance(state, 0))
     shown.begin(step, store.first("history"))
     watch.stepping = True
     while step < last:
@@ -200,8 +204,13 @@ def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: 
         if stop:
             raise watch.stopped(step, last)
     shown.end()
+    return _summary(job, step - first, seconds)
+
+
+def _summary(job: Job, steps: int, seconds: float) -> Summary:
+    """The summary of a run that is complete, after `steps` in this process that took `seconds`."""
     history = {str(k): v.to_numpy() for k, v in results.open_result(job.folder)["history"].data_vars.items()}
-    return Summary(job.folder, last, seconds / max(step - first, 1), history)
+    return Summary(job.folder, job.config.time.steps, seconds / max(steps, 1), history)
 
 
 def _time(state: State) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What a snapshot of a run holds: moments, entropy production, electric field and marginals of f."""
 
 from collections.abc import Callable, Set
+from concurrent.futures import Executor, Future
 from typing import Any
 
 import equinox as eqx
@@ -38,12 +39,19 @@ def shapes(stepper: Strang, state: State) -> dict[str, jax.ShapeDtypeStruct]:
     return eqx.filter_eval_shape(snapshot, stepper, state)
 
 
-def compiled(stepper: Strang, state: State, names: Set[str]) -> Callable[[State], dict[str, np.ndarray]]:
-    """Compile the function of a state that returns the variables in `names`; nothing else is computed."""
+def compiling(
+    stepper: Strang, state: State, names: Set[str], pool: Executor
+) -> Future[Callable[[State], dict[str, np.ndarray]]]:
+    """Begin to compile, in `pool`, the function of a state that returns the variables in `names` and nothing else."""
 
     def chosen(stepper: Strang, state: State) -> dict[str, jax.Array]:
         return {name: field for name, field in snapshot(stepper, state).items() if name in names}
 
     jitted: Any = eqx.filter_jit(chosen)
-    function = jitted.lower(stepper, state).compile()
-    return lambda state: {name: np.asarray(field) for name, field in function(stepper, state).items()}
+    lowered = jitted.lower(stepper, state)  # traced in this thread: settings of JAX may be those of a thread
+
+    def compiled() -> Callable[[State], dict[str, np.ndarray]]:
+        function = lowered.compile()
+        return lambda state: {name: np.asarray(field) for name, field in function(stepper, state).items()}
+
+    return pool.submit(compiled)
