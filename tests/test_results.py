@@ -22,7 +22,7 @@ from ddco_jax.correlations import Undisturbed
 from ddco_jax.plasma import units
 from ddco_jax.plasma.moments import compute_moments, higher_moments
 from ddco_jax.plots.run import plot_run
-from ddco_jax.simulation import provenance
+from ddco_jax.simulation import provenance, results
 from ddco_jax.simulation.config import load
 from ddco_jax.steppers.collision import MidpointCollision
 
@@ -217,6 +217,22 @@ def test_export_to_netcdf(run):
         _, err = ddco_here("export", *args, cwd=run.parent, expect=2)
         assert message in err and err.count("\n") == 1
     assert sorted(path.name for path in run.parent.glob("*.nc*")) == ["si.nc"]
+
+
+def test_a_row_that_is_not_complete_is_not_shown(run, tmp_path):
+    """As a reader finds it while a row is written: some variables have it, the time comes last."""
+    shutil.copytree(run, tmp_path / "writing")
+    rows = {"history": 4, "snapshots": 4}
+    store = results.reopen(tmp_path / "writing", dict.fromkeys(rows, 2), rows)
+    assert open_result(tmp_path / "writing")["history"].sizes["t"] == 2  # those after a checkpoint are withdrawn
+    first = store.first("history")
+    row = {name: value[None] for name, value in first.items()}
+    with pytest.raises(TypeError):
+        store.append("history", first["t"][None] + 9, row | {"mass": object()})
+    assert open_result(tmp_path / "writing")["history"].sizes["t"] == 2
+    store.append("history", first["t"][None] + 9, row)
+    history = open_result(tmp_path / "writing")["history"]
+    assert history["t"][-1] == 9 and history["mass"][-1] == first["mass"]
 
 
 def test_a_result_without_rows_is_refused_by_figures(run, tmp_path):

@@ -118,10 +118,12 @@ def _leave(watch: Watch, cause: str, number: int, over: threading.Lock) -> None:
     if not over.acquire(blocking=False):
         return
     line = f"ddco: stopped by {cause}; {watch.remedy}\n"
-    os.write(2, (f"\n{line}" if os.isatty(2) else line).encode())  # print() may wait for a lock of the main thread
-    with open(watch.log, "a") as log:
-        log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}")
-    os._exit(128 + number)
+    try:
+        os.write(2, (f"\n{line}" if os.isatty(2) else line).encode())  # print() may wait for a lock of the main thread
+        with open(watch.log, "a") as log:
+            log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}")
+    finally:  # whatever has become of stderr and the folder
+        os._exit(128 + number)
 
 
 def _name(number: int) -> str:

@@ -45,11 +45,11 @@ class Store:
 
     def append(self, node: str, times: np.ndarray, rows: Mapping[str, np.ndarray]) -> None:
         """Append one row per time (t0), code units; variables that the node does not have are left out."""
-        arrays, begin = self._arrays[node], self._rows[node]
-        self._rows[node] = end = begin + len(times)
+        arrays, begin, end = self._arrays[node], self._rows[node], self._rows[node] + len(times)
         for name in self.names(node) & set(rows):
             arrays[name][begin:end] = rows[name]
         arrays["t"][begin:end] = times  # last: a row that has a time is complete
+        self._rows[node] = end
 
 
 def create(
