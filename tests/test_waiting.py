@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,6 +169,16 @@ def test_ctrl_c_ends_the_step_and_writes_a_checkpoint(whole, monkeypatch):
     same_result(folder / "whole", folder / "stopped")
     text = log.read_text()
     assert line.removeprefix("ddco: ") in text and text.index("stopped by SIGINT") < text.index(f"step {STEPS}/{STEPS}")
+
+
+def test_a_run_goes_on_from_its_very_first_checkpoint(whole):
+    """Of step 0, before any step: nothing is recorded twice."""
+    folder, *_ = whole
+    shutil.copytree(folder / "whole", folder / "first")
+    shutil.rmtree(folder / "first" / "checkpoints" / str(STEPS))
+    assert [path.name for path in (folder / "first" / "checkpoints").iterdir()] == ["0"]
+    ddco_here("resume", "first", cwd=folder)
+    same_result(folder / "whole", folder / "first")
 
 
 @pytest.mark.parametrize("second", [False, True])

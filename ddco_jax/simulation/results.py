@@ -33,7 +33,8 @@ class Store:
         """`rows`: how many rows of each node are complete."""
         root = zarr.open_group(str(folder / STORE), mode="r+", use_consolidated=False)
         self._arrays = {node: _rowwise(root, node) for node in NODES}
-        self._rows = dict(rows)
+        self.rows = dict(rows)
+        """Complete rows of each node."""
 
     def names(self, node: str) -> set[str]:
         """The variables of a node that have one row per time."""
@@ -45,11 +46,11 @@ class Store:
 
     def append(self, node: str, times: np.ndarray, rows: Mapping[str, np.ndarray]) -> None:
         """Append one row per time (t0), code units; variables that the node does not have are left out."""
-        arrays, begin, end = self._arrays[node], self._rows[node], self._rows[node] + len(times)
+        arrays, begin, end = self._arrays[node], self.rows[node], self.rows[node] + len(times)
         for name in self.names(node) & set(rows):
             arrays[name][begin:end] = rows[name]
         arrays["t"][begin:end] = times  # last: a row that has a time is complete
-        self._rows[node] = end
+        self.rows[node] = end
 
 
 def create(

@@ -177,7 +177,7 @@ def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: 
         advance = make_advance(model.stepper, model.dt)
         jax.block_until_ready(advance(state, 0))
         take = compiled.result()
-        if step == 0:
+        if not store.rows["snapshots"]:
             store.append("snapshots", _time(state), _row(take(state)))
             save()
     shown.begin(step, store.first("history"))
@@ -191,7 +191,8 @@ def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: 
         spent = time.perf_counter() - tick
         monitors.check(state, rows, step + 1)
         recorded = [i for i in range(n) if _due(step + 1 + i, out.history_every, last)]
-        store.append("history", rows["time"][recorded], {k: v[recorded] for k, v in rows.items()})
+        if recorded:
+            store.append("history", rows["time"][recorded], {k: v[recorded] for k, v in rows.items()})
         step += n
         seconds += spent
         if _due(step, out.snapshot_every, last):
