@@ -39,8 +39,8 @@ __all__ = [
 ]
 
 
-def open_result(path: str | Path) -> "xarray.DataTree":
-    """The result of a run as an xarray.DataTree; see `ddco_jax.simulation.results.open_result`."""
+def open_result(path: str | Path, units: str = "code") -> "xarray.DataTree":
+    """The result of a run in units "code" or "si", an xarray.DataTree; see `simulation.results.open_result`."""
     from ddco_jax.simulation.results import open_result as open_
 
-    return open_(path)
+    return open_(path, units)

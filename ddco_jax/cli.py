@@ -5,9 +5,10 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 if TYPE_CHECKING:  # loads JAX, which takes seconds
     from ddco_jax.simulation.config import Config
@@ -17,26 +18,58 @@ app = App(name="ddco", help="Kinetic simulation of moderately coupled plasmas in
 Overrides = Annotated[list[str] | None, Parameter(name="--set", help="section.key=value, may be repeated")]
 
 
+Grace = Annotated[
+    float,
+    Parameter(
+        help="seconds for the step under way after Ctrl-C or SIGTERM, then the last checkpoint stands",
+        validator=Number(gte=0),
+    ),
+]
+
+
 @app.command
-def run(config: str, *, out: Path | None = None, set_: Overrides = None) -> None:
+def run(config: str, *, out: Path | None = None, set_: Overrides = None, grace: Grace = 20.0) -> None:
     """Run a config file, or a shipped one by name, and print a summary."""
     from ddco_jax.evaluation.report import summary_table
+    from ddco_jax.simulation import interrupts
     from ddco_jax.simulation import run as runner
 
-    settings, name = _load(config, set_)
-    folder = out or Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    summary = runner.run(settings, folder, name)
+    with interrupts.watched(grace) as watch:
+        settings, name = _load(config, set_)
+        folder = out or Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        summary = runner.run(settings, folder, name, watch=watch)
     print(summary_table(summary))
 
 
 @app.command
-def resume(folder: Path) -> None:
+def resume(folder: Path, *, grace: Grace = 20.0) -> None:
     """Continue a run from its last checkpoint and print a summary."""
     from ddco_jax.evaluation.report import summary_table
+    from ddco_jax.simulation import interrupts
     from ddco_jax.simulation import run as runner
 
     _enable_x64()
-    print(summary_table(runner.resume(folder)))
+    with interrupts.watched(grace) as watch:
+        summary = runner.resume(folder, watch=watch)
+    print(summary_table(summary))
+
+
+@app.command
+def export(
+    folder: Path,
+    *,
+    netcdf: Annotated[Path, Parameter(name="--netcdf", help="the new file")],
+    units: Annotated[Literal["code", "si"], Parameter(help="units of the variables")] = "code",
+) -> None:
+    """Write the result of a run, finished or not, as a netCDF file with groups `history` and `snapshots`."""
+    from ddco_jax.simulation.config import ConfigError
+    from ddco_jax.simulation.results import export_netcdf
+
+    try:
+        export_netcdf(folder, netcdf, units)
+    except (FileExistsError, FileNotFoundError) as error:
+        raise ConfigError(str(error)) from None
+    print(netcdf)
 
 
 @app.command
@@ -303,13 +336,16 @@ def main() -> None:
     except CycloptsError as error:
         _end(" ".join(str(error).split()), 2)
     except KeyboardInterrupt:
-        _end("stopped; `ddco resume DIR` goes on from the last checkpoint", 130)
+        _end("stopped by SIGINT; repeat the command (train and md go on where they were)", 130)
     except Exception as error:  # classified below, so that a usage error does not wait for JAX to load
         from ddco_jax.settings import RunFailed
         from ddco_jax.simulation.config import ConfigError
+        from ddco_jax.simulation.interrupts import Stopped
 
         if isinstance(error, ConfigError):
             _end(str(error), 2)
+        if isinstance(error, Stopped):
+            _end(str(error), error.status)
         if isinstance(error, RunFailed):
             _end(f"{error}; the last good checkpoint is kept", 3)
         raise

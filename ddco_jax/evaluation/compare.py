@@ -17,7 +17,7 @@ from ddco_jax.md.dataset import draws
 from ddco_jax.plasma.files import write_text
 from ddco_jax.plasma.units import PAPER, Scales
 from ddco_jax.settings import ConfigError, scales_of
-from ddco_jax.simulation.results import open_result
+from ddco_jax.simulation.results import open_result, scales_in
 
 BIN = 1600.0
 """Width of the bins of the comparison, m/s."""
@@ -42,6 +42,8 @@ def compare(folder: Path, md: xr.Dataset, bin_m_s: float = BIN) -> list[dict[str
     snapshots = result["snapshots"].to_dataset().load()
     if "f_vxvy" not in md:
         raise ConfigError("the MD file holds no histograms; give one of a run without [correlations]")
+    if not snapshots.sizes["t"]:
+        raise ConfigError(f"{folder} holds no snapshot yet; wait for the run, or `ddco resume` it")
     _require_same_gamma(snapshots, scales, md)
     md, bin_width = in_scales(md, md_scales(md), scales), bin_m_s / scales.velocity
     if snapshots.sizes["x"] != md.sizes["x"]:
@@ -76,7 +78,7 @@ def compare(folder: Path, md: xr.Dataset, bin_m_s: float = BIN) -> list[dict[str
 
 def run_scales(result: xr.DataTree) -> Scales:
     """The scales of a run's result."""
-    return scales_of(json.loads(result.attrs["config"]))
+    return scales_in(result.attrs)
 
 
 def md_scales(md: xr.Dataset) -> Scales:

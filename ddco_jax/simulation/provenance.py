@@ -1,0 +1,56 @@
+"""What made a result: versions, commit, kernel, device and date, as attributes of the store."""
+
+import hashlib
+import json
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from ddco_jax.kernels import store
+from ddco_jax.simulation.config import Config
+from ddco_jax.simulation.results import scale_attributes
+
+ROOT = Path(__file__).parents[2]
+
+
+def attributes(config: Config, name: str) -> dict[str, Any]:
+    """The attributes of a result: config, scales, and what makes it; equal runs differ only in the date `begun`."""
+    device = jax.devices()[0]
+    return {
+        "name": name,
+        "config": config.model_dump_json(),
+        "kernel": config.collisions.kernel,
+        "kernel_sha256": kernel_hash(config),
+        "version": version("ddco-jax"),
+        **({"commit": found} if (found := commit()) else {}),
+        "jax": jax.__version__,
+        "device": f"{device.platform}: {device.device_kind}",
+        "begun": datetime.now(UTC).isoformat(timespec="seconds"),
+        **scale_attributes(config.scales),
+    }
+
+
+def kernel_hash(config: Config) -> str:
+    """SHA-256 of `kernel.json` and `parameters.npz` of a learned kernel, of name and prefactor of an analytic one."""
+    chosen = config.collisions
+    folder = store.pretrained().get(chosen.kernel, Path(chosen.kernel))
+    if chosen.kernel in store.NAMED or not (folder / store.SPECIFICATION).is_file():
+        content = json.dumps([chosen.kernel, chosen.prefactor]).encode()
+    else:
+        content = b"".join((folder / file).read_bytes() for file in (store.SPECIFICATION, store.PARAMETERS))
+    return hashlib.sha256(content).hexdigest()
+
+
+def commit() -> str:
+    """The commit of the clone that the package runs from, with "-dirty" where files are changed; "" outside a clone."""
+    if not (ROOT / ".git").exists():
+        return ""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
