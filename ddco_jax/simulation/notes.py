@@ -46,8 +46,8 @@ def notes(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]
         half = [v * max(1, WIDE_ENOUGH / e) for v, e in zip(config.grid.velocity_extent_m_s, extents, strict=True)]
         wanted = ", ".join(f"{float(f'{v:.3g}'):g}" for v in half)
         found.append(
-            f"the velocity box covers {min(extents[:axes]):.3g} standard deviations of f, drifts of its parts included, "
-            f"in the hottest cell; grid.velocity_extent_m_s = [{wanted}] covers {WIDE_ENOUGH:g}"
+            f"the velocity box covers {min(extents[:axes]):.3g} standard deviations of f, drifts of its parts "
+            f"included, in the hottest cell; grid.velocity_extent_m_s = [{wanted}] covers {WIDE_ENOUGH:g}"
         )
     if config.collisions.kernel not in ("none", *store.NAMED):
         found += [*_gamma(*report["coupling_parameter"]), *_parts(start)]
@@ -117,7 +117,10 @@ def _buildup(config: Config) -> list[str]:
         return []
     kind = config.initial.kind
     if config.correlations == "quench":
-        return [f'collisions.buildup = "auto": correlations begin at t = 0, since f (initial.kind = "{kind}") is not in equilibrium']
+        return [
+            'collisions.buildup = "auto": correlations begin at t = 0, '
+            f'since f (initial.kind = "{kind}") is not in equilibrium'
+        ]
     why = {
         "maxwellian": "a Maxwellian is an equilibrium",
         "components": "one Maxwellian is an equilibrium",
