@@ -1,7 +1,6 @@
 """The configuration of a training."""
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +88,7 @@ def _matches(key: str, patterns: tuple[str, ...]) -> list[Path]:
 
 def shipped_configs() -> dict[str, Path]:
     """The training configs that come with the package, by name."""
-    folder = resources.files("ddco_jax") / "configs" / "train"
-    return {Path(str(p)).stem: Path(str(p)) for p in sorted(folder.iterdir(), key=str) if str(p).endswith(".toml")}
+    return settings.shipped("train")
 
 
 def load(source: str, overrides: Sequence[str] = ()) -> TrainConfig:
