@@ -81,7 +81,10 @@ def _matches(key: str, patterns: tuple[str, ...]) -> list[Path]:
         path = Path(pattern)
         matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor) if path.anchor else path)))
         if not matches:
-            raise ConfigError(f"{key}: nothing matches {pattern}")
+            raise ConfigError(
+                f"{key}: nothing matches {pattern}; the data of the shipped trainings are in data/md of the "
+                f"repository, so train in its clone, or set {key} to files of `ddco md`"
+            )
         found += [m for m in matches if m not in found]
     return found
 

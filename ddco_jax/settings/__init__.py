@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -131,6 +131,8 @@ def scales_of(config: dict[str, Any]) -> Scales:
 
 
 Model = TypeVar("Model", bound=Section)
+Overrides = Sequence[str] | Mapping[str, Any]
+"""Replaced settings: texts `section.key=value` with values as in TOML, or values by section.key."""
 
 
 def shipped(folder: str = "") -> dict[str, Path]:
@@ -139,8 +141,8 @@ def shipped(folder: str = "") -> dict[str, Path]:
     return {Path(str(p)).stem: Path(str(p)) for p in sorted(files, key=str) if str(p).endswith(".toml")}
 
 
-def read(source: str, shipped: dict[str, Path], overrides: Sequence[str] = ()) -> tuple[dict[str, Any], Path]:
-    """Read a TOML file, or a shipped one by name, with `section.key=value` overrides (values as in TOML).
+def read(source: str, shipped: dict[str, Path], overrides: Overrides = ()) -> tuple[dict[str, Any], Path]:
+    """Read a TOML file, or a shipped one by name, with overrides.
 
     Returns the data and the path.  Raises ConfigError.
     """
@@ -155,9 +157,21 @@ def read(source: str, shipped: dict[str, Path], overrides: Sequence[str] = ()) -
         data = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{source}: not valid TOML: {error}") from None
-    for override in overrides:
-        _apply_override(data, override)
+    override(data, overrides)
     return data, path
+
+
+def override(data: dict[str, Any], overrides: Overrides) -> None:
+    """Replace settings in a nested dict.  Raises ConfigError."""
+    pairs = overrides.items() if isinstance(overrides, Mapping) else map(_parsed, overrides)
+    for key, value in pairs:
+        *sections, last = key.split(".")
+        part = data
+        for section in sections:
+            part = part.setdefault(section, {})
+            if not isinstance(part, dict):
+                raise ConfigError(f"{key}: {section} is not a section")
+        part[last] = value
 
 
 def absolute_file(data: dict[str, Any], section: str, folder: Path) -> None:
@@ -183,7 +197,8 @@ def tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _apply_override(data: dict[str, Any], override: str) -> None:
+def _parsed(override: str) -> tuple[str, Any]:
+    """Key and value of a text `section.key=value`."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override}: write it as section.key=value")
@@ -191,9 +206,4 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text  # a bare word is a string
-    *sections, last = key.strip().split(".")
-    for section in sections:
-        data = data.setdefault(section, {})
-        if not isinstance(data, dict):
-            raise ConfigError(f"--set {override}: {section} is not a section")
-    data[last] = value
+    return key.strip(), value

@@ -378,8 +378,8 @@ def shipped_configs() -> dict[str, Path]:
     return settings.shipped()
 
 
-def load(source: str, overrides: tuple[str, ...] | list[str] = ()) -> tuple[Config, str]:
-    """Read a config file, or a shipped one by name, with `section.key=value` overrides (values as in TOML).
+def load(source: str, overrides: settings.Overrides = ()) -> tuple[Config, str]:
+    """Read a config file, or a shipped one by name, with overrides.
 
     Returns the config and its short name.  Raises ConfigError with one line that names the key and the remedy.
     """
