@@ -61,7 +61,8 @@ def run(
     `ddco_jax.settings`.
 
     >>> import ddco_jax as ddco
-    >>> result = ddco.run("relaxation", overrides={"grid.nv": [20, 16, 16], "time.steps": 2})  # with a few points
+    >>> small = {"grid.nv": [20, 16, 16], "time.steps": 2, "collisions.kernel": "landau"}
+    >>> result = ddco.run("relaxation", overrides=small)
     >>> dict(result["snapshots"].sizes)
     {'t': 2, 'x': 1, 'vx': 20, 'vy': 16}
     >>> energy = result["history"]["kinetic_energy"]
