@@ -91,7 +91,7 @@ def test_python_examples_run(page, tmp_path):
 def test_a_case_and_its_gradient_are_five_lines():
     """Two more name what is needed and print the result."""
     lines = blocks(ROOT / "docs" / "python.md", "python")[-1].splitlines()
-    grid, *body, gradient, shown = lines
+    grid, *body, gradient, shown = [line for line in lines if line]
     assert "PhaseGrid" in grid and "value_and_grad" in gradient and shown.startswith("print")
     assert len([*body, gradient]) == 5
 
