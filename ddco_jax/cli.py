@@ -5,7 +5,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
@@ -13,9 +13,24 @@ from cyclopts.validators import Number
 if TYPE_CHECKING:  # loads JAX, which takes seconds
     from ddco_jax.simulation.config import Config
 
-app = App(name="ddco", help="Kinetic simulation of moderately coupled plasmas in 1D-3V.", help_format="plaintext")
+app = App(
+    name="ddco",
+    help="Kinetic simulation of moderately coupled plasmas in 1D-3V.",
+    help_format="plaintext",
+    default_parameter=Parameter(negative=()),
+)
 
-Overrides = Annotated[list[str] | None, Parameter(name="--set", help="section.key=value, may be repeated")]
+
+def _option(help_: str, name: str | None = None, **more: Any) -> Any:
+    return Parameter(name=name, help=help_, **more)
+
+
+ConfigName = Annotated[str, _option("config file (TOML), or the name of a shipped one (`ddco configs`)")]
+Overrides = Annotated[
+    list[str] | None, _option("section.key=value in place of what the config states, may be repeated", "--set")
+]
+Json = Annotated[bool, _option("print JSON", "--json")]
+Folder = Annotated[Path, _option("folder of a run")]
 
 
 Grace = Annotated[
@@ -28,7 +43,13 @@ Grace = Annotated[
 
 
 @app.command
-def run(config: str, *, out: Path | None = None, set_: Overrides = None, grace: Grace = 20.0) -> None:
+def run(
+    config: ConfigName,
+    *,
+    out: Annotated[Path | None, _option("new folder of the run, by default runs/<config>-<time>")] = None,
+    set_: Overrides = None,
+    grace: Grace = 20.0,
+) -> None:
     """Run a config file, or a shipped one by name, and print a summary."""
     from ddco_jax.evaluation.report import summary_table
     from ddco_jax.simulation import interrupts
@@ -42,7 +63,7 @@ def run(config: str, *, out: Path | None = None, set_: Overrides = None, grace: 
 
 
 @app.command
-def resume(folder: Path, *, grace: Grace = 20.0) -> None:
+def resume(folder: Folder, *, grace: Grace = 20.0) -> None:
     """Continue a run from its last checkpoint and print a summary."""
     from ddco_jax.evaluation.report import summary_table
     from ddco_jax.simulation import interrupts
@@ -73,7 +94,7 @@ def export(
 
 
 @app.command
-def check(config: str, *, set_: Overrides = None, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
+def check(config: ConfigName, *, set_: Overrides = None, json_: Json = False) -> None:
     """Print the plasma, stability numbers, resolution and memory of a config without running it."""
     from ddco_jax.evaluation.report import check_table
     from ddco_jax.simulation.check import check_report, refuse
@@ -86,12 +107,10 @@ def check(config: str, *, set_: Overrides = None, json_: Annotated[bool, Paramet
 
 @app.command
 def plot(
-    folder: Path,
+    folder: Folder,
     *,
-    md: Annotated[Path | None, Parameter(help="an MD file, for a figure of the run beside it")] = None,
-    beside: Annotated[
-        list[Path] | None, Parameter(name="--with", help="another run in that figure, may be repeated")
-    ] = None,
+    md: Annotated[Path | None, _option("an MD file, for a figure of the run beside it")] = None,
+    beside: Annotated[list[Path] | None, _option("another run in that figure, may be repeated", "--with")] = None,
 ) -> None:
     """Write figures of a run as PNG to FOLDER/figures."""
     from ddco_jax.md.dataset import open_dataset
@@ -114,11 +133,11 @@ def plot(
 
 @app.command
 def compare(
-    folder: Path,
-    md_file: Path,
+    folder: Folder,
+    md_file: Annotated[Path, _option("dataset of `ddco md` or `ddco import-md`")],
     *,
-    json_: Annotated[bool, Parameter(name="--json")] = False,
-    bin_m_s: Annotated[float, Parameter(help="velocity bins of the comparison")] = 1600.0,
+    json_: Json = False,
+    bin_m_s: Annotated[float, _option("velocity bins of the comparison, m/s")] = 1600.0,
 ) -> None:
     """Print the errors of a run against MD and the noise of the MD, and store them per snapshot and cell as JSON."""
     from ddco_jax.evaluation import compare as comparison
@@ -135,13 +154,11 @@ def compare(
 
 @app.command
 def md(
-    config: str,
+    config: ConfigName,
     *,
-    out: Path,
+    out: Annotated[Path, _option("file of the dataset, NetCDF")],
     set_: Overrides = None,
-    trajectory: Annotated[
-        Path | None, Parameter(help="new folder in which the snapshots of all particles are kept")
-    ] = None,
+    trajectory: Annotated[Path | None, _option("new folder in which the snapshots of all particles are kept")] = None,
 ) -> None:
     """Run molecular dynamics with LAMMPS and write a dataset; after a kill, the same command continues the run."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # statistics must not take the cores of LAMMPS
@@ -156,27 +173,29 @@ def md(
 
 @app.command(name="import-md")
 def import_md(
-    *files: Path,
-    out: Path,
+    *files: Annotated[Path, _option("files in order of time")],
+    out: Annotated[Path, _option("file of the dataset, NetCDF")],
     units: Annotated[
-        str | None, Parameter(help="units of files that do not say: a style of LAMMPS, e.g. metal, or code")
+        str | None, _option("units of files that do not say: a style of LAMMPS, e.g. metal, or code")
     ] = None,
-    length_m: Annotated[float | None, Parameter(help="length of one unit, instead")] = None,
-    velocity_m_s: Annotated[float | None, Parameter(help="velocity of one unit, instead")] = None,
-    time_s: Annotated[float | None, Parameter(help="time of one unit, instead")] = None,
-    step_time: Annotated[float | None, Parameter(help="time of one step, where the files state no time")] = None,
-    type_: Annotated[str | None, Parameter(name="--type", help="the type of particles that is read")] = None,
-    group: Annotated[str | None, Parameter(help="the particles group of H5MD files that is read")] = None,
-    allow_open_box: Annotated[bool, Parameter(help="take a box that is not periodic as periodic")] = False,
-    mass_kg: float | None = None,
-    charge_C: Annotated[float | None, Parameter(name="--charge-C")] = None,
-    start: Annotated[str, Parameter(help="name of the initial distribution")] = "imported",
-    cells: Annotated[int, Parameter(help="cells along x in which statistics are kept")] = 1,
-    bin_m_s: float = 800.0,
-    particles_kept: int = 8192,
-    remove_drift: bool = False,
-    lag_ps: Annotated[float | None, Parameter(help="equilibrium: keep correlation functions up to this lag")] = None,
-    block_ps: float | None = None,
+    length_m: Annotated[float | None, _option("length of one unit, instead")] = None,
+    velocity_m_s: Annotated[float | None, _option("velocity of one unit, instead")] = None,
+    time_s: Annotated[float | None, _option("time of one unit, instead")] = None,
+    step_time: Annotated[float | None, _option("time of one step, where the files state no time")] = None,
+    type_: Annotated[str | None, _option("the type of particles that is read", "--type")] = None,
+    group: Annotated[str | None, _option("the particles group of H5MD files that is read")] = None,
+    allow_open_box: Annotated[bool, _option("take a box that is not periodic as periodic")] = False,
+    mass_kg: Annotated[float | None, _option("mass of a particle, by default App. D's 1.67e-27")] = None,
+    charge_C: Annotated[
+        float | None, _option("charge of a particle, by default App. D's 1.6e-19", "--charge-C")
+    ] = None,
+    start: Annotated[str, _option("name of the initial distribution")] = "imported",
+    cells: Annotated[int, _option("cells along x in which statistics are kept")] = 1,
+    bin_m_s: Annotated[float, _option("velocity bins of the histograms, m/s")] = 800.0,
+    particles_kept: Annotated[int, _option("particles whose velocities are stored")] = 8192,
+    remove_drift: Annotated[bool, _option("subtract the mean velocity of each snapshot")] = False,
+    lag_ps: Annotated[float | None, _option("equilibrium: keep correlation functions up to this lag")] = None,
+    block_ps: Annotated[float | None, _option("length of the blocks whose scatter gives error bars")] = None,
 ) -> None:
     """Convert LAMMPS dumps, H5MD or extended XYZ, files in order of time, to a dataset as of `ddco md`."""
     from ddco_jax.evaluation.md_report import md_table
@@ -199,11 +218,9 @@ def import_md(
 
 @app.command(name="md-transport")
 def md_transport(
-    *files: Path,
-    json_: Annotated[bool, Parameter(name="--json")] = False,
-    figures: Annotated[
-        Path | None, Parameter(help="folder for figures of the correlation functions and of D*, eta*")
-    ] = None,
+    *files: Annotated[Path, _option("datasets of equilibrium runs")],
+    json_: Json = False,
+    figures: Annotated[Path | None, _option("folder for figures of the correlation functions and of D*, eta*")] = None,
 ) -> None:
     """Green-Kubo D* and eta* with error bars, from equilibrium runs of `ddco md`; replicates are joined."""
     from ddco_jax.evaluation.md_report import transport_rows, transport_table
@@ -229,11 +246,11 @@ def md_transport(
 
 @app.command
 def train(
-    config: str,
+    config: ConfigName,
     *,
-    out: Path,
+    out: Annotated[Path, _option("folder of the kernel; the training in it is continued")],
     set_: Overrides = None,
-    cache: Annotated[Path | None, Parameter(help="folder for pair averages, to share between trainings")] = None,
+    cache: Annotated[Path | None, _option("folder for pair averages, to share between trainings")] = None,
 ) -> None:
     """Train a kernel on MD; after a kill, the same command continues, with bitwise the same result."""
     from ddco_jax.evaluation.tables import listing
@@ -251,15 +268,13 @@ def train(
 @app.command(name="transport")
 def transport_coefficients(
     *,
-    kernel: Annotated[list[str] | None, Parameter(help="name or folder, may be repeated; all by default")] = None,
-    gamma: Annotated[list[float] | None, Parameter(help="coupling parameter, may be repeated")] = None,
-    order: Annotated[int, Parameter(help="Sonine polynomials")] = 4,
-    density_m3: Annotated[float | None, Parameter(help="add physical units, at this density")] = None,
-    md: Annotated[list[Path] | None, Parameter(help="equilibrium runs to compare with", consume_multiple=True)] = None,
-    figure: Annotated[
-        Path | None, Parameter(help="draw D and eta against T at 1e21 and 1e24 m^-3 into this file")
-    ] = None,
-    json_: Annotated[bool, Parameter(name="--json")] = False,
+    kernel: Annotated[list[str] | None, _option("name or folder, may be repeated; all by default")] = None,
+    gamma: Annotated[list[float] | None, _option("coupling parameter, may be repeated")] = None,
+    order: Annotated[int, _option("Sonine polynomials")] = 4,
+    density_m3: Annotated[float | None, _option("add physical units, at this density")] = None,
+    md: Annotated[list[Path] | None, _option("equilibrium runs to compare with", consume_multiple=True)] = None,
+    figure: Annotated[Path | None, _option("draw D and eta against T at 1e21 and 1e24 m^-3 into this file")] = None,
+    json_: Json = False,
 ) -> None:
     """D*, eta*, kappa* of kernels by Chapman-Enskog expansion, Eq. (34), beside Green-Kubo values of MD."""
     from ddco_jax.evaluation.report import measured_coefficients, transport_report, transport_report_table
@@ -281,11 +296,11 @@ def transport_coefficients(
 
 @app.command
 def recompress(
-    kernel: str,
+    kernel: Annotated[str, _option("name of a kernel (`ddco kernels`), or folder of a training")],
     *,
-    out: Path,
-    products: Annotated[int, Parameter(help="positive separable terms of the new kernel")] = 3,
-    seed: int = 0,
+    out: Annotated[Path, _option("new folder of the kernel")],
+    products: Annotated[int, _option("positive separable terms of the new kernel")] = 3,
+    seed: Annotated[int, _option("of the random parameters at which the fit starts")] = 0,
 ) -> None:
     """Refit a learned kernel with few separable products; prints the error and the speed-up."""
     from ddco_jax.evaluation.report import recompression_table
@@ -296,18 +311,32 @@ def recompress(
 
 
 @app.command(name="kernels")
-def list_kernels(*, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
-    """List the kernels that come with the package, learned ones with their errors on held-out MD."""
-    from ddco_jax.kernels.store import describe, held_out, names
+def list_kernels(*, json_: Json = False) -> None:
+    """List the kernels that come with the package: the Gamma they were trained on, their errors on held-out MD."""
+    from ddco_jax.evaluation.listings import kernels, kernels_table
 
-    if json_:
-        rows = [{"name": name, "description": describe(name), "held_out": held_out(name)} for name in names()]
-        print(json.dumps(rows, indent=1))
-        return
-    for name in names():
-        print(f"{name:20s}{describe(name)}")
-        if errors := held_out(name):
-            print(" " * 20 + "held-out: " + ", ".join(f"{key} {value:.3g}" for key, value in errors.items()))
+    print(json.dumps(kernels(), indent=1) if json_ else kernels_table(kernels()))
+
+
+@app.command(name="configs")
+def list_configs(*, json_: Json = False) -> None:
+    """List the configs that come with the package, with their descriptions."""
+    from ddco_jax.evaluation.listings import configs, configs_table
+
+    print(json.dumps(configs(), indent=1) if json_ else configs_table(configs()))
+
+
+@app.command
+def init(file: Annotated[Path, _option("new file")] = Path("my_plasma.toml")) -> None:
+    """Write an annotated config to change, which runs as it is in about a minute."""
+    from ddco_jax.settings import ConfigError, shipped
+
+    try:
+        file.open("x").write(shipped()["example"].read_text().replace("my_plasma.toml", str(file)))
+    except OSError as error:
+        why = "exists already; choose another name" if file.exists() else f"cannot be written ({error.strerror})"
+        raise ConfigError(f"{file} {why}") from None
+    print(f"{file}\nchange it, then: ddco check {file}; ddco run {file}")
 
 
 def _load(config: str, overrides: list[str] | None) -> "tuple[Config, str]":
@@ -348,7 +377,21 @@ def main() -> None:
             _end(str(error), error.status)
         if isinstance(error, RunFailed):
             _end(f"{error}; the last good checkpoint is kept", 3)
+        if message := _no_device():
+            _end(message, 2)
         raise
+
+
+def _no_device() -> str | None:
+    """What is wrong if JAX has no device, else None."""
+    import jax
+
+    try:
+        jax.devices()
+    except Exception:
+        wanted = f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}"
+        return f"JAX finds no device with {wanted}; unset it, or install JAX for the device (docs/gpus.md)"
+    return None
 
 
 def _end(message: str, status: int) -> None:

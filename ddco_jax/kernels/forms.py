@@ -36,7 +36,10 @@ BUILDUPS: dict[Buildup, Callable[[], Markov | StretchedRise | Quench]] = {
 
 
 class Learned(eqx.Module):
-    """A kernel and the law of the correlations that was learned with it; every array in both is trained."""
+    """A collision model: a kernel and the law of the correlations that was learned with it, if any.
+
+    Every array in a learned one is trained.
+    """
 
     kernel: Kernel
     buildup: Markov | StretchedRise | Quench

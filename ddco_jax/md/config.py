@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 from zipfile import BadZipFile
@@ -321,8 +320,7 @@ def _load_velocities(file: str) -> np.ndarray:
 
 def shipped_configs() -> dict[str, Path]:
     """The MD configs that come with the package, by name."""
-    folder = resources.files("ddco_jax") / "configs" / "md"
-    return {Path(str(p)).stem: Path(str(p)) for p in sorted(folder.iterdir(), key=str) if str(p).endswith(".toml")}
+    return settings.shipped("md")
 
 
 def load(source: str, overrides: Sequence[str] = ()) -> MDConfig:

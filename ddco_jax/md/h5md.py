@@ -54,7 +54,7 @@ def read(path: Path, group: str | None, say: Say) -> Iterator[RawFrame]:
     try:
         import h5py
     except ImportError:
-        raise ConfigError("H5MD needs h5py; install it with `pip install 'ddco-jax[md]'`") from None
+        raise ConfigError("H5MD needs h5py; install it with `pip install h5py`") from None
     with h5py.File(path, "r") as file:
         particles = _group(file, group, say)
         position = _element(particles, "position", None, say)

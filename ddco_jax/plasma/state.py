@@ -63,16 +63,16 @@ class State(eqx.Module):
     ) -> "State":
         """State at t = 0 with f (n0 V0^-3) and E(0) from dE/dx = (rho - mean rho)/lambda^2.
 
-        `correlation_age` (1/omega_p) is zero everywhere at a quench and large in an aged plasma; None (the default)
-        leaves the correlations out.  The memory starts with the anisotropy of f as known and nothing new; any later
-        change of f by other means than collisions counts as new.
+        `correlation_age` (1/omega_p), a number or (nx,), is zero at a quench and large in an aged plasma; None (the
+        default) leaves the correlations out.  The memory starts with the anisotropy of f as known and nothing new; any
+        later change of f by other means than collisions counts as new.
         Raises ValueError if the shape of f is not that of the grid.
         """
         f = jnp.asarray(f)
         if f.shape != grid.shape:
             raise ValueError(f"f has shape {f.shape}, the grid has {grid.shape} (nx, nvx, nvy, nvz)")
         field = poisson_field(grid, jnp.sum(f, (1, 2, 3)) * grid.dv3, scales)
-        age = None if correlation_age is None else jnp.asarray(correlation_age, f.dtype)
+        age = None if correlation_age is None else jnp.broadcast_to(jnp.asarray(correlation_age, f.dtype), (grid.nx,))
         return cls(f, field, age, _initial_memory(grid, f), jnp.zeros((), f.dtype), Tally.zero(f.dtype))
 
     def quenched(self, grid: PhaseGrid) -> "State":

@@ -79,7 +79,7 @@ class Components(Start):
     """A sum of components, `[[initial.component]]`, with waves, `[[initial.perturbation]]`."""
 
     kind: Literal["components"] = "components"
-    component: tuple[Component, ...]
+    component: tuple[Component, ...] = Field(min_length=1)
     perturbation: tuple[Perturbation, ...] = ()
 
     @model_validator(mode="before")
