@@ -96,15 +96,16 @@ def load_model(name_or_folder: str | Path, scales: Scales = PAPER) -> Learned:
     at a quench, 1e4 in a plasma that has long relaxed.
     Raises ValueError for an unknown kernel; the message lists the known names.
 
-    >>> import ddco_jax as ddco
-    >>> model = ddco.load_model("ddco")
-    >>> grid = ddco.PhaseGrid(1.0, 1, v_max=(2.5, 2.5, 2.5), nv=(10, 10, 10))
-    >>> stepper = ddco.steppers.Strang(grid, model, field="none")
-    >>> f = ddco.initial.bimaxwellian(grid, density=1.0, temperature=0.2)
-    >>> state = ddco.State.from_distribution(grid, f, correlation_age=0.0)
-    >>> end, history = ddco.solve(state, stepper, dt=0.02, n_steps=2)
-    >>> bool(abs(history.kinetic_energy[-1] / history.kinetic_energy[0] - 1) < 1e-13)
-    True
+    Examples:
+        >>> import ddco_jax as ddco
+        >>> model = ddco.load_model("ddco")
+        >>> grid = ddco.PhaseGrid(1.0, 1, v_max=(2.5, 2.5, 2.5), nv=(10, 10, 10))
+        >>> stepper = ddco.steppers.Strang(grid, model, field="none")
+        >>> f = ddco.initial.bimaxwellian(grid, density=1.0, temperature=0.2)
+        >>> state = ddco.State.from_distribution(grid, f, correlation_age=0.0)
+        >>> end, history = ddco.solve(state, stepper, dt=0.02, n_steps=2)
+        >>> bool(abs(history.kinetic_energy[-1] / history.kinetic_energy[0] - 1) < 1e-13)
+        True
     """
     name = str(name_or_folder)
     if name in NAMED:

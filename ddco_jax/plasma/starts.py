@@ -10,11 +10,12 @@ numbers or (nx,).  Concrete arguments give float64 NumPy arrays; a distribution 
 ValueError.  Arguments traced by JAX give jax.numpy arrays of their precision, differentiable in forward and reverse
 mode, with NaN instead of the error.
 
->>> from ddco_jax import PhaseGrid, initial
->>> grid = PhaseGrid(1.0, 1, v_max=(2.5, 2.5, 2.5), nv=(12, 12, 12))
->>> f = initial.bimaxwellian(grid, density=1.0, temperature=0.2, anisotropy=0.25)
->>> f.shape, round(float(f.sum()) * grid.dv3, 12)
-((1, 12, 12, 12), 1.0)
+Examples:
+    >>> from ddco_jax import PhaseGrid, initial
+    >>> grid = PhaseGrid(1.0, 1, v_max=(2.5, 2.5, 2.5), nv=(12, 12, 12))
+    >>> f = initial.bimaxwellian(grid, density=1.0, temperature=0.2, anisotropy=0.25)
+    >>> f.shape, round(float(f.sum()) * grid.dv3, 12)
+    ((1, 12, 12, 12), 1.0)
 """
 
 import contextlib

@@ -24,10 +24,11 @@ def load_config(source: str | Path | Config, overrides: Mapping[str, Any] | None
     already may be given in place of its name.  All keys: docs/configuration.md.
     Raises ConfigError, a ValueError whose message is one line that names the key and the remedy.
 
-    >>> import ddco_jax as ddco
-    >>> config = ddco.load_config("relaxation", {"plasma.temperature_eV": 0.3, "grid.nv": [24, 20, 20]})
-    >>> config.plasma.temperature_eV, config.grid.nv, config.time.steps
-    (0.3, (24, 20, 20), 48)
+    Examples:
+        >>> import ddco_jax as ddco
+        >>> config = ddco.load_config("relaxation", {"plasma.temperature_eV": 0.3, "grid.nv": [24, 20, 20]})
+        >>> config.plasma.temperature_eV, config.grid.nv, config.time.steps
+        (0.3, (24, 20, 20), 48)
     """
     return _named(source, overrides)[0]
 
@@ -60,14 +61,15 @@ def run(
     Raises ConfigError for a mistake in the config, RunFailed where the run cannot go on; both are in
     `ddco_jax.settings`.
 
-    >>> import ddco_jax as ddco
-    >>> small = {"grid.nv": [20, 16, 16], "time.steps": 2, "collisions.kernel": "landau"}
-    >>> result = ddco.run("relaxation", overrides=small)
-    >>> dict(result["snapshots"].sizes)
-    {'t': 2, 'x': 1, 'vx': 20, 'vy': 16}
-    >>> energy = result["history"]["kinetic_energy"]
-    >>> bool(abs(energy[-1] / energy[0] - 1) < 1e-13)
-    True
+    Examples:
+        >>> import ddco_jax as ddco
+        >>> small = {"grid.nv": [20, 16, 16], "time.steps": 2, "collisions.kernel": "landau"}
+        >>> result = ddco.run("relaxation", overrides=small)
+        >>> dict(result["snapshots"].sizes)
+        {'t': 2, 'x': 1, 'vx': 20, 'vy': 16}
+        >>> energy = result["history"]["kinetic_energy"]
+        >>> bool(abs(energy[-1] / energy[0] - 1) < 1e-13)
+        True
     """
     loaded, name = _named(config, overrides)
     with _precision(loaded.precision):
