@@ -53,5 +53,5 @@ def enable_x64() -> None:
 
     from ddco_jax.simulation import programs
 
-    jax.config.update("jaxenable_x64", True)
+    jax.config.update("jax_enable_x64", True)
     programs.keep()
