@@ -21,7 +21,7 @@ from ddco_jax.velocity import transforms
 
 COLLISIONS = 2.0
 """Time of an evaluation of C[f] in a step over that of its transforms (measured on two cores, 24^3 ... 86^3 points)."""
-PASSES = {"upwind": 20, "weno5": 80}
+PASSES = {"upwind": 20, "weno5": 60}
 """Time of a step of transport over that of one pass over f, by x_flux (measured on two cores)."""
 SAMPLE = 2**20
 """Values in a measurement."""
@@ -61,7 +61,7 @@ def _pass_seconds(dtype: str) -> float:
 def _fastest(function: Callable[[jax.Array], jax.Array], values: jax.Array) -> float:
     """Shortest of a few times of a compiled function, s."""
     compiled, seconds = jax.jit(function), math.inf
-    for _ in range(6):  # the first one compiles
+    for _ in range(20):  # the first one compiles
         begun = time.perf_counter()
         jax.block_until_ready(compiled(values))
         seconds = min(seconds, time.perf_counter() - begun)
