@@ -11,7 +11,7 @@ from ddco_jax.cli.options import app
 
 def main() -> None:
     """Entry point of the console command."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # jaxlib 0.10 logs an error for each program that is kept
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         app(exit_on_error=False, print_error=False)
     except CycloptsError as error:

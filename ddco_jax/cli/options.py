@@ -48,10 +48,7 @@ def load_config(config: str, overrides: list[str] | None) -> "tuple[Config, str]
 
 
 def enable_x64() -> None:
-    """Let JAX use double precision and keep compiled programs."""
+    """Let JAX use double precision."""
     import jax
 
-    from ddco_jax.simulation import programs
-
     jax.config.update("jax_enable_x64", True)
-    programs.keep()
