@@ -1,5 +1,6 @@
 """The expected time of a run: what it is proportional to, at a given speed of the machine."""
 
+import numpy as np
 import pytest
 
 from ddco_jax import CollisionOperator, PhaseGrid, kernels, steppers
@@ -28,6 +29,18 @@ def test_collisions(speed):
     assert one == pytest.approx(cost.COLLISIONS * 5 * 4 * 13 * 7 * 16**3 * 2e-9 * 16)
     assert seconds(8, 16, 10) - cost.step_seconds(grid(8, 16), None, 10, float) == pytest.approx(4 * one)
     assert seconds(4, 32, 5) - cost.step_seconds(grid(4, 32), None, 5, float) == pytest.approx(16 * one)
+
+
+def test_windows(speed):
+    """Cells that need 20 of 48 points take windows of 36; one that needs more than the grid takes the grid."""
+    step = steppers.ChebyshevCollision(CollisionOperator(grid(4, 48), kernels.Landau(0.3)))
+    none = cost.step_seconds(grid(4, 48), None, 5, float)
+    full, narrow, both = (
+        cost.step_seconds(grid(4, 48), step, 5, float, filled=[np.array([n, 20, 20]) for n in needed]) - none
+        for needed in ((60,), (20,), (20, 60))
+    )
+    assert full == pytest.approx(seconds(4, 48, 5) - none)
+    assert narrow == pytest.approx((36 / 48) ** 4 * full) and both == pytest.approx((full + narrow) / 2)
 
 
 def test_transport_is_passes_over_f(speed):

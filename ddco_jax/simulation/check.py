@@ -150,7 +150,8 @@ def check_report(config: Config, *, plasma: bool = False) -> dict[str, Any]:
         kernel = None if op is None else plain(op.kernel)
         report |= {"plasma": parameters(config, grid, start, kernel), "choices": choices(config)}
         evaluations = stability.parts * (stability.stages or 2)
-        report["seconds_per_step"] = step_seconds(grid, collision, evaluations, model.dtype, config.x_flux)
+        filled = [c.filled for c in start.cells]
+        report["seconds_per_step"] = step_seconds(grid, collision, evaluations, model.dtype, config.x_flux, filled)
     return report | {"notes": notes.notes(config, grid, start, report)}
 
 

@@ -7,7 +7,7 @@ The run's program is not compiled for the estimate.
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from jax.typing import DTypeLike
 from ddco_jax.collisions.spectral import transform_count
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.steppers.collision import CollisionStep
-from ddco_jax.velocity import transforms
+from ddco_jax.velocity import transforms, window
 
 COLLISIONS = 2.0
 """Time of an evaluation of C[f] in a step over that of its transforms (measured on two cores, 24^3 ... 86^3 points)."""
@@ -28,20 +28,33 @@ SAMPLE = 2**20
 
 
 def step_seconds(
-    grid: PhaseGrid, step: CollisionStep | None, evaluations: int, dtype: DTypeLike, x_flux: str = "weno5"
+    grid: PhaseGrid,
+    step: CollisionStep | None,
+    evaluations: int,
+    dtype: DTypeLike,
+    x_flux: str = "weno5",
+    filled: Sequence[np.ndarray] = (),
 ) -> float:
-    """Expected time of one step, s, where no cell needs a smaller window than the grid.
+    """Expected time of one step, s.
 
-    `evaluations` is how often a step evaluates C[f] in each cell.
+    `evaluations` is how often a step evaluates C[f] in each cell, `filled` the points along each axis that the windows
+    of some typical cells need (`velocity.window`); without it all cells need the whole grid.
     """
-    points = math.prod(grid.nv)
-    seconds = PASSES[x_flux] * grid.nx * points * _pass_seconds(np.dtype(dtype).name)
+    precision = np.dtype(dtype).name
+    seconds = PASSES[x_flux] * math.prod(grid.shape) * _pass_seconds(precision)
     if step is None:
         return seconds
-    along = [_transform_seconds(n, np.dtype(dtype).name) for n in grid.nv]
-    one = points * (along[0] + 2 * along[1] + 4 * along[2])  # each pass doubles the number of values
+    available = window.sizes(grid)
+    chosen = [available[int(window.smallest(available, jnp.asarray(n)[None]))] for n in filled] or available[-1:]
+    one = sum(_convolution_seconds(size, precision) for size in chosen) / len(chosen)
     count = sum(transform_count(step.op.kernel.separable(1.0, 1.0)))
     return seconds + COLLISIONS * evaluations * grid.nx * count * one
+
+
+def _convolution_seconds(size: window.Size, dtype: str) -> float:
+    """Time of one three-dimensional transform, s; each pass doubles the number of values."""
+    x, y, z = (_transform_seconds(n, dtype) for n in size)
+    return math.prod(size) * (x + 2 * y + 4 * z)
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import numpy as np
 
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.simulation.config import ArrayStart, Config, ConfigError
+from ddco_jax.velocity import window
 
 MOST = 36
 """Largest number of points per axis on which the stiffness is estimated."""
@@ -39,6 +40,8 @@ class CellSurvey:
     """<(v_a - v-bar_a)^2>, (3,), V0^2."""
     widths: np.ndarray
     """Width of the narrowest feature along each axis, (3,), V0."""
+    filled: np.ndarray
+    """Points along each axis that a velocity window of the cell must have, (3,) (`velocity.window.needed`)."""
     patches: tuple[Patch, ...]
     """They cover all velocities: one patch on a grid of at most MOST points per axis, else a fine and a coarse one."""
 
@@ -109,7 +112,8 @@ def survey_cell(grid: PhaseGrid, f: np.ndarray, cell: int = 0) -> CellSurvey:
     temperatures = np.array([_variance(m, v) for m, v in zip(marginals, grid.velocities, strict=True)])
     widths = np.array([narrowest_width(m, dv) for m, dv in zip(marginals, grid.dv, strict=True)])
     mean = float(np.mean(temperatures))
-    return CellSurvey(cell, density, mean, temperatures, widths, patches(grid, f))
+    low, high = _window(f, window.EMPTY)
+    return CellSurvey(cell, density, mean, temperatures, widths, high - low + 1 + 2 * window.MARGIN, patches(grid, f))
 
 
 def marginals_of(f: np.ndarray) -> list[np.ndarray]:
@@ -163,10 +167,10 @@ def patches(grid: PhaseGrid, f: np.ndarray) -> tuple[Patch, ...]:
     return fine, coarse
 
 
-def _window(f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last index along each axis at which f is not negligible; NaN counts as not negligible."""
+def _window(f: np.ndarray, negligible: float = NEGLIGIBLE) -> tuple[np.ndarray, np.ndarray]:
+    """First and last index along each axis at which f is above `negligible` times its largest value; NaN counts."""
     planes = [f.max((1, 2)), f.max((0, 2)), f.max((0, 1))]
-    full = [np.flatnonzero(~(plane <= NEGLIGIBLE * plane.max())) for plane in planes]
+    full = [np.flatnonzero(~(plane <= negligible * plane.max())) for plane in planes]
     return np.array([at[0] for at in full]), np.array([at[-1] for at in full])
 
 
