@@ -19,8 +19,8 @@ from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.steppers.collision import CollisionStep
 from ddco_jax.velocity import transforms, window
 
-COLLISIONS = 2.0
-"""Time of an evaluation of C[f] in a step over that of its transforms (measured on two cores, 24^3 ... 86^3 points)."""
+COLLISIONS = 2.4
+"""Time of an evaluation of C[f] in a step over that of its transforms (measured on two cores, 28^3 ... 86^3 points)."""
 PASSES = {"upwind": 20, "weno5": 60}
 """Time of a step of transport over that of one pass over f, by x_flux (measured on two cores)."""
 SAMPLE = 2**20
