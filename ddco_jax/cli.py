@@ -15,27 +15,30 @@ if TYPE_CHECKING:  # loads JAX, which takes seconds
 app = App(name="ddco", help="Kinetic simulation of moderately coupled plasmas in 1D-3V.", help_format="plaintext")
 
 Overrides = Annotated[list[str] | None, Parameter(name="--set", help="section.key=value, may be repeated")]
+BreakLock = Annotated[bool, Parameter(help="remove the lock of an ended process from the folder", negative=())]
 
 
 @app.command
-def run(config: str, *, out: Path | None = None, set_: Overrides = None) -> None:
+def run(config: str, *, out: Path | None = None, set_: Overrides = None, break_lock: BreakLock = False) -> None:
     """Run a config file, or a shipped one by name, and print a summary."""
     from ddco_jax.evaluation.report import summary_table
     from ddco_jax.simulation import run as runner
 
     settings, name = _load(config, set_)
     folder = out or Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    _unlock(folder, break_lock)
     summary = runner.run(settings, folder, name)
     print(summary_table(summary))
 
 
 @app.command
-def resume(folder: Path) -> None:
+def resume(folder: Path, *, break_lock: BreakLock = False) -> None:
     """Continue a run from its last checkpoint and print a summary."""
     from ddco_jax.evaluation.report import summary_table
     from ddco_jax.simulation import run as runner
 
     _enable_x64()
+    _unlock(folder, break_lock)
     print(summary_table(runner.resume(folder)))
 
 
@@ -109,15 +112,17 @@ def md(
     trajectory: Annotated[
         Path | None, Parameter(help="new folder in which the snapshots of all particles are kept")
     ] = None,
+    break_lock: BreakLock = False,
 ) -> None:
     """Run molecular dynamics with LAMMPS and write a dataset; after a kill, the same command continues the run."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # statistics must not take the cores of LAMMPS
     from ddco_jax.evaluation.md_report import md_table
     from ddco_jax.md.config import load
-    from ddco_jax.md.simulate import estimate, simulate
+    from ddco_jax.md.simulate import estimate, simulate, work_folder
 
     settings = load(config, set_ or [])
     print(estimate(settings), file=sys.stderr)
+    _unlock(work_folder(out), break_lock)
     print(md_table(simulate(settings, out, trajectory=trajectory)))
 
 
@@ -201,6 +206,7 @@ def train(
     out: Path,
     set_: Overrides = None,
     cache: Annotated[Path | None, Parameter(help="folder for pair averages, to share between trainings")] = None,
+    break_lock: BreakLock = False,
 ) -> None:
     """Train a kernel on MD; after a kill, the same command continues, with bitwise the same result."""
     from ddco_jax.evaluation.tables import listing
@@ -209,6 +215,7 @@ def train(
     from ddco_jax.learning.train import train as fit
 
     _enable_x64()
+    _unlock(out, break_lock)
     fit(load(config, set_ or []), out, cache=cache)
     about = metadata(out)
     chi_squared = f"{about['training_chi_squared']:.2f}"
@@ -286,6 +293,13 @@ def _load(config: str, overrides: list[str] | None) -> "tuple[Config, str]":
     return settings, name
 
 
+def _unlock(folder: Path, wanted: bool) -> None:
+    from ddco_jax.plasma.lock import break_lock
+
+    if wanted:
+        break_lock(folder)
+
+
 def _enable_x64() -> None:
     import jax
 
@@ -302,10 +316,11 @@ def main() -> None:
     except KeyboardInterrupt:
         _end("stopped; `ddco resume DIR` goes on from the last checkpoint", 130)
     except Exception as error:  # classified below, so that a usage error does not wait for JAX to load
+        from ddco_jax.plasma.lock import FolderInUse
         from ddco_jax.settings import RunFailed
         from ddco_jax.simulation.config import ConfigError
 
-        if isinstance(error, ConfigError):
+        if isinstance(error, ConfigError | FolderInUse):
             _end(str(error), 2)
         if isinstance(error, RunFailed):
             _end(f"{error}; the last good checkpoint is kept", 3)

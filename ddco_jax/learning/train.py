@@ -27,6 +27,7 @@ from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.plasma.arrays import Array, Scalar
 from ddco_jax.plasma.files import write_text
+from ddco_jax.plasma.lock import LOCK_FILE, locked
 from ddco_jax.settings import ConfigError, RunFailed
 from ddco_jax.simulation.checkpoint import Checkpoints
 
@@ -113,9 +114,13 @@ def decaying(model: Learned) -> Learned:
 def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progress: bool | None = None) -> Learned:
     """Train into a folder; an interrupted training is resumed, with bitwise the result of one without interruption.
 
-    Raises ConfigError for a mistake in the settings, RunFailed where the loss is not finite.
+    Raises ConfigError for a mistake in the settings, RunFailed where the loss is not finite, FolderInUse.
     """
-    show = sys.stderr.isatty() if progress is None else progress
+    with locked(folder):
+        return _train(config, folder, cache, sys.stderr.isatty() if progress is None else progress)
+
+
+def _train(config: TrainConfig, folder: Path, cache: Path | None, show: bool) -> Learned:
     paths, equilibrium = config.paths(), config.equilibrium_paths()  # a wrong pattern leaves no folder behind
     _claim(config, folder)
     runs = load_runs(paths, cache or folder / "pair_averages", config.data.rounds, show, config.data.gamma)
@@ -183,7 +188,7 @@ def _claim(config: TrainConfig, folder: Path) -> None:
         if file.read_text() != text:
             raise ConfigError(f"--out {folder}: holds the training of another config; choose another folder")
         return
-    if folder.exists() and any(folder.iterdir()):
+    if any(path.name != LOCK_FILE for path in folder.iterdir()):
         raise ConfigError(f"--out {folder}: the folder is not empty; choose another")
     write_text(file, text)
 

@@ -23,6 +23,7 @@ from ddco_jax.plasma.arrays import Array
 from ddco_jax.plasma.files import write_text
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.invariants import Invariants, compute_invariants
+from ddco_jax.plasma.lock import LOCK_FILE, locked
 from ddco_jax.plasma.moments import compute_moments
 from ddco_jax.plasma.state import State
 from ddco_jax.settings import tuples
@@ -53,11 +54,16 @@ class Summary:
 
 
 def run(config: Config, folder: Path, name: str = "run", progress: bool | None = None) -> Summary:
-    """Check a config, then run it from t = 0 into a new folder.  Raises ConfigError, RunFailed.
+    """Check a config, then run it from t = 0 into a new folder.  Raises ConfigError, RunFailed, FolderInUse.
 
     The stages of the collision step that the check chooses are stored with the config, so that `resume` continues the
     same run.  The notes of the check go to stderr.
     """
+    with locked(folder):
+        return _begin(config, folder, name, progress)
+
+
+def _begin(config: Config, folder: Path, name: str, progress: bool | None) -> Summary:
     require_empty(folder)
     report = check_report(config)
     refuse(report)
@@ -73,15 +79,22 @@ def run(config: Config, folder: Path, name: str = "run", progress: bool | None =
 
 def require_empty(folder: Path) -> None:
     """Raise ConfigError where a folder is not empty, so that no run overwrites another."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(path.name != LOCK_FILE for path in folder.iterdir())):
         raise ConfigError(f"--out {folder}: the folder is not empty; choose another, or `ddco resume {folder}`")
 
 
 def resume(folder: Path, progress: bool | None = None) -> Summary:
     """Continue a run from its last checkpoint; the result is bitwise that of an uninterrupted run.
 
-    Raises ConfigError, RunFailed.
+    Raises ConfigError, RunFailed, FolderInUse.
     """
+    if not (folder / CONFIG_FILE).is_file():
+        raise ConfigError(f"{folder}: no run to resume here (no {CONFIG_FILE})")
+    with locked(folder):
+        return _continue(folder, progress)
+
+
+def _continue(folder: Path, progress: bool | None) -> Summary:
     try:
         settings = json.loads((folder / CONFIG_FILE).read_text())
     except (OSError, json.JSONDecodeError):
