@@ -26,7 +26,7 @@ from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.forms import KernelForm, Learned, form_of, in_units, tabulated
 from ddco_jax.kernels.landau import Landau, classical, effective_potential
 from ddco_jax.kernels.maxwell import MaxwellMolecules
-from ddco_jax.plasma.files import complete, write_text
+from ddco_jax.plasma.files import complete, read_json, sealed, write_text
 from ddco_jax.plasma.units import PAPER, Scales
 
 Tree = TypeVar("Tree")
@@ -111,9 +111,10 @@ def load_ensemble(name_or_folder: str | Path) -> list[Learned]:
     if not file.is_file():
         raise ValueError(f"no kernel {name!r}; there are {', '.join(names())}, or the folder of a training")
     try:
-        form, numbers = _form(json.loads(file.read_text()))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: {error}") from None
+        form, numbers = _form(read_json(file))
+    except ValueError as error:
+        message = str(error)
+        raise ValueError(message if message.startswith(str(file)) else f"{file}: {message}") from None
     like, members = form.build(0), (folder / PARAMETERS, *sorted(folder.glob(MEMBERS)))
     return [_filled(like, path, numbers) for path in members]
 
@@ -174,12 +175,12 @@ def _filled(like: Learned, path: Path, numbers: numbered.Names) -> Learned:
 
 def metadata(folder: Path) -> dict[str, Any]:
     """Data, seeds, errors and versions of a learned kernel."""
-    return json.loads((folder / SPECIFICATION).read_text())["metadata"]
+    return read_json(folder / SPECIFICATION)["metadata"]
 
 
 def save(folder: Path, form: KernelForm, learned: Learned, about: dict[str, Any]) -> None:
     """Write a learned kernel.  The specification is written last: a folder that has one is complete."""
     with complete(folder / PARAMETERS) as partial, open(partial, "wb") as file:
         np.savez(file, allow_pickle=False, **{name: np.asarray(a) for name, a in arrays_of(learned).items()})
-    text = json.dumps({"format": FORMAT, "kernel": dataclasses.asdict(form), "metadata": about}, indent=1)
+    text = json.dumps(sealed({"format": FORMAT, "kernel": dataclasses.asdict(form), "metadata": about}), indent=1)
     write_text(folder / SPECIFICATION, text + "\n")

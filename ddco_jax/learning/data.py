@@ -8,6 +8,8 @@ rates (`rates`).
 import copy
 import functools
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -294,10 +296,12 @@ class _Averages:
             return make()
         key = self._hash.copy()
         key.update(repr(settings).encode())
-        stored = self.cache / f"{self.path.stem}-{what}{key.hexdigest()[:16]}.npy"
-        if stored.exists():
-            return np.load(stored, allow_pickle=False)
-        array = make()
+        stored = self.cache / f"{self.path.stem}-{what}{key.hexdigest()[:16]}.npz"
+        try:
+            with np.load(stored, allow_pickle=False) as file:
+                return file["array"]  # with the checksum of ZIP
+        except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error):
+            array = make()  # absent or damaged
         with complete(stored) as partial, open(partial, "wb") as file:
-            np.save(file, array)
+            np.savez(file, array=array)
         return array

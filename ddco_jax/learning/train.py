@@ -29,7 +29,7 @@ from ddco_jax.plasma.arrays import Array, Scalar
 from ddco_jax.plasma.files import write_text
 from ddco_jax.plasma.lock import LOCK_FILE, locked
 from ddco_jax.settings import ConfigError, RunFailed
-from ddco_jax.simulation.checkpoint import Checkpoints
+from ddco_jax.simulation.checkpoint import Checkpoints, newest
 
 DECAY_FLOOR = 0.01
 """Relative error of the decay of anisotropy that is added to its statistical one, in quadrature."""
@@ -195,15 +195,21 @@ def _claim(config: TrainConfig, folder: Path) -> None:
 
 def _losses(folder: Path) -> list[float]:
     file = folder / LOSS_FILE
-    return json.loads(file.read_text()) if file.exists() else []
+    try:
+        found = json.loads(file.read_text()) if file.exists() else []
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(loss, float) for loss in found):
+        raise ConfigError(f"{file}: not a list of losses; delete it, and the training goes on without the earlier ones")
+    return found
 
 
 def _restored(checkpoints: Checkpoints, first: Fit) -> Fit:
     """The last fit, or the first where there is no checkpoint."""
-    step = checkpoints.latest()
-    if step is None:
-        return first
     like = (first.model, first.optimizer)
-    arrays = checkpoints.restore(step, store.arrays_of(like))
+    found = newest(checkpoints, store.arrays_of(like), lambda step, metadata: None)
+    if found is None:
+        return first
+    step, arrays = found
     model, optimizer = store.filled(like, arrays, f"checkpoint {step}")
     return Fit(model, optimizer, step)

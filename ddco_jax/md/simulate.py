@@ -190,7 +190,7 @@ def _replicate(config: MDConfig, work: Path, r: int, show: bool, keep: bool) -> 
             path.replace(target / f"{int(path.name.split('.')[1]):08d}.bin")
     if config.replicates > 1:  # a finished replicate survives a kill; a single one is written directly in final form
         with complete(product) as partial:
-            result.to_netcdf(partial, engine="netcdf4")
+            result.to_netcdf(partial, engine="netcdf4", encoding=dataset.checksums(result))
         shutil.rmtree(folder)
     return result
 

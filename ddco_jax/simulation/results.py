@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from ddco_jax.plasma.grid import PhaseGrid
 
@@ -89,13 +90,15 @@ def _append(folder: Path, group: str, dataset: xr.Dataset, chunk: int) -> None:
     store = str(folder / STORE)
     if rows_stored(folder, group):
         dataset = dataset.drop_vars([v for v in dataset.variables if "t" not in dataset[v].dims])
-        dataset.to_zarr(store, group=group, append_dim="t", consolidated=False)
+        dataset.to_zarr(store, group=group, append_dim="t", consolidated=False, write_empty_chunks=True)
     else:
-        encoding = {}
+        encoding: dict[Any, dict[str, Any]] = {}
         for name, variable in dataset.variables.items():
+            encoding[name] = {"compressors": (ZstdCodec(), Crc32cCodec())}
             if "t" in variable.dims:
-                encoding[name] = {"chunks": (chunk, *variable.shape[1:])}
-        dataset.to_zarr(store, group=group, mode="w", consolidated=False, encoding=encoding, zarr_format=3)
+                encoding[name] |= {"chunks": (chunk, *variable.shape[1:])}
+        options: dict[str, Any] = {"consolidated": False, "zarr_format": 3, "write_empty_chunks": True}
+        dataset.to_zarr(store, group=group, mode="w", encoding=encoding, **options)
 
 
 def rows_stored(folder: Path, group: str) -> int:

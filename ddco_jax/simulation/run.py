@@ -20,16 +20,16 @@ from jax import lax
 from tqdm import tqdm
 
 from ddco_jax.plasma.arrays import Array
-from ddco_jax.plasma.files import write_text
+from ddco_jax.plasma.files import read_json, sealed, write_text
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.invariants import Invariants, compute_invariants
 from ddco_jax.plasma.lock import LOCK_FILE, locked
 from ddco_jax.plasma.moments import compute_moments
 from ddco_jax.plasma.state import State
 from ddco_jax.settings import tuples
-from ddco_jax.simulation import monitors, results
+from ddco_jax.simulation import monitors, recovery, results
 from ddco_jax.simulation.check import check_report, refuse
-from ddco_jax.simulation.checkpoint import Checkpoints, arrays_of, shapes_of, state_of
+from ddco_jax.simulation.checkpoint import Checkpoints, arrays_of, newest, shapes_of, state_of
 from ddco_jax.simulation.config import Config, ConfigError, parse
 from ddco_jax.simulation.model import Model, build, initial_state
 from ddco_jax.steppers import Stepper
@@ -73,7 +73,7 @@ def _begin(config: Config, folder: Path, name: str, progress: bool | None) -> Su
     model = build(config)
     state = initial_state(config, model)
     settings = {"name": name, "version": version("ddco-jax"), "config": config.model_dump(mode="json")}
-    write_text(folder / CONFIG_FILE, json.dumps(settings, indent=1))
+    write_text(folder / CONFIG_FILE, json.dumps(sealed(settings), indent=1))
     return _from_start(config, model, state, folder, name, progress)
 
 
@@ -96,9 +96,9 @@ def resume(folder: Path, progress: bool | None = None) -> Summary:
 
 def _continue(folder: Path, progress: bool | None) -> Summary:
     try:
-        settings = json.loads((folder / CONFIG_FILE).read_text())
-    except (OSError, json.JSONDecodeError):
-        raise ConfigError(f"{folder}: no run to resume here (no readable {CONFIG_FILE})") from None
+        settings = read_json(folder / CONFIG_FILE)
+    except ValueError as error:
+        raise ConfigError(f"{error}; there is no run to resume here") from None
     if "scheme" not in settings["config"]:
         raise ConfigError(
             f"{folder}: begun with version 0.1, which does not count what collision steps do; finish it with that "
@@ -107,17 +107,20 @@ def _continue(folder: Path, progress: bool | None) -> Summary:
     config = parse(tuples(settings["config"]), str(folder / CONFIG_FILE))
     model = build(config)
     checkpoints = Checkpoints(folder, config.output.checkpoints_kept)
-    step = checkpoints.latest()
-    if step is None:  # killed before the first checkpoint: begin again
-        checkpoints.close()
-        return _from_start(config, model, initial_state(config, model), folder, settings["name"], progress)
-    state = state_of(checkpoints.restore(step, shapes_of(model.grid, model.dtype, model.age is not None)))
     out, last = config.output, config.time.steps
-    results.truncate(
-        folder,
-        {"history": _rows(step, out.history_every, last), "snapshots": _rows(step, out.snapshot_every, last)},
-    )
-    return _loop(config, model, state, step, folder, checkpoints, progress)
+
+    def rows(step: int) -> dict[str, int]:
+        return {"history": _rows(step, out.history_every, last), "snapshots": _rows(step, out.snapshot_every, last)}
+
+    like = shapes_of(model.grid, model.dtype, model.age is not None)
+    found = newest(checkpoints, like, lambda step, metadata: recovery.require_rows(folder, rows(step), metadata))
+    if found is None:  # killed before the first checkpoint: begin again
+        if recovery.rows_stored(folder) > 1:
+            raise ConfigError(f"{folder}: holds results but no checkpoint to go on from; begin again in another folder")
+        return _from_start(config, model, initial_state(config, model), folder, settings["name"], progress)
+    step, arrays = found
+    results.truncate(folder, rows(step))
+    return _loop(config, model, state_of(arrays), step, folder, checkpoints, progress)
 
 
 def _rows(step: int, every: int, last: int) -> int:
@@ -141,7 +144,7 @@ def _from_start(config: Config, model: Model, state: State, folder: Path, name: 
     first = jax.jit(lambda s: compute_invariants(model.grid, s, config.scales))(state)
     results.append_history(folder, {k: np.asarray(v)[None] for k, v in vars(first).items()})
     _save_snapshot(config, model, state, folder)
-    checkpoints.save(0, arrays_of(state))
+    checkpoints.save(0, arrays_of(state), recovery.stored(folder))
     return _loop(config, model, state, 0, folder, checkpoints, progress)
 
 
@@ -172,7 +175,7 @@ def _loop(
             if _due(step, out.snapshot_every, last):
                 _save_snapshot(config, model, state, folder)
             if _due(step, out.checkpoint_every, last):
-                checkpoints.save(step, arrays_of(state))
+                checkpoints.save(step, arrays_of(state), recovery.stored(folder))
             chunk = max(1, min(CHUNK, int(CHUNK_SECONDS / spent * n)))
             bar.update(n)
     checkpoints.close()
