@@ -26,7 +26,7 @@ from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.forms import KernelForm, Learned, form_of, in_units, tabulated
 from ddco_jax.kernels.landau import Landau, classical, effective_potential
 from ddco_jax.kernels.maxwell import MaxwellMolecules
-from ddco_jax.plasma.files import complete, read_json, sealed, write_text
+from ddco_jax.plasma.files import complete, file_hash, read_json, sealed, write_text
 from ddco_jax.plasma.units import PAPER, Scales
 
 Tree = TypeVar("Tree")
@@ -171,6 +171,28 @@ def _filled(like: Learned, path: Path, numbers: numbered.Names) -> Learned:
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ValueError(f"{path}: {name} must hold finite real numbers")
     return filled(like, numbered.renamed(arrays, numbers, path) if numbers else arrays, str(path))
+
+
+def copied(name_or_folder: str, target: Path) -> dict[str, str]:
+    """Copy a learned kernel into a folder; returns the hashes of its files by name.  Raises ValueError without one."""
+    source = pretrained().get(name_or_folder, Path(name_or_folder))
+    for name in (PARAMETERS, SPECIFICATION):
+        try:
+            content = (source / name).read_bytes()
+        except OSError as error:
+            raise ValueError(f"{source / name}: cannot be read ({error.strerror})") from None
+        with complete(target / name) as partial:
+            partial.write_bytes(content)
+    return {name: file_hash(target / name) for name in (PARAMETERS, SPECIFICATION)}
+
+
+def require_unchanged(folder: Path, hashes: Mapping[str, str]) -> None:
+    """Raise ValueError in one line where a file of a folder is missing or has another hash."""
+    for name, expected in hashes.items():
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder / name} is missing")
+        if file_hash(folder / name) != expected:
+            raise ValueError(f"{folder / name} was changed after it was written")
 
 
 def metadata(folder: Path) -> dict[str, Any]:

@@ -26,11 +26,10 @@ from ddco_jax.plasma.invariants import Invariants, compute_invariants
 from ddco_jax.plasma.lock import LOCK_FILE, locked
 from ddco_jax.plasma.moments import compute_moments
 from ddco_jax.plasma.state import State
-from ddco_jax.settings import tuples
-from ddco_jax.simulation import monitors, recovery, results
+from ddco_jax.simulation import monitors, provenance, recovery, results
 from ddco_jax.simulation.check import check_report, refuse
 from ddco_jax.simulation.checkpoint import Checkpoints, arrays_of, newest, shapes_of, state_of
-from ddco_jax.simulation.config import Config, ConfigError, parse
+from ddco_jax.simulation.config import Config, ConfigError
 from ddco_jax.simulation.model import Model, build, initial_state
 from ddco_jax.steppers import Stepper
 
@@ -70,9 +69,15 @@ def _begin(config: Config, folder: Path, name: str, progress: bool | None) -> Su
     for note in report["notes"]:
         print(f"note: {note}", file=sys.stderr)
     config = config.with_stages(report["stages"])
-    model = build(config)
+    kernel = provenance.keep(config, folder)
+    model = build(provenance.with_kernel(config, folder, kernel))
     state = initial_state(config, model)
-    settings = {"name": name, "version": version("ddco-jax"), "config": config.model_dump(mode="json")}
+    settings = {
+        "name": name,
+        "version": version("ddco-jax"),
+        "config": config.model_dump(mode="json"),
+        "kernel": kernel,
+    }
     write_text(folder / CONFIG_FILE, json.dumps(sealed(settings), indent=1))
     return _from_start(config, model, state, folder, name, progress)
 
@@ -99,13 +104,7 @@ def _continue(folder: Path, progress: bool | None) -> Summary:
         settings = read_json(folder / CONFIG_FILE)
     except ValueError as error:
         raise ConfigError(f"{error}; there is no run to resume here") from None
-    if "scheme" not in settings["config"]:
-        raise ConfigError(
-            f"{folder}: begun with version 0.1, which does not count what collision steps do; finish it with that "
-            'version, or begin it again with scheme = "paper"'
-        )
-    config = parse(tuples(settings["config"]), str(folder / CONFIG_FILE))
-    model = build(config)
+    config, model = provenance.rebuilt(folder, settings, str(folder / CONFIG_FILE))
     checkpoints = Checkpoints(folder, config.output.checkpoints_kept)
     out, last = config.output, config.time.steps
 
