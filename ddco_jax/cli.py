@@ -1,8 +1,10 @@
 """The `ddco` command.  A user error prints one line and exits with status 2, a failed run with status 3."""
 
 import json
+import logging
 import os
 import sys
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +14,12 @@ from cyclopts import App, CycloptsError, Parameter
 if TYPE_CHECKING:  # loads JAX, which takes seconds
     from ddco_jax.simulation.config import Config
 
-app = App(name="ddco", help="Kinetic simulation of moderately coupled plasmas in 1D-3V.", help_format="plaintext")
+DEBUG = "--debug"
+app = App(
+    name="ddco",
+    help=f"Kinetic simulation of moderately coupled plasmas in 1D-3V.  {DEBUG} shows the traceback of an error.",
+    help_format="plaintext",
+)
 
 Overrides = Annotated[list[str] | None, Parameter(name="--set", help="section.key=value, may be repeated")]
 BreakLock = Annotated[bool, Parameter(help="remove the lock of an ended process from the folder", negative=())]
@@ -309,22 +316,20 @@ def _enable_x64() -> None:
 def main() -> None:
     """Entry point of the console command."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # zarr's tasks, after an error that is reported anyway
+    words = [word for word in sys.argv[1:] if word != DEBUG]
     try:
-        app(exit_on_error=False, print_error=False)
+        app(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _end(" ".join(str(error).split()), 2)
     except KeyboardInterrupt:
         _end("stopped; `ddco resume DIR` goes on from the last checkpoint", 130)
-    except Exception as error:  # classified below, so that a usage error does not wait for JAX to load
-        from ddco_jax.plasma.lock import FolderInUse
-        from ddco_jax.settings import RunFailed
-        from ddco_jax.simulation.config import ConfigError
+    except Exception as error:  # explained below, so that a usage error does not wait for JAX to load
+        from ddco_jax.simulation.failures import explained
 
-        if isinstance(error, ConfigError | FolderInUse):
-            _end(str(error), 2)
-        if isinstance(error, RunFailed):
-            _end(f"{error}; the last good checkpoint is kept", 3)
-        raise
+        if DEBUG in sys.argv[1:]:
+            traceback.print_exc()
+        _end(*explained(error))
 
 
 def _end(message: str, status: int) -> None:

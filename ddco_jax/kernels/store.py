@@ -23,6 +23,7 @@ from ddco_jax.correlations import MARKOV
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels import numbered
 from ddco_jax.kernels.base import Kernel
+from ddco_jax.kernels.convex import Convex
 from ddco_jax.kernels.forms import KernelForm, Learned, form_of, in_units, tabulated
 from ddco_jax.kernels.landau import Landau, classical, effective_potential
 from ddco_jax.kernels.maxwell import MaxwellMolecules
@@ -170,7 +171,10 @@ def _filled(like: Learned, path: Path, numbers: numbered.Names) -> Learned:
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ValueError(f"{path}: {name} must hold finite real numbers")
-    return filled(like, numbered.renamed(arrays, numbers, path) if numbers else arrays, str(path))
+    learned = filled(like, numbered.renamed(arrays, numbers, path) if numbers else arrays, str(path))
+    if isinstance(learned.kernel, Convex) and np.min(learned.kernel.coefficients) < 0:
+        raise ValueError(f"{path}: a coefficient is negative, so the kernel is not positive semidefinite")
+    return learned
 
 
 def copied(name_or_folder: str, target: Path) -> dict[str, str]:

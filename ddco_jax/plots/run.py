@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from ddco_jax.simulation.recovery import require_whole
 from ddco_jax.simulation.results import open_result
 
 STYLE: Any = {
@@ -31,6 +32,7 @@ ROUNDINGS = 64
 def plot_run(folder: Path) -> list[Path]:
     """Write all figures of the run in `folder` as PNG to its `figures`.  Raises FileNotFoundError without a run."""
     result = open_result(folder)
+    require_whole(folder)
     out = Path(folder) / "figures"
     out.mkdir(exist_ok=True)
     history = result["history"].to_dataset().load()
@@ -47,7 +49,7 @@ def plot_run(folder: Path) -> list[Path]:
         if snapshots.sizes["x"] > 1:
             drawings |= {"x_vx": _x_vx(snapshots), "profiles": _profiles(snapshots)}
         for name, figure in drawings.items():
-            figure.suptitle(title, fontsize=8)
+            figure.suptitle(title, fontsize=8, parse_math=False)
             path = out / f"{name}.png"
             figure.savefig(path, bbox_inches="tight")
             plt.close(figure)

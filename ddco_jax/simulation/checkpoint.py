@@ -25,6 +25,8 @@ from ddco_jax.settings import ConfigError
 
 PER_CELL = 4
 """Number of axes from which on an array has one hash per index of the first: f."""
+PATTERN = ("[", "]", "\\")
+"""Signs that a path of checkpoints must not hold."""
 METADATA = "_CHECKPOINT_METADATA"
 """File of Orbax that holds the metadata of a checkpoint."""
 Arrays = dict[str, jax.Array]
@@ -39,6 +41,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, kept: int) -> None:
         logging.getLogger("absl").setLevel(logging.ERROR)
+        require_usable(folder)
         self.folder, self._kept = (folder / "checkpoints").resolve(), kept
 
     @functools.cached_property
@@ -97,6 +100,12 @@ class Checkpoints:
         """Release the folder."""
         if "_manager" in vars(self):
             self._manager.close()
+
+
+def require_usable(folder: Path) -> None:
+    """Raise ConfigError where Orbax would lose checkpoints: it takes some signs in a path for a pattern."""
+    if found := [sign for sign in PATTERN if sign in str(folder.resolve())]:
+        raise ConfigError(f"{folder}: checkpoints cannot be written below a path with {' '.join(found)}; rename it")
 
 
 def newest(

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.codecs import Crc32cCodec
 
+from ddco_jax.settings import ConfigError
 from ddco_jax.simulation.checkpoint import Damaged
 from ddco_jax.simulation.results import STORE
 
@@ -57,6 +59,24 @@ def require_rows(folder: Path, rows: Mapping[str, int], metadata: Mapping[str, A
         raise
     except Exception as error:  # of zarr and its codecs: a store that cannot be read is damaged
         raise Damaged(f"{STORE} cannot be read, {' '.join(str(error).split())[:100] or type(error).__name__}") from None
+
+
+def require_whole(folder: Path) -> None:
+    """Raise ConfigError where a row or chunk of a result is missing, which xarray would show as NaN.
+
+    Stores of version 0.1 are not checked: they lack chunks that hold nothing.
+    """
+    root = zarr.open_group(str(folder / STORE), mode="r")
+    try:
+        for node, group in root.groups():
+            arrays = dict(group.arrays())
+            if "t" not in arrays:
+                raise Damaged(f"{STORE}/{node}/t is missing")
+            for name, array in arrays.items():
+                if any(isinstance(codec, Crc32cCodec) for codec in array.metadata.codecs):  # type: ignore[union-attr]
+                    _require(array, arrays["t"].shape[0], f"{STORE}/{node}/{name}", False)
+    except Damaged as error:
+        raise ConfigError(f"{folder}: {error}; if the run still goes on, try again, else `ddco resume` it") from None
 
 
 def _require(array: zarr.Array, count: int, name: str, read: bool) -> None:

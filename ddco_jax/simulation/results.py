@@ -124,9 +124,13 @@ def truncate(folder: Path, rows: Mapping[str, int]) -> None:
 def open_result(folder: str | Path) -> xr.DataTree:
     """Open the result of a run: nodes `history` and `snapshots` in code units, each variable with attribute `units`.
 
-    Raises FileNotFoundError where the folder holds no result.
+    Raises FileNotFoundError where the folder holds no result, or a run has not stored its start yet.
     """
     store = Path(folder) / STORE
     if not store.is_dir():
         raise FileNotFoundError(f"{folder} holds no {STORE}")
-    return xr.open_datatree(str(store), engine="zarr", consolidated=False)
+    result = xr.open_datatree(str(store), engine="zarr", consolidated=False)
+    nodes = {node: result.children.get(node, xr.DataTree()) for node in ("history", "snapshots")}
+    if missing := [name for name, node in nodes.items() if "t" not in node.coords or not node.sizes["t"]]:
+        raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)} yet; wait until the run has stored it")
+    return result

@@ -27,8 +27,8 @@ from ddco_jax.plasma.lock import LOCK_FILE, locked
 from ddco_jax.plasma.moments import compute_moments
 from ddco_jax.plasma.state import State
 from ddco_jax.simulation import monitors, provenance, recovery, results
-from ddco_jax.simulation.check import check_report, refuse
-from ddco_jax.simulation.checkpoint import Checkpoints, arrays_of, newest, shapes_of, state_of
+from ddco_jax.simulation.check import check_report, refuse, refuse_memory
+from ddco_jax.simulation.checkpoint import Checkpoints, arrays_of, newest, require_usable, shapes_of, state_of
 from ddco_jax.simulation.config import Config, ConfigError
 from ddco_jax.simulation.model import Model, build, initial_state
 from ddco_jax.steppers import Stepper
@@ -66,6 +66,7 @@ def _begin(config: Config, folder: Path, name: str, progress: bool | None) -> Su
     require_empty(folder)
     report = check_report(config)
     refuse(report)
+    refuse_memory(report)
     for note in report["notes"]:
         print(f"note: {note}", file=sys.stderr)
     config = config.with_stages(report["stages"])
@@ -83,7 +84,8 @@ def _begin(config: Config, folder: Path, name: str, progress: bool | None) -> Su
 
 
 def require_empty(folder: Path) -> None:
-    """Raise ConfigError where a folder is not empty, so that no run overwrites another."""
+    """Raise ConfigError where a folder is not empty, so that no run overwrites another, or cannot hold checkpoints."""
+    require_usable(folder)
     if folder.exists() and (not folder.is_dir() or any(path.name != LOCK_FILE for path in folder.iterdir())):
         raise ConfigError(f"--out {folder}: the folder is not empty; choose another, or `ddco resume {folder}`")
 
