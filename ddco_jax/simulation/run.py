@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -70,9 +71,11 @@ def _begin(config: Config, folder: Path, name: str, progress: bool | None) -> Su
     for note in report["notes"]:
         print(f"note: {note}", file=sys.stderr)
     config = config.with_stages(report["stages"])
+    model = build(config)
+    state = initial_state(config, model)
+    monitors.start(model.grid, state, config.scales)  # refused before anything is stored
     kernel = provenance.keep(config, folder)
     model = build(provenance.with_kernel(config, folder, kernel))
-    state = initial_state(config, model)
     settings = {
         "name": name,
         "version": version("ddco-jax"),
@@ -134,6 +137,7 @@ def _due(step: int, every: int, last: int) -> bool:
 
 
 def _from_start(config: Config, model: Model, state: State, folder: Path, name: str, progress: bool | None) -> Summary:
+    first = monitors.start(model.grid, state, config.scales)
     attributes = {
         "name": name,
         "config": config.model_dump_json(),
@@ -142,7 +146,6 @@ def _from_start(config: Config, model: Model, state: State, folder: Path, name: 
     }
     results.create(folder, attributes)
     checkpoints = Checkpoints(folder, config.output.checkpoints_kept)
-    first = jax.jit(lambda s: compute_invariants(model.grid, s, config.scales))(state)
     results.append_history(folder, {k: np.asarray(v)[None] for k, v in vars(first).items()})
     _save_snapshot(config, model, state, folder)
     checkpoints.save(0, arrays_of(state), recovery.stored(folder))
@@ -164,10 +167,12 @@ def _loop(
             boundary = min(every - step % every for every in cadences[1:])
             n = min(chunk, boundary, last - step)
             tick = time.perf_counter()
-            state, buffers = advance(state, n)
+            before = state
+            state, buffers = advance(before, n)
             rows = {k: np.asarray(v)[:n] for k, v in vars(buffers).items()}
             spent = time.perf_counter() - tick
-            monitors.check(state, rows, step + 1)
+            monitors.check(partial(_repeat, advance, before), rows, step + 1)
+            del before  # f is large
             recorded = [i for i in range(n) if _due(step + 1 + i, out.history_every, last)]
             if recorded:
                 results.append_history(folder, {k: v[recorded] for k, v in rows.items()})
@@ -182,6 +187,10 @@ def _loop(
     checkpoints.close()
     history = {str(k): v.to_numpy() for k, v in results.open_result(folder)["history"].data_vars.items()}
     return Summary(folder, last, seconds / max(step - first, 1), history)
+
+
+def _repeat(advance: Callable[[State, int], tuple[State, Invariants]], state: State, steps: int) -> State:
+    return advance(state, steps)[0]
 
 
 def make_advance(stepper: Stepper, dt: float) -> Callable[[State, int], tuple[State, Invariants]]:
