@@ -6,7 +6,6 @@ the place of each parameter in the model, and one `parameters_seed_N.npz` per fu
 
 import dataclasses
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -166,7 +165,9 @@ def _filled(like: Learned, path: Path, numbers: numbered.Names) -> Learned:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile):
+    except MemoryError:
+        raise
+    except Exception:  # zipfile and NumPy raise errors of many kinds where a file is damaged
         raise ValueError(f"{path}: not a readable file of arrays (.npz without objects)") from None
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not np.isfinite(array).all():

@@ -8,8 +8,6 @@ rates (`rates`).
 import copy
 import functools
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -300,8 +298,8 @@ class _Averages:
         try:
             with np.load(stored, allow_pickle=False) as file:
                 return file["array"]  # with the checksum of ZIP
-        except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error):
-            array = make()  # absent or damaged
+        except Exception:  # absent, or damaged, for which zipfile and NumPy raise errors of many kinds
+            array = make()
         with complete(stored) as partial, open(partial, "wb") as file:
             np.savez(file, array=array)
         return array
