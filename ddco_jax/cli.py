@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -317,6 +318,7 @@ def main() -> None:
     """Entry point of the console command."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # zarr's tasks, after an error that is reported anyway
+    warnings.filterwarnings("ignore", message="Object at .* is not recognized as a component of a Zarr hierarchy")
     words = [word for word in sys.argv[1:] if word != DEBUG]
     try:
         app(words, exit_on_error=False, print_error=False)

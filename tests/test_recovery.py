@@ -90,6 +90,12 @@ def other_row(folder):
     zarr.open_group(str(folder / "result.zarr"), mode="r+")["history/entropy"][6] = 0.25
 
 
+def other_chunk(folder):
+    """A valid chunk with a valid checksum, of another time."""
+    chunks = folder / "result.zarr" / "snapshots" / "f" / "c"
+    shutil.copy(chunks / "1/0/0/0/0", chunks / "3/0/0/0/0")
+
+
 BACK = {
     "flipped checkpoint": (lambda d: flip(largest(d / "checkpoints" / "6" / "default")), "checkpoint 6 is not used"),
     "no arrays": (lambda d: shutil.rmtree(d / "checkpoints" / "6" / "default"), "checkpoint 6 is not used"),
@@ -107,6 +113,7 @@ BACK = {
     "lost f": (lambda d: (d / "result.zarr/snapshots/f/c/3/0/0/0/0").unlink(), "snapshots/f lacks chunk 3/0/0/0/0"),
     "flipped snapshot": (lambda d: flip(d / "result.zarr/snapshots/density/c/3/0"), "checksum"),
     "another row": (other_row, "history/entropy is not that of the checkpoint"),
+    "snapshot of another run": (other_chunk, "snapshots/f is not that of the checkpoint"),
     "foreign": (foreign, "checkpoint 99 is not used"),
 }
 

@@ -1,8 +1,10 @@
 """Resume only from a state that checkpoint and stored results share: rows, chunk files and checksums of the store."""
 
+import hashlib
 import itertools
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,22 @@ from ddco_jax.settings import ConfigError
 from ddco_jax.simulation.checkpoint import Damaged
 from ddco_jax.simulation.results import STORE
 
+CHECKSUM = 4
+"""Bytes of crc32c at the end of a chunk."""
 PRESENT_ONLY = ("f",)
 """Arrays of which resuming checks that all chunks are there, but does not read them: their size is that of all f."""
 
 
 def stored(folder: Path) -> dict[str, Any]:
-    """What a checkpoint says of the results stored so far: names of the arrays by node, last row of the history."""
+    """What a checkpoint says of the results stored so far: the last row of the history, and `_fingerprint` by array."""
     root = zarr.open_group(str(folder / STORE), mode="r")
-    names = {node: sorted(name for name, _ in group.arrays()) for node, group in root.groups()}
-    history = root["history"]
-    assert isinstance(history, zarr.Group)
-    return {"names": names, "last": {name: np.asarray(a[-1]).tolist() for name, a in history.arrays()}}
+    last, chunks = {}, {}
+    for node, group in root.groups():
+        for name, array in group.arrays():
+            chunks[f"{node}/{name}"] = _fingerprint(array, array.shape[0])
+            if node == "history":
+                last[name] = np.asarray(array[-1]).tolist()
+    return {"last": last, "chunks": chunks}
 
 
 def rows_stored(folder: Path) -> int:
@@ -39,18 +46,21 @@ def rows_stored(folder: Path) -> int:
 def require_rows(folder: Path, rows: Mapping[str, int], metadata: Mapping[str, Any]) -> None:
     """Raise Damaged where the store lacks any of the first `rows` of its nodes, or differs from the metadata.
 
-    Metadata without `names` and `last` are those of version 0.1.
+    Metadata without `last` and `chunks` are those of version 0.1.
     """
     try:
         root = zarr.open_group(str(folder / STORE), mode="r")
         for node, count in rows.items():
             group = root[node]
             arrays = dict(group.arrays()) if isinstance(group, zarr.Group) else {}
-            for name in metadata.get("names", {}).get(node, ("t",)):
-                if name not in arrays:
-                    raise Damaged(f"{STORE}/{node}/{name} is missing")
+            known = metadata.get("chunks", {})
+            for path in [key for key in known if key.startswith(f"{node}/")] or [f"{node}/t"]:
+                if path.partition("/")[2] not in arrays:
+                    raise Damaged(f"{STORE}/{path} is missing")
             for name, array in arrays.items():
                 _require(array, count, f"{STORE}/{node}/{name}", name not in PRESENT_ONLY)
+                if known and known.get(f"{node}/{name}") != _fingerprint(array, count):
+                    raise Damaged(f"{STORE}/{node}/{name} is not that of the checkpoint")
         for name, value in metadata.get("last", {}).items():
             row = np.asarray(root[f"history/{name}"][rows["history"] - 1])  # type: ignore[index]
             if not np.array_equal(row, np.asarray(value, row.dtype), equal_nan=True):
@@ -79,16 +89,36 @@ def require_whole(folder: Path) -> None:
         raise ConfigError(f"{folder}: {error}; if the run still goes on, try again, else `ddco resume` it") from None
 
 
+def _along_t(array: zarr.Array) -> bool:
+    return (getattr(array.metadata, "dimension_names", None) or ("",))[0] == "t"
+
+
+def _files(array: zarr.Array, first: int) -> Iterator[tuple[tuple[int, ...], Path]]:
+    """Index and file of every chunk, of the first `first` along the first axis."""
+    folder = Path(str(array.store_path).removeprefix("file://"))
+    numbers = [math.ceil(n / c) for n, c in zip(array.shape[1:], array.chunks[1:], strict=True)]
+    for index in itertools.product(range(first), *map(range, numbers)):
+        yield index, folder / array.metadata.encode_chunk_key(index)
+
+
+def _fingerprint(array: zarr.Array, rows: int) -> str:
+    """Hash of the checksums with which the chunks end, of those that hold nothing but the first `rows`."""
+    full = rows // array.chunks[0] if _along_t(array) else math.ceil(array.shape[0] / array.chunks[0])
+    found = hashlib.sha256()
+    for _, path in _files(array, full):
+        with open(path, "rb") as file:
+            file.seek(-min(CHECKSUM, path.stat().st_size), os.SEEK_END)
+            found.update(file.read())
+    return found.hexdigest()[:16]
+
+
 def _require(array: zarr.Array, count: int, name: str, read: bool) -> None:
     """Raise Damaged where the first `count` rows of an array are not all there; with `read`, decode them."""
-    dimensions = getattr(array.metadata, "dimension_names", None) or ("",)
-    rows = count if dimensions[0] == "t" else array.shape[0]
+    rows = count if _along_t(array) else array.shape[0]
     if array.shape[0] < rows:
         raise Damaged(f"{name} has {array.shape[0]} of {rows} rows")
-    places = Path(str(array.store_path).removeprefix("file://"))
-    chunks = [math.ceil(n / c) for n, c in zip((rows, *array.shape[1:]), array.chunks, strict=True)]
-    for index in itertools.product(*map(range, chunks)):
-        if not (places / array.metadata.encode_chunk_key(index)).is_file():
+    for index, path in _files(array, math.ceil(rows / array.chunks[0])):
+        if not path.is_file():
             raise Damaged(f"{name} lacks chunk {'/'.join(map(str, index))}")
     for first in range(0, rows if read else 0, array.chunks[0]):
         array[first : min(first + array.chunks[0], rows)]
