@@ -5,18 +5,14 @@
 Homogeneous symmetric and asymmetric double wells at Gamma = 1.3 over +-5 thermal speeds, from a quench to 0.8 t0 with
 the default kernel.  The error is the relative L2 error of f(vx, vy), at 0.4 and 0.8 t0 together, against the default
 scheme on `--reference`^3 points.  The time is that of the steps, without compilation.  Schemes: the paper's (log,
-central, midpoint with as many substeps as `ddco check` asks for; not run where that is more than MOST) and the ratio
+central, midpoint with as many substeps as `ddco check` requires; not run where that is more than MOST) and the ratio
 form of order 2, 4, 6, 8 with the Chebyshev step, in double and single precision.  Stored as
 benchmarks/results/accuracy.json, start by start.
 """
 
 import argparse
 import json
-import os
-import platform
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import jax
@@ -27,6 +23,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from scipy.interpolate import make_interp_spline  # noqa: E402
 
+from ddco_jax.evaluation.provenance import provenance  # noqa: E402
 from ddco_jax.plasma.units import PAPER as SCALES  # noqa: E402
 from ddco_jax.simulation.check import check_report  # noqa: E402
 from ddco_jax.simulation.config import parse  # noqa: E402
@@ -121,9 +118,8 @@ def main() -> None:
     parser.add_argument("--reference", type=int, default=72)
     parser.add_argument("--starts", nargs="*", choices=STARTS, default=list(STARTS), help="none: draws what is stored")
     parser.add_argument("--figure", type=Path)
-    parser.add_argument("--commit", default="")
     given = parser.parse_args()
-    stored = json.loads(RESULT.read_text()) if RESULT.exists() else {"starts": {}}
+    made, stored = provenance(), json.loads(RESULT.read_text())
     for start in given.starts:
         rows: list[dict] = []
         reference = config_of(start, given.reference, {}, "float64")
@@ -147,14 +143,7 @@ def main() -> None:
                     error = np.linalg.norm([a - b for a, b in pairs]) / np.linalg.norm([b for _, b in pairs])
                     rows.append(row | {"seconds": round(seconds, 3), "error": float(f"{error:.3g}"), **tally})
                     print(start, rows[-1], flush=True)
-        stored["starts"][start] = {
-            "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-            "date": f"{datetime.now(UTC):%Y-%m-%d}",
-            "commit": given.commit,
-            "versions": {name: version(name) for name in ("jax", "numpy")},
-            "reference_points": given.reference,
-            "rows": rows,
-        }
+        stored["starts"][start] = {"made": made, "reference_points": given.reference, "rows": rows}
         RESULT.write_text(json.dumps(stored, indent=1) + "\n")
     if given.figure:
         draw(stored["starts"], given.figure)

@@ -14,12 +14,9 @@ depends on where its memory lies.
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
@@ -33,6 +30,7 @@ from printed_b3 import make_operator  # noqa: E402
 
 from ddco_jax import CollisionOperator, PhaseGrid, kernels  # noqa: E402
 from ddco_jax.collisions.spectral import transform_count  # noqa: E402
+from ddco_jax.evaluation.provenance import provenance  # noqa: E402
 from ddco_jax.kernels.store import load_kernel  # noqa: E402
 
 RESULT = Path(__file__).parent / "results" / "collision_operator.json"
@@ -165,7 +163,7 @@ def main() -> None:
     if args.worker:
         print(json.dumps(against_fft(args.worker)))
         return
-    entries = []
+    made, entries = provenance("scipy"), []
     for n in args.sizes:
         entry = {"n": n, **in_processes(n, args.processes), **peers(n, n <= args.direct_up_to)}
         entries.append(entry)
@@ -191,13 +189,7 @@ def main() -> None:
     }
     print("cost exponent in the number of velocity points:", exponents)
     RESULT.parent.mkdir(exist_ok=True)
-    stored = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {jax.default_backend()}",
-        "jax": jax.__version__,
-        "exponents": exponents,
-        "sizes": entries,
-    }
+    stored = {"made": made, "exponents": exponents, "sizes": entries}
     RESULT.write_text(json.dumps(stored, indent=1) + "\n")
 
 

@@ -10,22 +10,22 @@ repeats counts.  Prints particle-steps per second and the overhead; stored as be
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `ddco md` does, before NumPy is loaded
 
 import numpy as np
 
+from ddco_jax.evaluation.provenance import provenance
 from ddco_jax.md import dump, lammps
 from ddco_jax.md.config import MDConfig
 from ddco_jax.md.equilibrate import save_configuration
 from ddco_jax.md.simulate import simulate, start_velocities
+from ddco_jax.plasma.particles import lattice
 from ddco_jax.settings import parse
 
 RESULT = Path(__file__).parent / "results" / "md_overhead.json"
@@ -71,7 +71,7 @@ def measure(particles: int, processes: int, repeats: int, duration_ps: float) ->
         folder = Path(name)
         config = settings(particles, processes, duration_ps, folder / "configuration.nc")
         # a lattice will do: the cost of a step hardly depends on the configuration
-        positions = particles.lattice(np.random.default_rng(0), particles, np.array(config.lengths))
+        positions = lattice(np.random.default_rng(0), particles, np.array(config.lengths))
         box = np.column_stack([np.zeros(3), config.lengths])
         frame = dump.Frame(0, box, dump.COLUMNS, np.column_stack([np.arange(particles), positions, 0 * positions]))
         save_configuration(config, frame, folder / "configuration.nc")
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--duration-ps", type=float, default=2.4)
     arguments = parser.parse_args()
     print(f"{'N':>9s} {'procs':>5s} {'ddco md':>10s} {'LAMMPS':>10s} {'no dumps':>10s} {'overhead':>9s} (target 5 %)")
-    rows = []
+    made, rows = provenance("lammps"), []
     for processes in arguments.processes:
         for n in arguments.particles:
             row = measure(n, processes, arguments.repeats, arguments.duration_ps)
@@ -115,8 +115,7 @@ def main() -> None:
                 f"{row['lammps_without_dumps']:10.3g} {100 * row['overhead']:8.1f} %",
                 flush=True,
             )
-    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "lammps": lammps.program()[1]}
-    stored = {"date": datetime.now(UTC).isoformat(timespec="seconds"), **machine, "target": TARGET, "rows": rows}
+    stored = {"made": made, "lammps": lammps.program()[1], "target": TARGET, "rows": rows}
     RESULT.write_text(json.dumps(stored, indent=1) + "\n")
 
 

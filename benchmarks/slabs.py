@@ -1,6 +1,6 @@
 """Errors of the shipped runs of the paper's four starts against converged runs, and of both against MD.
 
-    python benchmarks/slabs.py solve START NVX,NVY,NVZ STEP OUT.npz [--precision float32|float64]
+    python benchmarks/slabs.py solve START NVX,NVY,NVZ STEP OUT.npz [--precision float32|float64] [--commit HASH]
     python benchmarks/slabs.py table START RUN_DIR OUT.npz
 
 `solve` runs a start of Eq. (E.2) in 20 cells with time step STEP (t0) and the default scheme, and keeps f(vx, vy) and
@@ -24,6 +24,7 @@ import numpy as np  # noqa: E402
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, initial, load_kernel, steppers, units  # noqa: E402
 from ddco_jax.correlations import AGED  # noqa: E402
+from ddco_jax.evaluation.provenance import provenance  # noqa: E402
 from ddco_jax.kernels.store import load_learned  # noqa: E402
 from ddco_jax.plasma.moments import compute_moments  # noqa: E402
 from ddco_jax.steppers.collision import stability_interval  # noqa: E402
@@ -36,8 +37,9 @@ EVERY = 0.2
 """Time between snapshots, t0."""
 
 
-def solve(start: str, points: tuple[int, int, int], dt: float, out: Path, dtype, last: float = 0.8) -> None:
+def solve(start: str, points: tuple[int, int, int], dt: float, out: Path, dtype, commit: str, last=0.8) -> None:
     """Run a start of the paper up to `last` (t0) with time step dt (t0) and write its snapshots to `out`."""
+    made = json.dumps(provenance(commit=commit))
     name = "maxwellian" if start == "local_maxwellian" else start
     grid = PhaseGrid(10.24, 20, EXTENT.get(start, (2.95,) * 3), points)
     T = units.PAPER.temperature_from_ev(0.2 + 0.1 * np.sin(2 * np.pi * grid.x / grid.length))
@@ -56,11 +58,9 @@ def solve(start: str, points: tuple[int, int, int], dt: float, out: Path, dtype,
             rows.append(look(state))
     columns = zip(*rows, strict=True)
     t, f_vxvy, density, drift, temperature = (np.stack([np.asarray(x, np.float32) for x in c]) for c in columns)
-    np.savez_compressed(
-        out, t=t, vx=grid.vx, vy=grid.vy, f_vxvy=f_vxvy, density=density, drift_x=drift[..., 0], temperature=temperature
-    )
-    device = jax.devices()[0].device_kind
-    print(f"{start} {points}, {dt} t0, {stages} stages: {time.perf_counter() - began:.0f} s with compilation, {device}")
+    fields = {"f_vxvy": f_vxvy, "density": density, "drift_x": drift[..., 0], "temperature": temperature}
+    np.savez_compressed(out, t=t, vx=grid.vx, vy=grid.vy, made=made, **fields)
+    print(f"{start} {points}, {dt} t0, {stages} stages: {time.perf_counter() - began:.0f} s with compilation, {made}")
 
 
 def table(start: str, run: Path, converged: Path) -> None:
@@ -71,7 +71,7 @@ def table(start: str, run: Path, converged: Path) -> None:
     from ddco_jax.md.dataset import open_dataset
     from ddco_jax.simulation.results import open_result
 
-    md = open_dataset(MD / f"i_{start}.nc").load()
+    made, md = provenance(), open_dataset(MD / f"i_{start}.nc").load()
     merge = round(compare.BIN / units.PAPER.velocity / md.attrs["bin_width"])
     edges = compare.bin_edges(md, merge)
     snapshots = open_result(run)["snapshots"].to_dataset().load()
@@ -82,7 +82,7 @@ def table(start: str, run: Path, converged: Path) -> None:
             {k: (dims.get(k, ("t", "x")), z[k].astype(float)) for k in fields}, {k: z[k] for k in ("vx", "vy")}
         )
         fine["f_vx"] = fine["f_vxvy"].sum("vy") * float(z["vy"][1] - z["vy"][0])
-        times = z["t"]
+        times, converged_made = z["t"], json.loads(str(z["made"]))
 
     def planes(data, cell):
         """f(vx) and f(vx, vy) on the bins of the MD."""
@@ -113,9 +113,10 @@ def table(start: str, run: Path, converged: Path) -> None:
             row[f"run - converged, {q}"] = round(float(gap), 5)
         rows.append(row)
         print(row)
-    stored = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    stored = json.loads(RESULT.read_text())
     shapes = {"run": [snapshots.sizes["vx"], snapshots.sizes["vy"]], "converged": [len(fine["vx"]), len(fine["vy"])]}
-    stored[start] = {"points along vx and vy": shapes, "rows": rows}
+    origin = {"made": made, "converged, made": converged_made}
+    stored["starts"][start] = {**origin, "points along vx and vy": shapes, "rows": rows}
     RESULT.write_text(json.dumps(stored, indent=1) + "\n")
 
 
@@ -131,12 +132,13 @@ def main() -> None:
     ):
         one.add_argument(name, type=kind)
     one.add_argument("--precision", choices=("float32", "float64"), default="float32")
+    one.add_argument("--commit", default="", help="commit of the code, where there is no git repository")
     two = commands.add_parser("table")
     for name, kind in (("start", str), ("run", Path), ("converged", Path)):
         two.add_argument(name, type=kind)
     given = parser.parse_args()
     if given.command == "solve":
-        solve(given.start, given.points, given.step, given.out, np.dtype(given.precision))
+        solve(given.start, given.points, given.step, given.out, np.dtype(given.precision), given.commit)
     else:
         table(given.start, given.run, given.converged)
 

@@ -9,9 +9,7 @@ benchmarks/results/transport.json.
 
 import argparse
 import json
-import platform
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
@@ -21,6 +19,7 @@ jax.config.update("jax_enable_x64", True)
 import equinox as eqx  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
+from ddco_jax.evaluation.provenance import provenance  # noqa: E402
 from ddco_jax.kernels import store  # noqa: E402
 from ddco_jax.kernels.chapman_enskog import POINTS, omega_hat, pair_nodes, transport  # noqa: E402
 from ddco_jax.plasma.units import PAPER  # noqa: E402
@@ -65,7 +64,7 @@ def measure(name: str) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kernels", nargs="*", default=["landau", "dd-landau", "ddco", "ddco-paper"])
-    rows = []
+    made, rows = provenance(), []
     for name in parser.parse_args().kernels:
         row = measure(name)
         rows.append(row)
@@ -74,8 +73,7 @@ def main() -> None:
             f"{row['over_floor']:.1f} times the kernel alone (target {TARGET:g} s)",
             flush=True,
         )
-    result = {"machine": platform.processor() or platform.machine(), "date": datetime.now(UTC).date().isoformat()}
-    RESULT.write_text(json.dumps(result | {"target_s": TARGET, "rows": rows}, indent=1) + "\n")
+    RESULT.write_text(json.dumps({"made": made, "target_s": TARGET, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 Importing the package sets no JAX flag and uses no device.  The dtype of f decides the precision.
 """
 
+import importlib
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddco_jax import kernels, steppers
 from ddco_jax.collisions import CollisionOperator
-from ddco_jax.kernels.store import load_kernel
+from ddco_jax.kernels.store import load_kernel, load_model
 from ddco_jax.plasma import starts as initial
 from ddco_jax.plasma import units
 from ddco_jax.plasma.grid import PhaseGrid
@@ -17,8 +17,9 @@ from ddco_jax.plasma.moments import compute_moments
 from ddco_jax.plasma.state import State
 from ddco_jax.steppers.solve import solve
 
-if TYPE_CHECKING:  # loaded when a result is opened
-    import xarray
+if TYPE_CHECKING:
+    from ddco_jax.simulation.python import load_config, run
+    from ddco_jax.simulation.results import open_result
 
 sys.modules[f"{__name__}.initial"], sys.modules[f"{__name__}.units"] = initial, units  # for import ddco_jax.units
 
@@ -31,16 +32,29 @@ __all__ = [
     "compute_moments",
     "initial",
     "kernels",
+    "load_config",
     "load_kernel",
+    "load_model",
     "open_result",
+    "run",
     "solve",
     "steppers",
     "units",
 ]
 
+_LATER = {
+    "load_config": "ddco_jax.simulation.python",
+    "open_result": "ddco_jax.simulation.results",
+    "run": "ddco_jax.simulation.python",
+}
+"""Names that are imported at their first use: their modules need pydantic, xarray and Zarr, which the core does not."""
 
-def open_result(path: str | Path) -> "xarray.DataTree":
-    """The result of a run as an xarray.DataTree; see `ddco_jax.simulation.results.open_result`."""
-    from ddco_jax.simulation.results import open_result as open_
 
-    return open_(path)
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -8,7 +8,6 @@ import dataclasses
 import inspect
 import itertools
 import textwrap
-import types
 import typing
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ddco_jax.learning.config import TrainConfig
 from ddco_jax.md.config import MDConfig
 from ddco_jax.plasma.files import write_text
 from ddco_jax.settings import Section
+from ddco_jax.settings.mistakes import values
 from ddco_jax.simulation.config import Config
 
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
@@ -28,7 +28,6 @@ TOML in physical units. Unknown keys are refused with a pointer to the nearest k
 `--set section.key=value` overrides a key. Made by `python scripts/configuration_page.py` from the models that check a
 config.
 """
-SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
 
 def documented(cls: type) -> dict[str, str]:
@@ -45,25 +44,6 @@ def documented(cls: type) -> dict[str, str]:
     return found
 
 
-def kind(annotation, metadata=()) -> str:
-    """A type in words."""
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        return kind(typing.get_args(annotation)[0], annotation.__metadata__)
-    if origin is typing.Literal:
-        return ", ".join(f"`{value}`" for value in typing.get_args(annotation))
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(kind(a) for a in typing.get_args(annotation) if a is not type(None))
-    if origin is tuple:
-        inside = typing.get_args(annotation)
-        return f"list of {kind(inside[0])}" if Ellipsis in inside else f"{len(inside)} × {kind(inside[0])}"
-    if inspect.isclass(annotation) and issubclass(annotation, Section):
-        return "section"
-    word = {float: "number", int: "integer", bool: "`true`, `false`", str: "text"}.get(annotation, str(annotation))
-    limits = [f"{sign} {getattr(m, name):g}" for m in metadata for name, sign in SIGNS.items() if hasattr(m, name)]
-    return " ".join([word, *limits])
-
-
 def cell(value) -> str:
     """A default."""
     if value is PydanticUndefined or value is dataclasses.MISSING:
@@ -78,15 +58,15 @@ def rows(cls: type) -> list[str]:
     texts, lines = documented(cls), ["| key | values | default | |", "| --- | --- | --- | --- |"]
     if dataclasses.is_dataclass(cls):
         hints = typing.get_type_hints(cls)
-        fields = [(f.name, kind(hints[f.name]), f.default) for f in dataclasses.fields(cls)]
+        fields = [(f.name, values(hints[f.name]), f.default) for f in dataclasses.fields(cls)]
     else:
         fields = [
-            (name, kind(f.annotation, f.metadata), f.default)
+            (name, values(f.annotation, f.metadata), f.default)
             for name, f in cls.model_fields.items()
             if not sections(f.annotation)
         ]
-    for name, values, default in fields:
-        lines.append(f"| `{name}` | {values} | {cell(default)} | {texts.get(name, '')} |".replace("|u|", "\\|u\\|"))
+    for name, takes, default in fields:
+        lines.append(f"| `{name}` | {takes} | {cell(default)} | {texts.get(name, '')} |".replace("|u|", "\\|u\\|"))
     return lines if fields else []
 
 
@@ -99,7 +79,7 @@ def sections(annotation) -> list[type]:
 
 
 def tag(cls: type) -> str:
-    """What tells a section from the others that a key may hold: its `kind` or `form`."""
+    """The `kind` or `form` that distinguishes a section from the others that a key may hold."""
     hints = typing.get_type_hints(cls)
     choices = next(typing.get_args(hints[name]) for name in ("kind", "form") if name in hints)
     return f", {choices[0]}" if len(choices) == 1 else ", named"

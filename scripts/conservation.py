@@ -11,10 +11,8 @@ Cases already in the JSON file (benchmarks/results/conservation.json) are kept u
 
 import dataclasses
 import json
-import platform
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
@@ -24,6 +22,7 @@ jax.config.update("jax_enable_x64", True)
 
 from ddco_jax.evaluation import compare  # noqa: E402
 from ddco_jax.evaluation.conservation import conservation  # noqa: E402
+from ddco_jax.evaluation.provenance import provenance  # noqa: E402
 from ddco_jax.md.dataset import open_dataset  # noqa: E402
 from ddco_jax.plasma.files import write_text  # noqa: E402
 from ddco_jax.simulation.config import load  # noqa: E402
@@ -85,7 +84,7 @@ def measure(config: str, overrides: tuple[str, ...], md: Path) -> dict:
 
 
 def main() -> None:
-    wanted, kept = sys.argv[1:], stored()["cases"]
+    wanted, kept, made = sys.argv[1:], stored()["cases"], provenance()
     for name, (config, overrides) in cases().items():
         if wanted and not any(name.startswith(w) for w in wanted):
             continue
@@ -96,20 +95,13 @@ def main() -> None:
         found = measure(config, overrides, ROOT / "data" / "md" / "slabs" / file)
         print(json.dumps(found), flush=True)
         now = stored()  # read again: another process may have added results
-        now["cases"][name] = found
-        now |= {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": platform.machine(), "cores": _cores()}
+        now["cases"][name] = {"made": made, **found}
         write_text(RESULT, json.dumps(now, indent=1) + "\n")
 
 
 def stored() -> dict:
     """The contents of the result file."""
-    return json.loads(RESULT.read_text()) if RESULT.exists() else {"cases": {}}
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0))
+    return json.loads(RESULT.read_text())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import jax
 jax.config.update("jax_enable_x64", True)
 
 from ddco_jax.evaluation import linear_response  # noqa: E402
+from ddco_jax.evaluation.provenance import provenance  # noqa: E402
 from ddco_jax.plasma.files import write_text  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,13 +29,13 @@ DATA = ROOT / "data" / "md"
 
 def store(kind: str, rows: list[dict]) -> None:
     """Merge rows into the result file."""
-    old = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    old = json.loads(RESULT.read_text())
     table = {(r["kernel"], r.get("case", r.get("gamma"))): r for r in [*old.get(kind, []), *rows]}
     old[kind] = [table[key] for key in sorted(table)]
     write_text(RESULT, json.dumps(old) + "\n")
 
 
-def weak(names, training: bool) -> None:
+def weak(names, training: bool, made: dict) -> None:
     section = VERDICT["response"]
     patterns = ["equilibrium/*.nc"] if training else section["files"]
     paths = sorted(path for pattern in patterns for path in DATA.glob(pattern))
@@ -43,15 +44,15 @@ def weak(names, training: bool) -> None:
         rows = [linear_response.weak_kicks(VERDICT, name, plasma) for plasma in data]
         for row in rows:
             print(name, {k: v for k, v in row.items() if not isinstance(v, list) and k != "kernel"})
-        store("weak, seen in training" if training else "weak", rows)
+        store("weak, seen in training" if training else "weak", [{"made": made, **row} for row in rows])
 
 
-def kicks(names) -> None:
+def kicks(names, made: dict) -> None:
     for path in sorted(p for pattern in VERDICT["kicks"]["files"] for p in DATA.glob(pattern)):
         for name in names:
             row = linear_response.kicked(name, path)
             print({k: v for k, v in row.items() if not isinstance(v, list)}, flush=True)
-            store("kicks", [row])
+            store("kicks", [{"made": made, **row}])
 
 
 def draw(file: Path) -> None:
@@ -78,10 +79,11 @@ def main() -> None:
     parser.add_argument("--training", action="store_true")
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
+    made = provenance("scipy")
     if given.kicks:
-        kicks(given.kernels)
+        kicks(given.kernels, made)
     else:
-        weak(given.kernels, given.training)
+        weak(given.kernels, given.training, made)
     if given.figure:
         draw(given.figure)
 

@@ -11,6 +11,7 @@ import xarray as xr
 from scipy import stats
 
 from ddco_jax.evaluation.md_report import transport_rows, transport_table
+from ddco_jax.evaluation.provenance import provenance
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.md.green_kubo import block_mean, group, transport
 from ddco_jax.plasma import ocp
@@ -104,7 +105,8 @@ def anisotropy() -> dict:
 
 
 def main() -> None:
-    results = {"energies": energies(), "largest_drift": drifts(), "anisotropy": anisotropy()}
+    results: dict = {"made": provenance("scipy")}
+    results |= {"energies": energies(), "largest_drift": drifts(), "anisotropy": anisotropy()}
     groups = group([open_dataset(f) for f in sorted((DATA / "equilibrium").glob("*.nc"))])
     coefficients = [transport(g) for g in groups]
     print(transport_table(coefficients))

@@ -197,7 +197,9 @@ def accuracy(starts: dict[str, dict]) -> str:
             error = f"**{r['error']:.4f}**" if best else f"{r['error']:.4f}"
             body.append([*cells, f"{r['seconds']:.1f}", error, f"{r['repaired']:.0f}, {r['refused']:.0f}"])
         header = ["scheme", "precision", "points", "evaluations per step", "s for 0.8 t0", "error of f(vx, vy)"]
-        heading = f"{start.replace('_', ' ').capitalize()} ({stored['date']}, commit {stored['commit']}):"
+        heading = (
+            f"{start.replace('_', ' ').capitalize()} ({stored['made']['date']}, commit {stored['made']['commit']}):"
+        )
         tables.append(f"{heading}\n\n{markdown([*header, 'repaired, refused'], body)}")
     return "\n\n".join(tables)
 

@@ -11,9 +11,7 @@ decay of anisotropy.  Results are kept in benchmarks/results/verdict.json, case 
 
 import argparse
 import json
-import platform
 import tomllib
-from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
@@ -21,6 +19,7 @@ import jax
 jax.config.update("jax_enable_x64", True)
 
 from ddco_jax.evaluation import tables, verdict  # noqa: E402
+from ddco_jax.evaluation.provenance import provenance  # noqa: E402
 from ddco_jax.plasma.files import write_text  # noqa: E402
 from ddco_jax.settings import ConfigError  # noqa: E402
 
@@ -33,13 +32,13 @@ KERNELS = ("ddco", "ddco/markov", "ddco-paper", "dd-landau", "landau")
 
 def judge(kind: str, kernels, only: str, cache: Path | None) -> None:
     """Evaluate case by case; each result is printed and stored at once."""
-    judgement = {"rates": verdict.rates, "forward": verdict.forward}[kind]
+    judgement, made = {"rates": verdict.rates, "forward": verdict.forward}[kind], provenance("scipy")
     # the blind runs hold no particles, so they have no part in the rates
     names = VERDICT["rates"]["files"] + (VERDICT["forward"]["blind"] if kind == "forward" else [])
     paths = [ROOT / "data" / "md" / name for name in names if only in name]
     for row in judgement(VERDICT, kernels, paths, cache):
         print(line(row), flush=True)
-        store(kind, row)
+        store(kind, {"made": made, **row})
 
 
 def line(row: dict) -> str:
@@ -58,10 +57,9 @@ def line(row: dict) -> str:
 
 def store(kind: str, row: dict) -> None:
     """Merge a row into the result file."""
-    old = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    old = json.loads(RESULT.read_text())
     table = {(r["kernel"], r["case"]): r for r in [*old.get(kind, []), row]}
     old[kind] = [table[key] for key in sorted(table)]
-    old["machine"], old["date"] = platform.processor() or platform.machine(), datetime.now(UTC).date().isoformat()
     write_text(RESULT, json.dumps(old, indent=1) + "\n")
 
 

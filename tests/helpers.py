@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddco_jax import PhaseGrid, cli, kernels
+from ddco_jax import PhaseGrid, cli, kernels, open_result
 
 SMALL = PhaseGrid(1.0, 2, (2.0, 2.5, 3.0), (7, 9, 8))
 """A velocity grid with three different axes."""
@@ -81,6 +81,16 @@ def assert_conserved(grid, c, bound=1e-14):
         absolute = np.sum(np.abs(moment), (-3, -2, -1))
         assert np.all(absolute > 0)  # a rate of zero conserves whatever is wrong
         np.testing.assert_array_less(np.abs(np.sum(moment, (-3, -2, -1))), bound * absolute)
+
+
+def same_result(a, b):
+    """Two results are bitwise equal, but for the date at which they were begun."""
+    one, two = open_result(a), open_result(b)
+    assert {k: v for k, v in one.attrs.items() if k != "begun"} == {k: v for k, v in two.attrs.items() if k != "begun"}
+    for node in ("history", "snapshots"):
+        assert set(one[node].variables) == set(two[node].variables)
+        for name in one[node].variables:
+            assert np.array_equal(one[node][name], two[node][name]), (node, name)
 
 
 def ddco(*args, cwd, expect=0, env=None):

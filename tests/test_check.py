@@ -189,9 +189,9 @@ def test_the_papers_scheme_reaches_a_section_that_is_built_already():
 def test_strang_refuses_the_option_of_the_other_step():
     grid = PhaseGrid(1.0, 1, (2.4, 2.4, 3.0), (6, 6, 6))
     op = CollisionOperator(grid, kernels.MaxwellMolecules())
-    with pytest.raises(ValueError, match="collision_substeps of the midpoint"):
+    with pytest.raises(ValueError, match="collision_substeps to the midpoint"):
         steppers.Strang(grid, op, collision_substeps=8)
-    with pytest.raises(ValueError, match="collision_stages is of the chebyshev"):
+    with pytest.raises(ValueError, match="collision_stages belongs to the chebyshev"):
         steppers.Strang(grid, op, collision="midpoint", collision_stages=4)
     with pytest.raises(ValueError, match="at least 2"):
         steppers.Strang(grid, op, collision_stages=1)

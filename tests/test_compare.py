@@ -145,5 +145,5 @@ def test_what_does_not_fit_is_refused(run_folder, rng):
         compare(run_folder / "run", sample(rng, 4_000), float("nan"))
     with pytest.raises(ConfigError, match="snapshot_every"):
         compare(run_folder / "run", late)
-    with pytest.raises(ConfigError, match="do not merge"):
+    with pytest.raises(ConfigError, match="take a multiple of 800"):
         compare(run_folder / "run", sample(rng, 4_000), bin_m_s=1000.0)

@@ -152,7 +152,7 @@ def test_one_maxwellian_is_an_equilibrium_and_more_are_a_quench():
 
 
 REFUSED = {
-    "sum": ([{"fraction": 0.5}, {"fraction": 0.4}], "add up to 0.9, not to 1"),
+    "sum": ([{"fraction": 0.5}, {"fraction": 0.4}], "must add up to 1, not to 0.9"),
     "kappa": ([{"fraction": 1.0, "shape": "kappa"}], 'shape = "kappa" and kappa belong together'),
     "ring": ([{"fraction": 1.0, "ring_speed_m_s": 1e4}], 'shape = "ring" and ring_speed_m_s belong together'),
     "twice": ([{"fraction": 1.0, "temperature_eV": 1.0, "temperature_ratio": 1.0}], "not both"),

@@ -1,18 +1,21 @@
 """What is printed and recorded of runs and kernels: conservation figures, errors on unseen MD, tables."""
 
 import json
+import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from ddco_jax.evaluation import tables, verdict
+from ddco_jax.evaluation import provenance, tables, verdict
 from ddco_jax.evaluation.conservation import conservation
 from ddco_jax.kernels.store import held_out
 from ddco_jax.plots.run import entropy_figure
 
 ROOT = Path(__file__).parents[1]
+RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
 
 
 def test_conservation_takes_the_largest_error_of_a_history():
@@ -46,6 +49,40 @@ def test_the_errors_that_ddco_kernels_prints_are_those_last_measured():
     assert measured["ddco"]["excess in f_vx"] > 0
     for name, errors in measured.items():
         assert held_out(name) == errors
+
+
+def test_a_measurement_states_machine_commit_and_versions(tmp_path, monkeypatch):
+    """The commit is that of the repository, marked where the code differs from it; without git it must be given."""
+    head = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    made = provenance.provenance("scipy", commit="" if head.returncode == 0 else "none")
+    assert tuple(made) == provenance.KEYS and made["device"] == "cpu"
+    assert made["commit"].removesuffix("-dirty") == (head.stdout.strip() or "none")
+    assert made["versions"] == {name: version(name) for name in ("jax", "numpy", "scipy")}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match="give it with --commit"):
+        provenance.provenance()
+    assert provenance.provenance(commit="abc")["commit"] == "abc"
+
+
+def made_in(value):
+    """All records of provenance in the contents of a result file."""
+    if isinstance(value, dict):
+        yield from (record for key, record in value.items() if key == "made" or key.endswith(", made"))
+    for inside in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from made_in(inside)
+
+
+@pytest.mark.parametrize("file", RESULTS, ids=lambda path: path.stem)
+def test_a_result_file_states_where_it_was_made(file):
+    """Older files have null where nothing was recorded, and the commit that stored them (`stored_by`)."""
+    records = list(made_in(json.loads(file.read_text())))
+    assert records
+    for made in records:
+        assert set(provenance.KEYS) <= set(made) <= {*provenance.KEYS, "stored_by"}
+        assert {"jax", "numpy"} <= set(made["versions"])
+        assert made["date"] and (made["commit"] or made["stored_by"])
 
 
 GAINS = {

@@ -1,7 +1,4 @@
-"""Random settings, files and command lines: accepted, or refused in one line that is not a fault of ours.
-
-`scripts/campaign.py fuzz` does the same with more cases and runs two steps of the configs that are accepted.
-"""
+"""Random settings, files and command lines: accepted, or refused in one line that is not a fault of ours."""
 
 import json
 import math

@@ -59,7 +59,7 @@ def allowed(name, target, at_top):
     if not there:  # the names of the face live in folders
         return False
     if here == "settings":
-        return target.split(".")[1:] == ["plasma", "units"]
+        return there == here or target.split(".")[1:] == ["plasma", "units"]
     if there == "settings":
         return RANK[here] >= RANK["simulation"]
     return here == there or RANK[there] < RANK[here]

@@ -205,7 +205,7 @@ def test_shipped_training_configs_are_valid(name):
     arrays = store.arrays_of(config.kernel.build(0))
     assert set(arrays) == set(store.arrays_of(load_learned(name)))  # the kernel that ships was made with it
     assert sum(a.size for a in arrays.values()) > 100
-    with pytest.raises(ConfigError, match="nothing matches"):
+    with pytest.raises(ConfigError, match="no file matches"):
         config.model_copy(update={"data": config.data.model_copy(update={"files": ("absent/*.nc",)})}).paths()
 
 
@@ -287,7 +287,7 @@ def test_recompression_keeps_the_kernel(tmp_path, monkeypatch):
 
 
 def test_a_pattern_without_a_file_leaves_no_folder(tmp_path):
-    with pytest.raises(ConfigError, match="nothing matches"):
+    with pytest.raises(ConfigError, match="no file matches"):
         train(load_config("ddco", ['data.files=["absent/*.nc"]']), tmp_path / "kernel", progress=False)
     assert not (tmp_path / "kernel").exists()
 
@@ -298,10 +298,10 @@ def measured():
 
 
 BAD = {
-    "units": (lambda d: d.attrs.update(coupling_parameter=4e4), "were the units right"),
+    "units": (lambda d: d.attrs.update(coupling_parameter=4e4), "check the units"),
     "nan": (lambda d: d["psi_rate"].values.__setitem__((0, 3, 5), np.nan), "psi_rate holds values that are not finite"),
-    "noise": (lambda d: d["psi_rate"].values.__imul__(1e-3), "do not rise above their noise"),
-    "version": (lambda d: d.attrs.update(test_functions_version=0), "other test functions"),
+    "noise": (lambda d: d["psi_rate"].values.__imul__(1e-3), "are not above their noise"),
+    "version": (lambda d: d.attrs.update(test_functions_version=0), "those of another version"),
 }
 
 
@@ -323,5 +323,5 @@ def test_too_few_particles_and_no_overlap_are_refused(measured, tmp_path):
     with pytest.raises(ConfigError, match=r"data\.gamma: no file"):
         load_runs([tmp_path / "few.nc"], None, gamma_range=(2.0, 3.0))
     equilibrium = sorted((Path(__file__).parents[1] / "data" / "md" / "equilibrium").glob("*.nc"))[0]
-    with pytest.raises(ConfigError, match="is it a homogeneous quench"):
+    with pytest.raises(ConfigError, match="whose particles have ids"):
         load_run(equilibrium)

@@ -250,7 +250,7 @@ def test_a_cut_file_gives_its_whole_snapshots(name: str, share: float, plain: xr
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
     flags = METAL if name == "a.xyz" else PLAIN
     if share < 0.2:
-        assert "no whole snapshot" in refused(tmp_path, [file], flags)
+        assert "no complete snapshot" in refused(tmp_path, [file], flags)
         return
     data, notes = imported(tmp_path, [file], flags)
     whole = int(share * 5)

@@ -174,10 +174,10 @@ def test_the_command_says_so_too(tmp_path):
 FIRST = {
     "switch": (kernel_json(lambda t: t["kernel"].update(hole="yes")), "kernel.hole must be true or false, got 'yes'"),
     "key": (kernel_json(lambda t: t["kernel"].update(bogus=1)), "unknown key kernel.bogus"),
-    "flags": (kernel_json(lambda t: t["kernel"].update(hole=False)), "learn it again"),
-    "factors": (kernel_json(lambda t: t["kernel"].update(factors=False)), "learn it again"),
-    "short": (arrays(lambda a: a.update({"20": np.ones((1, 2))})), "too few entries"),
-    "count": (arrays(lambda a: a.pop("25")), "holds 25 arrays, its kernel.json asks for 26"),
+    "flags": (kernel_json(lambda t: t["kernel"].update(hole=False)), "train a new one"),
+    "factors": (kernel_json(lambda t: t["kernel"].update(factors=False)), "train a new one"),
+    "short": (arrays(lambda a: a.update({"20": np.ones((1, 2))})), "fewer entries than"),
+    "count": (arrays(lambda a: a.pop("25")), "holds 25 arrays, but its kernel.json needs 26"),
     "build-up": (kernel_json(lambda t: t["kernel"].update(buildup=False)), "holds 26 arrays"),
 }
 

@@ -43,7 +43,7 @@ def collision_flux(cell: Cell, kernel: Kernel, forces: Forces) -> tuple[Forces, 
 
 
 def diffusion(cell: Cell, kernel: Kernel) -> VelocityVector:
-    """Diagonal A_aa = dv^3 sum' omega_aa f' of the diffusion tensor of one spatial cell at all velocities, V0^2/t0."""
+    """Diagonal A_aa(v) = dv^3 sum_v' omega_aa f(v') of the diffusion tensor of one spatial cell, V0^2/t0."""
     points, f = velocity_points(cell.grid, cell.f.dtype), cell.f.reshape(-1)
 
     def row(v: Float[Array, "3"]) -> Float[Array, "3"]:

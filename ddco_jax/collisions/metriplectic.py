@@ -30,7 +30,7 @@ class Derivatives(NamedTuple):
 
 
 def hamiltonian(grid: PhaseGrid, scales: Scales = PAPER) -> Functional:
-    """H = int v^2/2 f dx dv + lambda^2/2 int E^2 dx."""
+    """The energy H = int v^2/2 f dx dv + lambda^2/2 int E^2 dx as a functional, n0 L0 V0^2."""
     vx, vy, vz = (jnp.asarray(v) for v in grid.velocities)
     energy = (vx[:, None, None] ** 2 + vy[None, :, None] ** 2 + vz[None, None, :] ** 2) / 2
 
@@ -42,7 +42,7 @@ def hamiltonian(grid: PhaseGrid, scales: Scales = PAPER) -> Functional:
 
 
 def entropy(grid: PhaseGrid) -> Functional:
-    """S = -int f log f dx dv (5)."""
+    """The entropy S = -int f log f dx dv (5) as a functional, n0 L0."""
     return lambda f, E: entropy_density(f) * grid.dx * grid.dv3
 
 
@@ -76,8 +76,8 @@ def dissipative_bracket(
     """(A, B)+ of Eq. (7) from dA/df and dB/df, with the pair rate and the microfield of `now` (as in C[f]).
 
     Symmetric, non-negative for A = B, and zero if A or B is mass, momentum or energy, all to rounding.  In the log form
-    (A, S)+ = int dA/df C[f], except for the jumps of a young plasma.  In the ratio form, which is more accurate, C[f]
-    does not follow from this bracket.
+    (A, S)+ = int dA/df C[f], except for the velocity jumps after a quench.  In the ratio form, which is more accurate,
+    C[f] does not follow from this bracket.
     """
     cells = jax.lax.map(lambda values: op.dissipation(*values), (f, A, B, as_record(now)))
     return jnp.sum(cells) * op.grid.dx

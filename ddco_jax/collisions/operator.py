@@ -79,8 +79,8 @@ class Rate(NamedTuple):
 class CollisionOperator(eqx.Module):
     """C[f] = D+ p,  p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j'), with each cell's rho, v-bar, T.
 
-    `op(f)` returns C[f], (nx, nvx, nvy, nvz), n0 V0^-3/t0.  `op(f, now)` takes the correlations of a young plasma into
-    account: `now` is a record of `correlations`, or a factor(x) >= 0 by which C is multiplied.
+    `op(f)` returns C[f], (nx, nvx, nvy, nvz), n0 V0^-3/t0.  `op(f, now)` takes correlations into account that still
+    build up: `now` is a record of `correlations`, or a factor(x) >= 0 by which C is multiplied.
 
     C conserves mass, momentum and energy of every cell to rounding, for any f at the edge of the velocity box.  To
     rounding, C[M] = 0 for a Maxwellian, also for one that the box cuts.  The entropy production is non-negative: in
@@ -163,7 +163,7 @@ class CollisionOperator(eqx.Module):
         return Rate(self.differences.divergence(flux.fluxes), jnp.max(total), flux.limited)
 
     def _fluxes(self, f: VelocityDistribution, now: Record, tables: Tables) -> Fluxes:
-        """The fluxes of Eq. (32): pair collisions, and in a young plasma also diffusion in the microfield."""
+        """The fluxes of Eq. (32): pair collisions and, after a quench, diffusion in the microfield."""
         cell, force = Cell.of(self.grid, f), FORCES[self.force]
         collide = functools.partial(self.collide, kernel=self._kernel(now), tables=tables)
         log = self.differences.forces(jnp.log(cell.f))
@@ -181,11 +181,14 @@ class CollisionOperator(eqx.Module):
             fallback = microfield.flux(cell, known(log), jnp.ones_like(cell.f))
             p, limited = entropy.limit(known(log), p, fallback, _thermal(cell, A))
             return Fluxes(cell, log, p, A, limited, equilibrium)
-        in_field, in_pairs = jumps.smooth(cell, equilibrium, now.microfield_jump, now.pair_jump)
-        p, A = collide(in_pairs, known(force.of(self.differences, in_pairs, equilibrium)))
+        smoothed = jumps.smooth(cell, equilibrium, now.microfield_jump, now.pair_jump)
+        # both forces by one vmap: the stencils are by far the longest to compile of all elementwise work
+        driven = jax.vmap(lambda f: force.of(self.differences, cell.with_f(f), equilibrium))
+        (in_field, in_pairs), q = smoothed, driven(jnp.stack([part.f for part in smoothed]))
+        p, A = collide(in_pairs, known(q[1]))
         with jax.named_scope("microfield"):
             partners = hole.present(cell, now.partners)
-            field = microfield.flux(in_field, known(force.of(self.differences, in_field, equilibrium)), partners)
+            field = microfield.flux(in_field, known(q[0]), partners)
             fallback = microfield.flux(cell, known(log), partners)
         A = A + now.microfield_rate * cell.temperature * partners
         p, limited = entropy.limit(known(log), p + now.microfield_rate * field, fallback, _thermal(cell, A))

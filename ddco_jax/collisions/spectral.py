@@ -69,8 +69,8 @@ def transform_count(separable: Separable) -> tuple[int, int]:
 def arrays_at_once(separable: Separable) -> int:
     """Approximate number of arrays of the velocity grid's size that one evaluation holds.
 
-    These are the octants of all kernels, and for the largest group each field before and after its first pass, 1 + 2,
-    and each output as much.
+    These are the octants of all kernels and, for the largest group of products, three arrays for each field and each
+    output: one before the first pass of its transform, and two (cosine and sine parts) after it.
     """
     groups = _groups(separable)
     largest = max(3 * (len(group.fields) + len(group.outputs)) for group in groups)
@@ -109,7 +109,7 @@ def collision_flux(cell: Cell, separable: Separable, known: Tables, forces: Forc
 
 
 def diffusion(cell: Cell, separable: Separable) -> VelocityVector:
-    """Diagonal A_aa = dv^3 sum' omega_aa f' of the diffusion tensor of one spatial cell at all velocities, V0^2/t0."""
+    """Diagonal A_aa(v) = dv^3 sum_v' omega_aa f(v') of the diffusion tensor of one spatial cell, V0^2/t0."""
     groups = _groups(separable, lambda label: label in [("A", i, i) for i in range(3)])
     known, A = _tables(cell, separable, groups), jnp.zeros_like(cell.velocity)
     for group, octants in zip(groups, known.octants, strict=True):
@@ -195,7 +195,7 @@ def _group(by_source: dict[int, dict[int, Weights]], wanted: Callable[[Label], b
 
 
 def _fields(weights: dict[int, Weights], halved: bool) -> list[Label]:
-    """Labels of the fields that are transformed for one source chi_n f'.
+    """Labels of the fields that are transformed for one source chi_n f'; `halved` where l1 = 0 (see the module).
 
     ("moment", ab) is chi_n c'_a c'_b f', where ab is () or a pair; ("driven", ab, j) is that times q'_j; ("mixed", jb)
     is chi_n c'_j q'_b f' made symmetric.

@@ -18,7 +18,7 @@ from ddco_jax.correlations.functions import Elementwise, polynomial, power
 from ddco_jax.plasma.arrays import Array
 
 THERMAL = 6.0
-"""Mean square relative speed <|u|^2>, v_th^2; the same for any distribution."""
+"""Mean square relative speed <|u|^2>, v_th^2; the same for any distribution of temperature T."""
 LARGEST_RINGING = 0.9
 """Upper bound on the relative amplitude of the ringing; it keeps A positive."""
 LONGEST_RINGING = 25.0
@@ -27,7 +27,7 @@ LONGEST_RINGING = 25.0
 
 @dataclasses.dataclass(frozen=True)
 class Fading:
-    """exp[-(s/time)^power]: remaining influence of the quench at age s, from 1 to 0."""
+    """exp[-(s/time)^power]: influence of the quench that remains at age s (1/omega_p), from 1 to 0."""
 
     time: float
     """1/omega_p."""
@@ -38,8 +38,9 @@ class Fading:
 
 
 FADING = Fading(5.0, 2)
-"""A compromise.  Stress autocorrelations of molecular dynamics (Gamma = 0.2 ... 3) ask for 3 ... 4/omega_p, the decay
-of anisotropy in quenches for 6 and more; the other parameters were trained with FIRST_FADING (docs/tried.md)."""
+"""A compromise.  Stress autocorrelations of molecular dynamics (Gamma = 0.2 ... 3) are fitted best by 3 ... 4/omega_p,
+the decay of anisotropy in quenches by 6 and more.  The other parameters were trained with FIRST_FADING
+(docs/tried.md)."""
 FIRST_FADING = Fading(20.0, 1)
 """The fading of version 0.1.  It takes longer than the quenches in the data, which therefore do not determine it."""
 
@@ -147,10 +148,10 @@ class PairBuildup(eqx.Module):
 
     def at(self, age: Elementwise, x: Elementwise) -> PairRate:
         """A at an age (1/omega_p) and x = ln Gamma."""
-        young = self.fading(age)
+        remaining = self.fading(age)
         return PairRate(
-            level=self.ringing.at(age, x) + young * self.lead.at(age, x),
-            deficit=young * jax.nn.sigmoid(polynomial(self.slow_pairs.deficit, x, age)),
+            level=self.ringing.at(age, x) + remaining * self.lead.at(age, x),
+            deficit=remaining * jax.nn.sigmoid(polynomial(self.slow_pairs.deficit, x, age)),
             width=jnp.exp(polynomial(self.slow_pairs.width, x, age)),
             progress=age / jnp.exp(polynomial(self.rise.time, x, age)),
             exponent=jnp.exp(polynomial(self.rise.exponent, x, age)),

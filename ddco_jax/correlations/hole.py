@@ -1,4 +1,4 @@
-"""Correlation hole: how the force between two particles fades as they leave each other's hole.
+"""Correlation hole: decrease of the force gradient between two particles that move apart after a quench.
 
 In equilibrium each particle is surrounded by a hole 1 - g(r) of one charge in the plasma.  Averaged over positions, the
 force that a partner exerts is that of its hole.  After free streaming over x = |u| s, the gradient of this force is

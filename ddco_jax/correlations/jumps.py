@@ -1,4 +1,4 @@
-"""Smoothing by jumps: microfield and collisions change most velocities a little and a few velocities a lot.
+"""Smoothing by jumps: changes of velocity in the microfield and in collisions have heavy tails.
 
 Treat the plasma as a mixture of sites with different force variances, each with its own drag: f = E[exp(tau A)] f0
 over a random time tau, A f = div [kT/m grad f + c f].  The tail of the microfield is Holtsmark's, F^-5/2, until
@@ -38,7 +38,7 @@ NODES = 8
 RATIO = 4
 """Each time u is this multiple of the previous one."""
 EARLIER = 40
-"""Number of times before the first, at which exp(uA) has no effect on the grid: their weight counts as no smoothing."""
+"""Number of times u before the first.  At these exp(uA) f = f on the grid, so their weight counts as no smoothing."""
 
 
 def viscosity_factor(jump: Float[Array, "..."]) -> Float[Array, "..."]:

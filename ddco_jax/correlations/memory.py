@@ -1,13 +1,14 @@
 """Memory of the stress: a new anisotropy of f relaxes slowly at first, whatever its cause.
 
-Correlations take time to follow f, and until then a new part of f does not collide at its kinetic rate.
+Particle correlations respond to a change of f with a delay of about 1/omega_p.  Until then collisions do not act on the
+new part of f at their kinetic rate.
 
 In a weakly disturbed equilibrium the relaxation has a memory M (projection operators: Mori 1965, Zwanzig):
 
     d phi/dt = S - nu int M(tau) phi(t - tau) dtau,   int M = 1,
 
 for the anisotropy phi of the stress and a source S.  Y(tau) = 1 - int_0^tau M is the share of an anisotropy of age tau
-that correlations have not followed yet.  The new part of phi is
+to which the correlations have not responded yet.  The new part of phi is
 
     e(t) = int Y(tau) phi'(t - tau) dtau,   d phi/dt = S - nu (phi - e).
 
@@ -72,8 +73,8 @@ class Retardation(eqx.Module):
         decay = jnp.exp(-self.rate * dt)[:, None, None]
         return jnp.stack([decay * (new + dt * rising), decay * rising, seen], axis=1)
 
-    def taught(self, memory: Memory, S: Array, share: Array) -> Memory:
-        """The memory updated to the present anisotropy S (nx, 3, 3); the share (nx,) of its change counts as new."""
+    def updated(self, memory: Memory, S: Array, share: Array) -> Memory:
+        """The memory after a change of the anisotropy to S (nx, 3, 3), of which the share (nx,) counts as new."""
         new, rising, seen = _parts(memory)
         change = share[:, None, None] * (S - seen)
         return jnp.stack([new + change, rising + self.growth[:, None, None] * change, S], axis=1)
@@ -110,14 +111,14 @@ class StressMemory(eqx.Module):
 
 
 class NoMemory(eqx.Module):
-    """No memory: every anisotropy relaxes at its kinetic rate at once.  It serves as law and as value at every age."""
+    """No memory: every anisotropy relaxes at its kinetic rate.  Takes the place of `StressMemory` and `Retardation`."""
 
     def in_units(self, plasma_frequency: Elementwise | float) -> "NoMemory":
-        """Itself."""
+        """The same object: it holds no rates to convert."""
         return self
 
     def at(self, forgotten: Elementwise, x: Elementwise) -> "NoMemory":
-        """Itself."""
+        """The same object, at every Gamma."""
         return self
 
 

@@ -16,8 +16,8 @@ neighbour a much larger one.  So the diffusion acts on f smoothed over the veloc
     ell^2 = (2/b^2) int nu dt
 
 at first.  The kurtosis of the microfield is 3 + 3/2b^2 (b^2 = 0.104 Gamma^3 if the particles around one were
-independent of each other).  The tail of the microfield is the field of the nearest neighbours, and it fades once they
-have passed.
+independent of each other).  The tail of the microfield is the field of the nearest neighbours, so ell^2 decreases in
+the time in which these move away.
 
 nu(v) averages over the partners that are still inside the hole: it is nu(s) times the average of B over the partners
 (`hole`).  The drag is the projection on {1, v} in the (nu f)-weighted product.
@@ -42,7 +42,7 @@ GAUSS = tuple(((1 + x) / 2, w / 2) for x, w in np.array(np.polynomial.legendre.l
 
 
 class NeighbourFading(eqx.Module):
-    """[1 + (s/tau_l)^2]^(-p_l/2): how ell^2 fades once the nearest neighbours have passed."""
+    """[1 + (s/tau_l)^2]^(-p_l/2): decrease of ell^2 as the nearest neighbours move away."""
 
     time: Array
     """(2,): ln tau_l (1/omega_p) in powers of ln Gamma."""

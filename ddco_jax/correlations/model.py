@@ -26,7 +26,7 @@ class Aged(eqx.Module):
         return jnp.ones_like(speed)
 
     def in_units(self, plasma_frequency: Elementwise | float) -> "Aged":
-        """Itself: it holds no rates."""
+        """The same record: it holds no rates to convert."""
         return self
 
 
@@ -44,12 +44,12 @@ class Uniform(eqx.Module):
         return self.factor * jnp.ones_like(speed)
 
     def in_units(self, plasma_frequency: Elementwise | float) -> "Uniform":
-        """Itself: it holds no rates."""
+        """The same record: it holds no rates to convert."""
         return self
 
 
 class Correlations(eqx.Module):
-    """A young plasma at one age: the fields are elementwise, one number per cell."""
+    """The correlations of a plasma at one age after a quench: the fields are elementwise, one number per cell."""
 
     pairs: PairRate
     """The build-up of the pair rate."""
@@ -78,7 +78,7 @@ class Correlations(eqx.Module):
 
 
 class Mature(eqx.Module):
-    """A plasma whose quench is long past: no diffusion in the microfield, but a memory of new disturbances."""
+    """An aged plasma with a memory of the stress: no diffusion in the microfield, no build-up of the pair rate."""
 
     pair_jump: Array
     """ell^2 of the jumps in collisions, v_th^2."""
@@ -116,7 +116,7 @@ def as_record(value: Record | Elementwise | None) -> Record:
 
 
 class Markov(eqx.Module):
-    """No memory: the plasma is aged at every age."""
+    """The law without correlations (Markovian): collisions have the rates of the kernel at every age."""
 
     def __call__(self, age: Elementwise, gamma: Elementwise) -> Aged:
         return AGED
@@ -159,7 +159,11 @@ class StretchedRise(eqx.Module):
 
 
 class Quench(eqx.Module):
-    """Pair build-up, microfield and hole after a quench, and the memory of later changes; smooth in ln Gamma."""
+    """The learned law of a plasma after a quench: (age, Gamma) -> `Correlations`.
+
+    It consists of the build-up of the pair rate, diffusion in the microfield, the correlation hole, and the memory of
+    later changes of the stress.  All parameters are smooth functions of Gamma.
+    """
 
     pairs: PairBuildup
     microfield: Microfield
@@ -168,12 +172,12 @@ class Quench(eqx.Module):
 
     @classmethod
     def initial(cls) -> "Quench":
-        """The law at which a training starts."""
+        """The law with the parameters at which a training starts."""
         return cls(PairBuildup.initial(), Microfield.initial(), Hole.initial(), StressMemory.initial())
 
     @classmethod
     def first(cls) -> "Quench":
-        """The law of version 0.1 at which a training starts, without a memory of later changes."""
+        """The law of version 0.1, without a memory of later changes, with parameters at which a training starts."""
         return cls(PairBuildup.initial(FIRST_FADING), Microfield.initial(), Hole.initial(), NO_MEMORY)
 
     def __call__(self, age: Elementwise, gamma: Elementwise) -> Correlations:
@@ -189,12 +193,12 @@ class Quench(eqx.Module):
         )
 
     def mature(self) -> "Undisturbed":
-        """The law of a plasma that was never quenched, or whose quench is long past."""
+        """The law of a plasma that was never quenched, or that was quenched long ago."""
         return Undisturbed(self.memory)
 
 
 class Undisturbed(eqx.Module):
-    """The law of a plasma whose quench is long past: the limit of `Quench` at large age, cheaper to evaluate."""
+    """The law of an aged plasma: the limit of `Quench` at large age, cheaper to evaluate."""
 
     memory: StressMemory | NoMemory
 

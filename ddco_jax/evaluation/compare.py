@@ -18,7 +18,7 @@ from ddco_jax.plasma.files import write_text
 from ddco_jax.plasma.units import PAPER, Scales
 from ddco_jax.settings import ConfigError, scales_of
 from ddco_jax.simulation.recovery import require_whole
-from ddco_jax.simulation.results import open_result
+from ddco_jax.simulation.results import open_result, scales_in
 
 BIN = 1600.0
 """Width of the bins of the comparison, m/s."""
@@ -43,11 +43,13 @@ def compare(folder: Path, md: xr.Dataset, bin_m_s: float = BIN) -> list[dict[str
     kernel, scales = str(result.attrs["kernel"]), run_scales(result)
     snapshots = result["snapshots"].to_dataset().load()
     if "f_vxvy" not in md:
-        raise ConfigError("the MD file holds no histograms: correlation functions cannot be compared with a run")
+        raise ConfigError("the MD file holds no histograms; give one of a run without [correlations]")
+    if not snapshots.sizes["t"]:
+        raise ConfigError(f"{folder} holds no snapshot yet; wait for the run, or `ddco resume` it")
     _require_same_gamma(snapshots, scales, md)
     md, bin_width = in_scales(md, md_scales(md), scales), bin_m_s / scales.velocity
     if snapshots.sizes["x"] != md.sizes["x"]:
-        raise ConfigError(f"the run has {snapshots.sizes['x']} cells, the MD {md.sizes['x']}; set grid.nx")
+        raise ConfigError(f"the run has {snapshots.sizes['x']} cells; set grid.nx = {md.sizes['x']}, as in the MD")
     pairs = [
         (i, j)
         for i, t in enumerate(snapshots["t"].to_numpy())
@@ -55,13 +57,15 @@ def compare(folder: Path, md: xr.Dataset, bin_m_s: float = BIN) -> list[dict[str
         if abs(t - s) < SAME_TIME
     ]
     if not pairs:
-        raise ConfigError("no snapshot of the run is at a time of the MD; set output.snapshot_every to meet them")
+        raise ConfigError(
+            "no snapshot of the run is at a time of the MD; choose time.step_ps and output.snapshot_every to match them"
+        )
     if not 0 < bin_width < float("inf"):
-        raise ConfigError(f"the bins of the comparison must be positive and finite, got {bin_width:g} V0")
+        raise ConfigError(f"--bin-m-s: must be positive and finite, got {bin_m_s:g}")
     merge = round(bin_width / md.attrs["bin_width"])
     if merge < 1 or abs(merge * md.attrs["bin_width"] / bin_width - 1) > 1e-6:
         own = md.attrs["bin_width"] * scales.velocity
-        raise ConfigError(f"the MD's bins of {own:g} m/s do not merge to {bin_m_s:g} m/s; set --bin-m-s")
+        raise ConfigError(f"--bin-m-s {bin_m_s:g}: take a multiple of {own:g}, the width of the MD's bins in m/s")
     rows = []
     for i, j in pairs:
         time = float(snapshots["t"][i])
@@ -76,7 +80,7 @@ def compare(folder: Path, md: xr.Dataset, bin_m_s: float = BIN) -> list[dict[str
 
 def run_scales(result: xr.DataTree) -> Scales:
     """The scales of a run's result."""
-    return scales_of(json.loads(result.attrs["config"]))
+    return scales_in(result.attrs)
 
 
 def md_scales(md: xr.Dataset) -> Scales:

@@ -110,9 +110,9 @@ def two_kicks(kernel: Kernel, law: Model, data: Autocorrelation, apart: float, s
     first, steps = round(apart / INTERVAL), len(data.time) - 1
     truth = data.stress[first:] + size * data.stress[: len(data.stress) - first]
     worst = 0.0
-    for told in (True, False):
-        age = 0.0 if told else AGED_AGE
-        found = response(kernel, law, data.gamma, INTERVAL, steps, age, told, (first, size))
+    for is_quench in (True, False):
+        age = 0.0 if is_quench else AGED_AGE
+        found = response(kernel, law, data.gamma, INTERVAL, steps, age, is_quench, (first, size))
         worst = max(worst, float(np.abs(np.asarray(found.stress)[first + 1 :] - truth[1:]).max()))
     return round(worst, 4)
 

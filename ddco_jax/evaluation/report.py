@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from ddco_jax.evaluation import tables
 from ddco_jax.evaluation.conservation import conservation
 from ddco_jax.kernels import chapman_enskog, store
@@ -15,6 +17,8 @@ if TYPE_CHECKING:  # these load xarray and the optimiser, which takes seconds an
     from ddco_jax.simulation.run import Summary
 
 GIB = 2**30
+PROCESS = 0.6
+"""Memory of a process without its arrays, GiB (measured)."""
 
 
 def check_table(report: dict[str, Any]) -> str:
@@ -40,8 +44,10 @@ def check_table(report: dict[str, Any]) -> str:
             f"(at most {report['resolved_spacing']:g})",
             "memory for f": gib("memory_distribution_bytes"),
             "memory for transforms": gib("memory_transforms_bytes"),
-            "memory for the run": gib("memory_run_bytes"),
+            "memory for the run": f"{gib('memory_run_bytes')}   (and {PROCESS:g} GiB for Python and the compiler)",
             "memory for a gradient": gib("memory_gradient_bytes"),
+            "time for the run": f"{tqdm.format_interval(report['steps'] * report['seconds_per_step'])}   "
+            f"({report['seconds_per_step']:.2g} s per step on this machine, idle; and compilation)",
         }
     )
     for note in report["notes"]:

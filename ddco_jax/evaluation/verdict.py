@@ -52,7 +52,7 @@ def rates(verdict: dict, names: Sequence[str], paths: Sequence[Path], cache: Pat
     """
     section = verdict["rates"]
     if section["test_functions_version"] != VERSION:
-        raise ConfigError("data/verdict.toml fixes other test functions than this version has")
+        raise ConfigError(f"data/verdict.toml: rates.test_functions_version must be {VERSION}, that of the code")
     for path in paths:
         data = load_run(path, cache, section["rounds"])
         keep = data.times[:, -1] < section["last_time"] * data.plasma_frequency * (1 + 1e-9)

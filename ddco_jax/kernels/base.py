@@ -123,7 +123,7 @@ def safe_norm(vector: Vector, substitute: float = 0.0) -> Float[Array, "..."]:
 
 
 def pair_geometry(v: Vector, v_prime: Vector, drift: Vector) -> PairGeometry:
-    """The geometry of Eq. (11) for broadcast pairs of velocities."""
+    """Speeds and projections of Eq. (11) for pairs of velocities (..., 3), V0; the arguments broadcast."""
     c, c_prime = v - drift, v_prime - drift
     u, r = c - c_prime, c + c_prime
     speed = safe_norm(u, 1.0)

@@ -38,7 +38,10 @@ BUILDUPS: dict[Buildup, Callable[[], Markov | StretchedRise | Quench]] = {
 
 
 class Learned(eqx.Module):
-    """A kernel and the law of the correlations that was learned with it; every array in both is trained."""
+    """A collision model: a kernel and the law of the correlations that was learned with it, if any.
+
+    Every array in a learned one is trained.
+    """
 
     kernel: Kernel
     buildup: Markov | StretchedRise | Quench
@@ -177,7 +180,7 @@ def form_of(specification: dict[str, Any]) -> KernelForm:
 
 
 def in_units(kernel: Kernel, scales: Scales) -> Kernel:
-    """The kernel in the code units of `scales`: every part that knows Gamma or Landau's prefactor takes them from it.
+    """The kernel in the code units of `scales`, from which Gamma and Landau's prefactor are computed.
 
     A learned kernel is a function of Gamma and of speeds in v_th, and its arrays have no unit.  Its parts have a field
     `scales`, App. D's as long as this function does not replace it.

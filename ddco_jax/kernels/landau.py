@@ -73,10 +73,10 @@ class CoulombLogarithm(eqx.Module):
 
 
 def classical(scales: Scales = PAPER) -> CoulombLogarithm:
-    """Prefactor with lnLambda = -ln(sqrt(3) Gamma^1.5), negative and unusable above Gamma = 0.693."""
+    """Landau prefactor with lnLambda = -ln(sqrt(3) Gamma^1.5), which is negative, so unusable, above Gamma = 0.693."""
     return CoulombLogarithm(scales, classical_logarithm)
 
 
 def effective_potential(scales: Scales = PAPER) -> CoulombLogarithm:
-    """Prefactor with lnLambda = Xi22/2 of the effective-potential theory, positive at every Gamma."""
+    """Landau prefactor with lnLambda = Xi22/2 of effective-potential theory (`plasma.ocp`), positive at every Gamma."""
     return CoulombLogarithm(scales, effective_logarithm)

@@ -40,7 +40,7 @@ INDICES = (1.5, 2.5)
 
 
 class Response(NamedTuple):
-    """What remains of a kick of size 1, at t = 0 and after every step, (n_steps + 1,)."""
+    """Response to a kick of size 1, dimensionless, at t = 0 and after every step, (n_steps + 1,)."""
 
     stress: Array
     """Anisotropy of f, relative to that of the kick."""
@@ -124,17 +124,17 @@ def response(
     step: ArrayLike,
     n_steps: int,
     age: ArrayLike = 0.0,
-    told: ArrayLike = True,
+    is_quench: ArrayLike = True,
     second: tuple[ArrayLike, ArrayLike] = (0, 0.0),
 ) -> Response:
     """The response at 0, step, 2 step, ... n_steps step (1/omega_p) to a kick at an age of the plasma.
 
-    `told` is True if the kick is the quench from which the age counts, such as a redraw of all velocities: then the law
+    With `is_quench`, the kick is the quench from which the age counts, such as a redraw of all velocities, and the law
     of the quench describes its decay.  Otherwise the kick counts as a new anisotropy in the memory of the stress.
     `second` = (k, size) is a further kick after k steps, which always counts as new.  Second order in the step.
     """
     gamma = jnp.asarray(gamma, None if hasattr(gamma, "dtype") else float)
-    numbers = [jnp.asarray(x, gamma.dtype) for x in (step, age, told, *second)]
+    numbers = [jnp.asarray(x, gamma.dtype) for x in (step, age, is_quench, *second)]
     return _response(kernel, law, gamma, n_steps, *numbers)  # numbers as arrays: one compiled program for all values
 
 
@@ -146,11 +146,11 @@ def _response(
     n_steps: int,
     step: Scalar,
     age: Scalar,
-    told: Scalar,
+    is_quench: Scalar,
     second: Scalar,
     size: Scalar,
 ) -> Response:
-    found, new = brackets(kernel, gamma), 1 - told
+    found, new = brackets(kernel, gamma), 1 - is_quench
     first = jnp.zeros(ORDER + 2, gamma.dtype).at[0].set(1)
     memory = rates(found, law, age, gamma)[2]
     kick = first if isinstance(memory, NoMemory) else first.at[ORDER].set(1).at[ORDER + 1].set(memory.growth)
@@ -162,7 +162,7 @@ def _response(
         vector, tensor = vector + now * first[:ORDER], tensor + now * kick
         vectors, tensors, memory = rates(found, law, age + (k + 0.5) * step, gamma)
         vector = _cayley(vectors, vector, step)
-        tensor = _cayley(remembering(tensors, memory), tensor, step)
+        tensor = _cayley(with_memory(tensors, memory), tensor, step)
         return (vector, tensor), (tensor[0], vector[0])
 
     _, (stress, velocity) = lax.scan(advance, (first[:ORDER], start), jnp.arange(n_steps, dtype=gamma.dtype))
@@ -175,7 +175,7 @@ def aged_response(kernel: Kernel, law: Model, gamma: ArrayLike, step: ArrayLike,
     return response(kernel, law, gamma, step, n_steps, AGED_AGE, False)
 
 
-def remembering(tensors: Array, memory: Retardation | NoMemory) -> Array:
+def with_memory(tensors: Array, memory: Retardation | NoMemory) -> Array:
     """Matrix R of dy/dt = -R y for y = (phi_0 ... phi_p, e, h), (ORDER + 2, ORDER + 2).
 
     Collisions act on phi with phi_0 - e in place of phi_0; e and h obey the equations of `correlations.memory`.

@@ -69,7 +69,7 @@ def specification(stored: dict[str, Any]) -> dict[str, Any]:
     on = [flag for flag in FLAGS if stored.get(flag, False)]
     retired = form == "separable" and (stored["slow_exchange"] or not stored["factors"])
     if form not in KEPT or on not in ([], list(FLAGS)) or retired:
-        raise ValueError("this form was an experiment that no version reads any more; learn it again with `ddco train`")
+        raise ValueError("kernels of this form are no longer read; train a new one with `ddco train`")
     buildup = "quench_0.1" if on else "rise"
     out = {"form": form, "buildup": buildup if stored.get("buildup", True) else "off"}
     return out | {key: stored[key] for key in KEPT[form] if key in stored}
@@ -85,11 +85,15 @@ def names(form: KernelForm) -> Names:
 def renamed(arrays: dict[str, np.ndarray], numbers: Names, path: Path) -> dict[str, np.ndarray]:
     """Named arrays from numbered ones.  Raises ValueError if arrays are missing, superfluous or too short."""
     if set(arrays) != set(numbers):
-        raise ValueError(f"{path} holds {len(arrays)} arrays, its kernel.json asks for {len(numbers)}")
+        raise ValueError(
+            f"{path} holds {len(arrays)} arrays, but its kernel.json needs {len(numbers)}; copy the folder again"
+        )
     try:
         return {name: arrays[number][part] for number, parts in numbers.items() for name, part in parts}
     except IndexError:
-        raise ValueError(f"{path}: an array has too few entries for its kernel.json") from None
+        raise ValueError(
+            f"{path}: an array has fewer entries than its kernel.json needs; copy the folder again"
+        ) from None
 
 
 def _kernel(form: KernelForm) -> Iterator[str]:

@@ -72,19 +72,51 @@ def describe(name: str) -> str:
     return NAMED[name][1] if name in NAMED else metadata(pretrained()[name])["description"]
 
 
+def trained_gamma(name: str) -> tuple[float, float] | None:
+    """Lowest and highest Gamma of the MD that a kernel of the package was trained on; None for an analytic one."""
+    if name in NAMED:
+        return None
+    found = [float(run.split("_")[1]) for run in metadata(pretrained()[name])["runs"]]
+    return min(found), max(found)
+
+
 def held_out(name: str) -> dict[str, float]:
     """The largest errors of a kernel on MD outside its training, by measure; {} without any (`scripts/verdict.py`)."""
     file = _folder() / "held_out.json"
     return json.loads(file.read_text()).get(name, {}) if file.exists() else {}
 
 
-def load_kernel(name_or_folder: str | Path, scales: Scales = PAPER) -> Kernel:
-    """A kernel of the package by name, or a learned one from its folder, with its networks tabulated for the solver.
+def load_model(name_or_folder: str | Path, scales: Scales = PAPER) -> Learned:
+    """A collision model: a kernel and the law by which its correlations build up, for `steppers.Strang(grid, model)`.
 
-    It is in the code units of `scales`.  Raises ValueError for an unknown kernel; the message lists the known names.
+    `name_or_folder` is a kernel of the package (`ddco kernels` lists them) or the folder of a training.  The kernel,
+    `model.kernel`, is in the code units of `scales`, with its networks tabulated for the solver; the law,
+    `model.buildup`, is `MARKOV` (none) for an analytic kernel.  The model is a pytree: `jax.grad` differentiates with
+    respect to all its parameters.  The law acts where the state has an age of its correlations: `correlation_age=0.0`
+    at a quench, 1e4 in a plasma that has long relaxed.
+    Raises ValueError for an unknown kernel; the message lists the known names.
+
+    Examples:
+        >>> import ddco_jax as ddco
+        >>> model = ddco.load_model("ddco")
+        >>> grid = ddco.PhaseGrid(1.0, 1, v_max=(2.5, 2.5, 2.5), nv=(10, 10, 10))
+        >>> stepper = ddco.steppers.Strang(grid, model, field="none")
+        >>> f = ddco.initial.bimaxwellian(grid, density=1.0, temperature=0.2)
+        >>> state = ddco.State.from_distribution(grid, f, correlation_age=0.0)
+        >>> end, history = ddco.solve(state, stepper, dt=0.02, n_steps=2)
+        >>> bool(abs(history.kinetic_energy[-1] / history.kinetic_energy[0] - 1) < 1e-13)
+        True
     """
     name = str(name_or_folder)
-    return analytic(name, scales) if name in NAMED else tabulated(in_units(load_learned(name).kernel, scales))
+    if name in NAMED:
+        return Learned(analytic(name, scales), MARKOV)
+    learned = load_learned(name)
+    return Learned(tabulated(in_units(learned.kernel, scales)), learned.buildup)
+
+
+def load_kernel(name_or_folder: str | Path, scales: Scales = PAPER) -> Kernel:
+    """The kernel of `load_model` alone.  Raises ValueError for an unknown kernel; the message lists the known names."""
+    return load_model(name_or_folder, scales).kernel
 
 
 def load_law(name_or_folder: str | Path) -> Model:

@@ -1,7 +1,7 @@
 """Transport coefficients as learning data: quenches hardly constrain self-diffusion, equilibrium runs do.
 
-The coefficients are Green-Kubo integrals of MD.  At couplings so weak that theory is more accurate than any MD of a few
-collision times they are Landau's, and the relaxation rates of large anisotropies are Landau's as well.
+The coefficients are Green-Kubo integrals of MD.  At weak coupling, where theory is more accurate than MD of a few
+collision times, Landau's coefficients and relaxation rates of large anisotropies take their place.
 """
 
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def load_coefficients(
     for path, run in zip(paths, data, strict=True):
         if "vacf" not in run:
             raise ConfigError(
-                f"{path}: no equilibrium run; data.equilibrium takes those of `ddco md` with correlations"
+                f"{path}: no equilibrium run; data.equilibrium takes files of `ddco md` with [correlations]"
             )
     rows = [_measured(green_kubo.transport(group)) for group in green_kubo.group(data)] if data else []
     if not (rows := rows + [_landau(gamma) for gamma in weak]):

@@ -1,7 +1,6 @@
 """The configuration of a training."""
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +81,17 @@ def _matches(key: str, patterns: tuple[str, ...]) -> list[Path]:
         path = Path(pattern)
         matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor) if path.anchor else path)))
         if not matches:
-            raise ConfigError(f"{key}: nothing matches {pattern}")
+            raise ConfigError(
+                f"{key}: nothing matches {pattern}; the data of the shipped trainings are in data/md of the "
+                f"repository, so train in its clone, or set {key} to files of `ddco md`"
+            )
         found += [m for m in matches if m not in found]
     return found
 
 
 def shipped_configs() -> dict[str, Path]:
     """The training configs that come with the package, by name."""
-    folder = resources.files("ddco_jax") / "configs" / "train"
-    return {Path(str(p)).stem: Path(str(p)) for p in sorted(folder.iterdir(), key=str) if str(p).endswith(".toml")}
+    return settings.shipped("train")
 
 
 def load(source: str, overrides: Sequence[str] = ()) -> TrainConfig:

@@ -38,7 +38,7 @@ CALIBRATION_STEPS = 50
 SINGULAR = 1e-5
 """`calibrate` leaves out combinations of test functions whose variance is below this share of the largest."""
 PLAUSIBLE = (1e-3, 200.0)
-"""Accepted Gamma; beyond (a gas without correlations, or a crystal) the data are refused as a mistake in units."""
+"""Range of accepted Gamma; values outside (a gas without correlations, a crystal) are taken for a mistake in units."""
 PARTICLES_PER_FUNCTION = 20
 """Smallest number of stored particles per test function that the calibration needs."""
 SIGNAL = 1.5
@@ -205,18 +205,22 @@ def _refuse(path: Path, data: xr.Dataset) -> None:
     """Raise ConfigError for data that no kernel can be learned from, and say why."""
     if "psi_rate" not in data or "velocity" not in data:
         raise ConfigError(
-            f"{path}: holds no rates of test functions or no particles; is it a homogeneous quench, with particle ids?"
+            f"{path}: holds no rates of test functions or no velocities of particles; give a homogeneous run after a "
+            "quench, whose particles have ids"
         )
     if data.attrs["test_functions_version"] != VERSION:
-        raise ConfigError(f"{path}: other test functions than this version's; make or import it again")
+        raise ConfigError(f"{path}: its test functions are those of another version; make or import the file again")
     if data.sizes["x"] > 1:
-        raise ConfigError(f"{path}: {data.sizes['x']} cells along x; kernels are learned from homogeneous runs")
+        raise ConfigError(f"{path}: {data.sizes['x']} cells along x; give a homogeneous run, with one cell")
     gamma = float(data.attrs["coupling_parameter"])
     if not PLAUSIBLE[0] < gamma < PLAUSIBLE[1]:
-        raise ConfigError(f"{path}: Gamma = {gamma:.3g} is no moderately coupled plasma; were the units right?")
+        low, high = PLAUSIBLE
+        raise ConfigError(
+            f"{path}: Gamma = {gamma:.3g} is not within {low:g} ... {high:g}; check the units of the data"
+        )
     for name in ("velocity", "psi", "psi_rate", "psi_rate_error"):
         if not np.isfinite(data[name].to_numpy()).all():
-            raise ConfigError(f"{path}: {name} holds values that are not finite")
+            raise ConfigError(f"{path}: {name} holds values that are not finite; make or import the file again")
     kept, needed = data.sizes["particle"], PARTICLES_PER_FUNCTION * len(TEST_FUNCTIONS)
     if kept < needed:
         raise ConfigError(
@@ -225,7 +229,9 @@ def _refuse(path: Path, data: xr.Dataset) -> None:
         )
     signal = float(np.mean((data["psi_rate"] / data["psi_rate_error"]).to_numpy() ** 2))
     if signal < SIGNAL:
-        raise ConfigError(f"{path}: the rates do not rise above their noise; use more particles or a start farther off")
+        raise ConfigError(
+            f"{path}: the rates are not above their noise; use more particles, or a start farther from equilibrium"
+        )
 
 
 def load_runs(
@@ -241,7 +247,7 @@ def load_runs(
             p for p in paths if gamma_range[0] <= float(open_dataset(p).attrs["coupling_parameter"]) <= gamma_range[1]
         ]
     if not paths:
-        raise ConfigError("data.gamma: no file of data.files is in this range")
+        raise ConfigError("data.gamma: no file of data.files is in this range; widen it")
     return [load_run(p, cache, rounds) for p in tqdm(paths, unit="run", desc="pair averages", disable=not progress)]
 
 

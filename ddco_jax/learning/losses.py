@@ -44,7 +44,7 @@ def drift_squared(run: Predictor, rates: Array, floor: float = 0.0) -> Scalar:
 
 
 def decay_error(run: Predictor, rates: Array) -> Array:
-    """Error of ln(Tx - Tperp)(t) at the snapshots, (I,); zero from the first one on where MD is below SIZABLE.
+    """Error of ln(Tx - Tperp)(t) at the snapshots, (I,); zero after |Tx - Tperp|/T of MD first falls below SIZABLE.
 
     Energy conservation gives d(Tx - Tperp)/dt = (3/2) T d<cx^2>/dt.  The difference between the predicted and the
     measured change over the anisotropy, accumulated, is to first order the relative error of a forward solution.

@@ -31,7 +31,7 @@ def normalised(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def fitted(learned: Learned, groups: Sequence[xr.Dataset]) -> Learned:
     """A learned kernel whose stress memory is fitted to equilibrium runs (`md.green_kubo.group`).
 
-    The other parameters of its law stay and do not enter: the response of an aged plasma depends on kernel and memory.
+    The other parameters of its law are unchanged: the response of an aged plasma does not depend on them.
     """
     law = learned.buildup
     assert isinstance(law, Quench)

@@ -60,7 +60,7 @@ class Predictor(eqx.Module):
     def rates(self, kernel: Kernel, buildup: Model = MARKOV) -> Array:
         """Predicted rates (2, I, K) per omega_p t, from the two independent halves of the pair averages.
 
-        The terms are those of `CollisionOperator.flux` without its entropy limiter, which is not linear in averages.
+        The terms are those of `CollisionOperator.rate` without its entropy limiter, which is not linear in f.
         """
         now = self.correlations(buildup)
         if not isinstance(now, Correlations):

@@ -204,10 +204,14 @@ def _losses(folder: Path) -> list[float]:
     return found
 
 
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
+
+
 def _restored(checkpoints: Checkpoints, first: Fit) -> Fit:
     """The last fit, or the first where there is no checkpoint."""
     like = (first.model, first.optimizer)
-    found = newest(checkpoints, store.arrays_of(like), lambda step, metadata: None)
+    found = newest(checkpoints, store.arrays_of(like), lambda step, metadata: None, _note)
     if found is None:
         return first
     step, arrays = found

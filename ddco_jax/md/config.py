@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 from zipfile import BadZipFile
@@ -52,7 +51,7 @@ class EquilibrateSection(Section):
 
     time_ps: PositiveFloat = 12.0
     limit_ps: PositiveFloat = 40.0
-    """Equilibration goes on until the potential energy is that of equilibrium, at most this long."""
+    """Longest equilibration: after time_ps it continues until the potential energy is that of equilibrium."""
     damping_ps: PositiveFloat = 0.5
     temperature: Literal["local", "mean"] = "local"
     """Thermostat of a slab: at T(x), family (i) of data/md/README.md, or at the mean temperature, family (ii)."""
@@ -125,7 +124,7 @@ class MDTimeSection(Section):
 
 
 class ForcesSection(Section):
-    """Particle-particle particle-mesh summation."""
+    """Coulomb forces by the particle-particle particle-mesh method (PPPM)."""
 
     cutoff_angstrom: PositiveFloat | None = None
     accuracy: PositiveFloat = 1e-4
@@ -134,7 +133,7 @@ class ForcesSection(Section):
 
 
 class StatisticsSection(Section):
-    """What is kept of each snapshot."""
+    """The statistics that are stored of each snapshot."""
 
     bin_m_s: PositiveFloat = 800.0
     extent_m_s: PositiveFloat | None = None
@@ -190,9 +189,11 @@ class MDConfig(PlasmaConfig):
             raise ValueError('correlations need start.kind = "equilibrium" in a homogeneous box')
         if self.kick is not None:
             if self.correlations is not None:
-                raise ValueError("a run with [correlations] has no kick")
+                raise ValueError("kick: a run with [correlations] takes none; leave out one of the two")
             if self.kick.kind == "redraw" and self.start.kind == "equilibrium":
-                raise ValueError('kick.kind = "redraw" needs a start that draws velocities')
+                raise ValueError(
+                    'kick.kind = "redraw" draws from the start; choose a start.kind other than "equilibrium"'
+                )
             snapshots = self.kick.time_ps / self.time.snapshot_ps
             if abs(snapshots - round(snapshots)) > 1e-6 or not 0 < self.kick.time_ps < self.time.duration_ps:
                 raise ValueError("kick.time_ps must be a multiple of time.snapshot_ps within time.duration_ps")
@@ -213,9 +214,11 @@ class MDConfig(PlasmaConfig):
         except (OverflowError, ZeroDivisionError, ValueError):
             steps, sizes = math.inf, (math.inf,)
         if not all(0 < size < math.inf for size in sizes):
-            raise ValueError("units, plasma, box and time together give numbers out of range; are their units right?")
+            raise ValueError(
+                "[units], [plasma], [box] and [time] together give numbers out of range; check their values"
+            )
         if steps > LARGEST_RUN:
-            raise ValueError(f"time.duration_ps: {steps:.2g} steps are more than LAMMPS does; lower it")
+            raise ValueError(f"time.duration_ps: {steps:.2g} steps exceed the {LARGEST_RUN:.2g} of LAMMPS; lower it")
         return self
 
     @property
@@ -287,7 +290,7 @@ class MDConfig(PlasmaConfig):
             cutoff = self.forces.cutoff_angstrom * 1e-10 / length
         if cutoff > 0.5 * min(self.lengths):
             raise ConfigError(
-                f"forces.cutoff_angstrom: {cutoff * length * 1e10:.0f} exceeds half the box; raise box.particles"
+                f"forces.cutoff_angstrom: {cutoff * length * 1e10:.0f} is over half the box; lower it or add particles"
             )
         force = Force(cutoff, self.forces.accuracy, self.forces.order)
         return System(self.box.particles, self.lengths, self.scales.coulomb_constant, force, self.processes)
@@ -305,7 +308,9 @@ def _load_velocities(file: str) -> np.ndarray:
     try:
         velocities = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError, BadZipFile):
-        raise ConfigError(f"start.file: cannot read {file} as a plain NumPy array file") from None
+        raise ConfigError(
+            f"start.file: cannot read {file} as a plain NumPy array file; write it with numpy.save"
+        ) from None
     if not isinstance(velocities, np.ndarray) or velocities.dtype.kind not in "fiu":
         raise ConfigError(f"start.file: {file} must hold one array of real numbers; write it with numpy.save")
     if velocities.ndim != 2 or velocities.shape[1] != 3 or len(velocities) < 2 or not np.isfinite(velocities).all():
@@ -315,8 +320,7 @@ def _load_velocities(file: str) -> np.ndarray:
 
 def shipped_configs() -> dict[str, Path]:
     """The MD configs that come with the package, by name."""
-    folder = resources.files("ddco_jax") / "configs" / "md"
-    return {Path(str(p)).stem: Path(str(p)) for p in sorted(folder.iterdir(), key=str) if str(p).endswith(".toml")}
+    return settings.shipped("md")
 
 
 def load(source: str, overrides: Sequence[str] = ()) -> MDConfig:

@@ -181,9 +181,9 @@ def draws(dataset: xr.Dataset) -> int:
 
 
 def join_draws(dataset: xr.Dataset, groups: int) -> xr.Dataset:
-    """Means of `groups` groups of equally many replicates: a smaller dataset, whose scatter still gives the noise.
+    """Average the replicates of a dataset in `groups` groups of equal size; each group becomes one replicate.
 
-    Replicates that are left over are dropped.
+    The scatter between the groups still measures the statistical noise.  Remaining replicates are dropped.
     """
     each = dataset.sizes["replicate"] // groups
     joined = dataset.isel(replicate=slice(each * groups)).coarsen(replicate=each).mean(keep_attrs=True)

@@ -22,7 +22,7 @@ PIECE = 2**24
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """One snapshot; rows are sorted by particle id."""
+    """One snapshot in the units of the file; rows are sorted by particle id."""
 
     step: int
     box: np.ndarray
@@ -71,7 +71,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
             while (read := _read(file)) is not None:
                 header, data = read
                 if header.skewed:
-                    raise ValueError(f"{path}: only orthogonal boxes are understood")
+                    raise ValueError(f"{path}: only orthogonal boxes can be read")
                 ids = data[:, header.columns.index("id")]
                 yield Frame(header.step, header.box, header.columns, data[np.argsort(ids, kind="stable")])
         except Incomplete:
@@ -84,7 +84,7 @@ def read_frame(path: Path) -> Frame | None:
 
 
 def read_raw(file: io.BufferedIOBase) -> Iterator[RawFrame]:
-    """The snapshots of a binary dump made anywhere, with all that they say of themselves.
+    """The snapshots of any binary dump, with the units, times and boundaries that it states.
 
     Raises Incomplete where the file ends within one, ValueError where it is damaged or of an older kind.
     """
@@ -94,7 +94,7 @@ def read_raw(file: io.BufferedIOBase) -> Iterator[RawFrame]:
         if header.units:
             units = lammps_style(header.units)
         if len(set(header.columns)) < len(header.columns):
-            raise ValueError("a column is there twice")
+            raise ValueError("a column occurs twice")
         low, high = header.box.T
         box = Box(low, high - low, tuple(not any(flags) for flags in header.boundary), header.skewed)
         columns = {name: data[:, i] for i, name in enumerate(header.columns) if name in MEANINGFUL}
@@ -145,7 +145,7 @@ def _read(file: io.BufferedIOBase) -> tuple[_Header, np.ndarray] | None:
 def _box(file: io.BufferedIOBase, triclinic: int) -> tuple[np.ndarray, bool]:
     """Edges (3, 2) of the box and whether it is skewed, from bounds, bounds and tilts, or edge vectors and origin."""
     if triclinic not in (0, 1, 2):
-        raise ValueError("a snapshot has no kind of box that is known")
+        raise ValueError("the kind of the box is unknown")
     if triclinic == 2:
         *vectors, x, y, z = _unpack(file, "<12d")
         lengths, skewed = orthogonal(np.reshape(vectors, (3, 3)))

@@ -185,10 +185,12 @@ def load_configuration(config: MDConfig, path: Path) -> np.ndarray:
             position, quantum = data["position"].to_numpy(), data.attrs["quantum"]
             lengths = np.asarray(data.attrs["lengths"])
     except (OSError, ValueError, KeyError, RuntimeError):
-        raise ConfigError(f"equilibrate.file: cannot read a configuration from {path}") from None
+        raise ConfigError(
+            f"equilibrate.file: cannot read a configuration from {path}; leave it out to equilibrate anew"
+        ) from None
     if len(position) != config.box.particles or not np.allclose(lengths, config.lengths, rtol=1e-9):
         raise ConfigError(
             f"equilibrate.file: {path} holds {len(position)} particles in a box of {lengths.round(3)} L0, "
-            f"the config asks for {config.box.particles} in {np.round(config.lengths, 3)}"
+            f"the config needs {config.box.particles} in {np.round(config.lengths, 3)}; change [box] or leave it out"
         )
     return (position + np.random.default_rng(0).random(position.shape)) * quantum

@@ -9,9 +9,9 @@ from ddco_jax.md.units import Units
 from ddco_jax.settings import ConfigError
 
 Say = Callable[[str], None]
-"""Takes a note on what was dropped or assumed."""
+"""A function that records a note, one line, on data that were left out or assumed."""
 SPECIES = ("type", "typelabel", "element", "species")
-"""Columns that say which species a particle is."""
+"""Columns that give the species of a particle."""
 COLUMNS = (
     "id",
     *SPECIES,
@@ -34,7 +34,7 @@ class Box:
     lengths: np.ndarray
     """(3,)."""
     periodic: tuple[bool, ...] | None
-    """By axis; None where the file does not say."""
+    """By axis; None where the file does not state it."""
     skewed: bool = False
 
 
@@ -49,7 +49,7 @@ class RawFrame:
     time: float | None
     units: Units
     ordered: bool
-    """Whether the format promises that a row is the same particle in every snapshot."""
+    """Whether the format guarantees that a row is the same particle in every snapshot."""
 
     def positions(self) -> np.ndarray:
         """(N, 3), from the lower corner of the box, within one period; scaled and unwrapped columns serve as well."""
@@ -96,7 +96,7 @@ class RawFrame:
 
 
 def orthogonal(vectors: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Lengths of a box given by its edge vectors (3, 3) in rows, and whether it is skewed."""
+    """Edge lengths (3,) of a box, and whether it is skewed, from its edge vectors, the rows of `vectors` (3, 3)."""
     lengths = np.diag(vectors).astype(float)
     return lengths, bool(np.abs(vectors - np.diag(lengths)).max() > 1e-6 * np.abs(lengths).max())
 
@@ -107,7 +107,7 @@ def table(rows: Sequence[str], names: Sequence[str]) -> dict[str, np.ndarray]:
     Raises ValueError for rows of another number of values, and where a number is none.
     """
     if len(set(names)) < len(names):
-        raise ValueError("a column is there twice")
+        raise ValueError("a column occurs twice")
     if any(len(row.split()) != len(names) for row in rows):
         raise ValueError("a row does not hold one value per column")
     wanted = [i for i, name in enumerate(names) if name in COLUMNS]

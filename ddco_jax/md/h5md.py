@@ -42,7 +42,7 @@ class Element:
 
     @property
     def unit(self) -> str | None:
-        """What the file says is the unit of the data."""
+        """The unit of the data that the file states, or None."""
         return _text(self.value.attrs.get("unit"))
 
 
@@ -54,7 +54,7 @@ def read(path: Path, group: str | None, say: Say) -> Iterator[RawFrame]:
     try:
         import h5py
     except ImportError:
-        raise ConfigError("H5MD needs h5py; install it with `pip install 'ddco-jax[md]'`") from None
+        raise ConfigError("H5MD needs h5py; install it with `pip install h5py`") from None
     with h5py.File(path, "r") as file:
         particles = _group(file, group, say)
         position = _element(particles, "position", None, say)
@@ -141,7 +141,7 @@ def _series(dataset: Any, samples: int) -> np.ndarray:
 
 
 def _units(elements: Mapping[str, Element], say: Say) -> tuple[Units, float]:
-    """What the file says of its units, and the unit of the box over that of positions."""
+    """The units that the file states, and the unit of the box over that of positions."""
     position = elements["position"]
     units, unknown = from_strings(position.unit, elements["velocity"].unit, position.time_unit)
     for text in unknown:

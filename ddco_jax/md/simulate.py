@@ -48,7 +48,7 @@ def _simulate(config: MDConfig, out: Path, trajectory: Path | None, show: bool) 
     if out.exists():
         raise ConfigError(f"--out {out}: the file exists; choose another")
     if trajectory is not None and config.correlations is not None:
-        raise ConfigError("--trajectory: a run with [correlations] keeps no snapshots")
+        raise ConfigError("--trajectory: a run with [correlations] keeps no snapshots; leave it out")
     if trajectory is not None and trajectory.exists():
         raise ConfigError(f"--trajectory {trajectory}: the folder exists; choose another")
     lammps.program()

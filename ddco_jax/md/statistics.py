@@ -155,5 +155,5 @@ def _moments(c: np.ndarray) -> np.ndarray:
 
 
 def moment_index(powers: Sequence[int] | np.ndarray) -> int:
-    """Index of the moment with exponents (i, j, k) in POWERS."""
+    """Position of the moment <cx^i cy^j cz^k> in POWERS and in stored moments, for `powers` = (i, j, k)."""
     return int(np.flatnonzero(np.all(np.asarray(powers) == POWERS, axis=1))[0])

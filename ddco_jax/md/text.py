@@ -74,7 +74,7 @@ def _line(file: io.TextIOWrapper) -> str:
 
 
 def _items(file: io.TextIOWrapper) -> dict[str, list[str]] | None:
-    """What a snapshot says before its rows, by item; what stands behind BOX BOUNDS and ATOMS comes first."""
+    """The header of a snapshot, by item; the words after BOX BOUNDS and ATOMS are the first line of their item."""
     items: dict[str, list[str]] = {}
     while "ATOMS" not in items:
         line = _line(file) if items else file.readline()

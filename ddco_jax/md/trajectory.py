@@ -1,6 +1,7 @@
-"""Trajectories made elsewhere, snapshot by snapshot and in SI units: who is who, which box, which time, which units.
+"""Trajectories made elsewhere, snapshot by snapshot and in SI units.
 
-Readers (`dump`, `text`, `h5md`) give what a file holds; here it is used, or contradicted, in one way for all formats.
+Readers (`dump`, `text`, `h5md`) return what a file contains.  This module identifies particles between snapshots and
+determines box, time and units, in the same way for all formats.
 """
 
 import bz2
@@ -35,7 +36,7 @@ DAMAGED = (ValueError, KeyError, TypeError, IndexError, OSError, EOFError, Runti
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What a user says of the files."""
+    """What the user states about the files."""
 
     units: Units = NOT_SAID
     step_time: float | None = None
@@ -65,7 +66,7 @@ class Snapshot:
 
 
 def read(files: Sequence[Path], reading: Reading, say: Say) -> Iterator[Snapshot]:
-    """The snapshots of all files, in the order given; `say` is told what was dropped or assumed.
+    """The snapshots of all files, in the order given; `say` records what was left out or assumed.
 
     Raises ConfigError, naming the file and the snapshot, for what cannot be read and what must not be guessed.
     """
@@ -84,11 +85,11 @@ def read(files: Sequence[Path], reading: Reading, say: Say) -> Iterator[Snapshot
             yield snapshot
             previous = snapshot
     if previous is None:
-        raise ConfigError(f"{files[0] if files else 'import-md'}: no whole snapshot to import")
+        raise ConfigError(f"{files[0] if files else 'import-md'}: no complete snapshot; give a file that holds one")
 
 
 def _frames(path: Path, reading: Reading, say: Say) -> Iterator[RawFrame]:
-    """The whole snapshots of a file; every fault of it becomes one line."""
+    """The complete snapshots of a file.  Raises ConfigError, in one line, for every fault of the file."""
     whole = 0
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
@@ -106,7 +107,7 @@ def _frames(path: Path, reading: Reading, say: Say) -> Iterator[RawFrame]:
 
 
 def _open(path: Path, reading: Reading, say: Say) -> Iterator[RawFrame]:
-    """The snapshots of a file, whose format its first bytes tell."""
+    """The snapshots of a file, whose format is recognised by its first bytes."""
     with open(path, "rb") as raw:
         start = raw.read(8)
     if start == h5md.SIGNATURE:
@@ -132,7 +133,7 @@ def _open(path: Path, reading: Reading, say: Say) -> Iterator[RawFrame]:
 def _follows(before: Snapshot, now: Snapshot) -> bool:
     """Whether a snapshot repeats the one before.  Raises ConfigError where it neither repeats nor follows it."""
     if not np.allclose(now.lengths, before.lengths, rtol=1e-6):
-        raise ConfigError("the box changes; only constant volume is understood")
+        raise ConfigError("the box changes; only runs at constant volume can be imported")
     if now.time > before.time:
         return False
     ours, theirs = np.sort(now.velocities, axis=0), np.sort(before.velocities, axis=0)
@@ -144,7 +145,7 @@ def _follows(before: Snapshot, now: Snapshot) -> bool:
 
 
 class _Layer:
-    """Makes snapshots of raw frames; remembers what the first of them says, which later ones must not contradict."""
+    """Makes snapshots of raw frames, and checks that later frames agree with what the first one states."""
 
     def __init__(self, reading: Reading, say: Say) -> None:
         self._reading, self._say = reading, say
@@ -170,17 +171,17 @@ class _Layer:
         x, v = raw.positions()[order], raw.velocities()[order]
         time = self._time(raw, first)
         if not (np.isfinite(x).all() and np.isfinite(v).all() and np.isfinite(time)):
-            raise ConfigError("positions, velocities or the time are not finite")
+            raise ConfigError("positions, velocities or the time are not finite; check the run that wrote them")
         length, velocity, duration = units
         if (fastest := float(np.abs(v).max()) * velocity) > LIGHT:
-            raise ConfigError(f"a particle moves at {fastest:.2g} m/s, faster than light; are the units right?")
+            raise ConfigError(f"a particle moves at {fastest:.2g} m/s, faster than light; check the units")
         tracked = tracked and (self._ids is not None or self._in_order(x, raw.box.lengths))
         return Snapshot(time * duration, raw.box.lengths * length, x * length, v * velocity, tracked)
 
     def _check_box(self, raw: RawFrame) -> None:
         box = raw.box
         if box.skewed:
-            raise ConfigError("the box is skewed; only orthogonal boxes are understood")
+            raise ConfigError("the box is skewed; only orthogonal boxes can be imported")
         if not (np.isfinite(box.lengths).all() and np.isfinite(box.low).all() and (box.lengths > 0).all()):
             raise ConfigError(f"the box has edges of {box.lengths}; they must be positive and finite")
         if box.periodic is None:
@@ -196,7 +197,7 @@ class _Layer:
         index = np.flatnonzero(rows)
         first = self._first[0] if self._first else raw
         if ("id" in raw.columns) != ("id" in first.columns):
-            raise ConfigError("some snapshots hold ids and others do not; dump them all alike")
+            raise ConfigError("some snapshots hold ids and others do not; dump `id` in all of them")
         if "id" not in raw.columns:
             if raw.ordered:
                 self._say("no particle ids: a row is taken for the same particle in every snapshot")
@@ -207,7 +208,7 @@ class _Layer:
         order = np.argsort(ids, kind="stable")
         ids = ids[order]
         if not np.isfinite(ids).all():
-            raise ConfigError("an id is no number")
+            raise ConfigError("an id is not a number; dump numbers")
         if np.any(same := ids[1:] == ids[:-1]):
             raise ConfigError(f"two particles have the id {ids[1:][same][0]:g}; ids must be unique")
         if self._ids is None:
@@ -217,7 +218,7 @@ class _Layer:
         return index[order], True
 
     def _in_order(self, x: np.ndarray, lengths: np.ndarray) -> bool:
-        """Whether rows without ids have moved less than a change of their order would make it look."""
+        """Whether rows without ids have moved less than they would appear to if their order had changed."""
         before, self._before = self._before, x
         if before is None:
             return True
@@ -229,13 +230,13 @@ class _Layer:
         return False
 
     def _time(self, raw: RawFrame, first: RawFrame) -> float:
-        """Time of a snapshot, in the unit of the file: what it states, or else its step times that of the user."""
+        """Time of a snapshot, in the unit of the file: as stated, or else its step number times `reading.step_time`."""
         step_time = self._reading.step_time
         if (raw.time is None) != (first.time is None):
             raise ConfigError("some snapshots state their time and others do not; give files of one kind")
         if raw.time is None:
             if raw.step is None or step_time is None:
-                raise ConfigError("--step-time: the file holds step numbers only; say how long a step is")
+                raise ConfigError("the file states steps but no times; give the time of one step with --step-time")
             return raw.step * step_time
         if step_time is not None and raw.step is not None and first.step is not None and first.time is not None:
             passed, steps = raw.time - first.time, raw.step - first.step

@@ -1,4 +1,4 @@
-"""Units of trajectories: those that the user gives, those that a file states, and what holds where both speak."""
+"""Units of trajectories: those that the user gives, those that a file states, and how the two are combined."""
 
 import dataclasses
 import re
@@ -37,7 +37,7 @@ class Units:
 
     values: tuple[float | None, float | None, float | None] = (None, None, None)
     name: str = ""
-    """How the user or the file says it, for messages."""
+    """The words in which the user or the file states them, for messages."""
 
     def settled(self, stated: "Units") -> tuple[float, float, float]:
         """The values of the user and those that a file states, together.
@@ -61,7 +61,7 @@ NOT_SAID = Units()
 def given(
     style: str | None, length_m: float | None = None, velocity_m_s: float | None = None, time_s: float | None = None
 ) -> Units:
-    """What a user says: a style, and single values that replace those of the style.  Raises ConfigError."""
+    """Units given by the user: a style, and single values that replace those of the style.  Raises ConfigError."""
     if style is not None and style not in UNIT_STYLES:
         raise ConfigError(f"--units: no style {style!r}; there are {', '.join(UNIT_STYLES)}")
     single = (length_m, velocity_m_s, time_s)

@@ -1,4 +1,4 @@
-"""Velocity moments of f: density, drift, temperature (below Eq. 7) and the current of Eq. (25).
+"""Velocity moments of f: density, drift, temperature (below Eq. 7), stress, heat flux and the current of Eq. (25).
 
 Sums run axis by axis as small matrix products.  This reads f once and keeps the rounding error of a sum over millions
 of points at a few units in the last place.
@@ -7,6 +7,7 @@ of points at a few units in the last place.
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from ddco_jax.plasma.arrays import Array, Float, Profile, VectorProfile
@@ -44,6 +45,31 @@ def compute_moments(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> M
     drift = jnp.stack([m[..., 1, 0, 0], m[..., 0, 1, 0], m[..., 0, 0, 1]], -1) / density[..., None]
     mean_square = (m[..., 2, 0, 0] + m[..., 0, 2, 0] + m[..., 0, 0, 2]) / density
     return Moments(density, drift, (mean_square - jnp.sum(drift**2, -1)) / 3)
+
+
+class HigherMoments(NamedTuple):
+    """Local moments of f of second and third order, with c = v - v-bar; code units."""
+
+    axis_temperature: VectorProfile
+    """<c_i^2>(x), V0^2."""
+    stress: Float[Array, "*batch 3 3"]
+    """Pressure tensor rho <c_i c_j>, m0 n0 V0^2; the viscous stress is its traceless part."""
+    heat_flux: VectorProfile
+    """rho <c_i |c|^2>/2, m0 n0 V0^3."""
+
+
+def higher_moments(grid: PhaseGrid, f: Float[Array, "nx nvx nvy nvz"]) -> HigherMoments:
+    """Temperature of each axis, pressure tensor and heat flux of every cell of f."""
+    density, drift, _ = compute_moments(grid, f)
+    powers = []
+    for axis, v in enumerate(grid.velocities):
+        c = jnp.asarray(v, f.dtype) - drift[:, axis, None]
+        powers.append(jnp.stack([c**0, c, c**2, c**3], 1))
+    m = jnp.einsum("xijk,xai,xbj,xck->xabc", f, *powers, precision=lax.Precision.HIGHEST) * grid.dv3
+    one = np.eye(3, dtype=int)
+    stress = jnp.stack([jnp.stack([m[:, *(i + j)] for j in one], -1) for i in one], -2)
+    heat_flux = jnp.stack([sum(m[:, *(i + 2 * j)] for j in one) for i in one], -1) / 2
+    return HigherMoments(jnp.diagonal(stress, axis1=-2, axis2=-1) / density[:, None], stress, heat_flux)
 
 
 def stress_anisotropy(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> Float[Array, "*batch 3 3"]:

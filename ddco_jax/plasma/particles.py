@@ -59,7 +59,7 @@ def beams(start: tuple[Beam, ...]) -> Sampler:
 
 
 def bimaxwellian(anisotropy: float) -> Sampler:
-    """Sampler of a bi-Maxwellian with Tx/Tperp = anisotropy."""
+    """Sampler of velocities (n, 3), in sqrt(kT/m), from a bi-Maxwellian with Tx/Tperp = anisotropy."""
     return product(mixtures.bimaxwellian(anisotropy))
 
 

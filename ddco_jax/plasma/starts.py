@@ -5,9 +5,17 @@ add dv^2/12 to the variance of every normal, so each normal is first narrowed by
 correct width, not only the sum its temperature.  Multiplying each factor by exp(a + b v + c v^2), which keeps f
 positive, removes the remaining errors of the moments.
 
-Concrete arguments give float64 NumPy arrays; a distribution that the grid cannot represent raises ValueError.
-Arguments traced by JAX give jax.numpy arrays of their precision, differentiable in forward and reverse mode, with NaN
-instead of the error.
+Every function of a grid returns f (nx, nvx, nvy, nvz), n0 V0^-3.  `density` (n0) and `temperature` kT/m (V0^2) are
+numbers or (nx,).  Concrete arguments give float64 NumPy arrays; a distribution that the grid cannot represent raises
+ValueError.  Arguments traced by JAX give jax.numpy arrays of their precision, differentiable in forward and reverse
+mode, with NaN instead of the error.
+
+Examples:
+    >>> from ddco_jax import PhaseGrid, initial
+    >>> grid = PhaseGrid(1.0, 1, v_max=(2.5, 2.5, 2.5), nv=(12, 12, 12))
+    >>> f = initial.bimaxwellian(grid, density=1.0, temperature=0.2, anisotropy=0.25)
+    >>> f.shape, round(float(f.sum()) * grid.dv3, 12)
+    ((1, 12, 12, 12), 1.0)
 """
 
 import contextlib
@@ -186,25 +194,28 @@ def beams(grid: PhaseGrid, start: tuple[Beam, ...], density: Values, temperature
 
 
 def maxwellian(grid: PhaseGrid, density: Values, temperature: Values, drift: Values = 0.0) -> Values:
-    """Local Maxwellian; density (n0) and temperature kT/m (V0^2) as numbers or (nx,), drift as in `product`."""
+    """Local Maxwellian, f (nx, nvx, nvy, nvz), n0 V0^-3; arguments as in `product`."""
     return product(grid, mixtures.MAXWELLIAN, density, temperature, drift)
 
 
 def bimaxwellian(
     grid: PhaseGrid, density: Values, temperature: Values, anisotropy: Values = 0.25, drift: Values = 0.0
 ) -> Values:
-    """Bi-Maxwellian with Tx/Tperp = anisotropy at mean temperature T; 1/4 is the paper's T/3, 4T/3, 4T/3."""
+    """Bi-Maxwellian with Tx/Tperp = anisotropy at mean temperature T; 1/4 is the paper's T/3, 4T/3, 4T/3.
+
+    Returns f (nx, nvx, nvy, nvz), n0 V0^-3; other arguments as in `product`.
+    """
     _, density, temperature, anisotropy, drift = arrays(density, temperature, anisotropy, drift)
     return product(grid, mixtures.bimaxwellian(anisotropy), density, temperature, drift)
 
 
 def symmetric_double_well(grid: PhaseGrid, density: Values, temperature: Values) -> Values:
-    """Product over axes of two equal normals at +-b0: b0^2 = 0.8 kT/m, sigma0^2 = 0.2 kT/m."""
+    """Two equal normals at +-b0 along each axis: b0^2 = 0.8 kT/m, sigma0^2 = 0.2 kT/m; arguments as in `product`."""
     return product(grid, mixtures.SYMMETRIC_DOUBLE_WELL, density, temperature)
 
 
 def asymmetric_double_well(grid: PhaseGrid, density: Values, temperature: Values) -> Values:
-    """Product over axes of two normals of different width: a narrow one above zero, a wider one below."""
+    """Along each axis a narrow normal above zero and a wide one below (E.2); arguments as in `product`."""
     return product(grid, mixtures.ASYMMETRIC_DOUBLE_WELL, density, temperature)
 
 
@@ -218,17 +229,17 @@ def two_stream(grid: PhaseGrid, density: Values, temperature: Values, drift: Val
 
 
 def bump_on_tail(grid: PhaseGrid, density: Values, temperature: Values) -> Values:
-    """A quarter of the particles form a cold beam along x."""
+    """A Maxwellian with a cold beam along x, a quarter of the particles; arguments as in `product`."""
     return beams(grid, mixtures.BUMP_ON_TAIL, density, temperature)
 
 
 def cold_beam(grid: PhaseGrid, density: Values, temperature: Values) -> Values:
-    """Three tenths of the particles form a narrow beam along x."""
+    """A Maxwellian with a very narrow beam along x, 30 % of the particles; arguments as in `product`."""
     return beams(grid, mixtures.COLD_BEAM, density, temperature)
 
 
 def four_beams(grid: PhaseGrid, density: Values, temperature: Values) -> Values:
-    """Four equal narrow beams with mean velocities at the corners of a tetrahedron."""
+    """Four equal narrow beams, mean velocities at the corners of a tetrahedron; arguments as in `product`."""
     return beams(grid, mixtures.FOUR_BEAMS, density, temperature)
 
 
@@ -315,9 +326,10 @@ def _ball(r: Any, s: Any, xp: Any) -> Any:
 
 @np.errstate(all="ignore")
 def uniform_ball(grid: PhaseGrid, density: Values, temperature: Values) -> Values:
-    """Uniform in |v| < sqrt(5 kT/m), with exact density and temperature.
+    """Uniform in |v| < sqrt(5 kT/m), f (nx, nvx, nvy, nvz), n0 V0^-3, with exact density and temperature.
 
-    The edge is smoothed over half a cell and 1e-3 of a Maxwellian is added, so that log f is finite and smooth.
+    `density` (n0) and `temperature` kT/m (V0^2) are numbers or (nx,).  The edge is smoothed over half a cell and 1e-3
+    of a Maxwellian is added, so that log f is finite and smooth.
     """
     xp, density, temperature = arrays(density, temperature)
     density, temperature = (xp.broadcast_to(a, (grid.nx,)) for a in (density, temperature))

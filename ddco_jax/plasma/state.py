@@ -44,8 +44,9 @@ class State(eqx.Module):
     correlation_age: Profile | None
     """Age s(x) of the correlations since a quench, 1/omega_p at the local density; None if it does not evolve."""
     memory: Float[Array, "nx 3 3 3"]
-    """Memory of the stress anisotropy (`correlations.memory`), stacked on axis 1: the part E of the anisotropy that is
-    new to the correlations, the rate h (1/t0) at which E keeps growing, and the anisotropy S at the last update."""
+    """Memory of the stress anisotropy (`correlations.memory`), stacked on axis 1: the part E of the anisotropy to
+    which the correlations have not responded yet, the rate h (1/t0) at which E keeps growing, and the anisotropy S at
+    the last update."""
     time: Scalar
     """t, t0."""
     tally: Tally
@@ -62,22 +63,22 @@ class State(eqx.Module):
     ) -> "State":
         """State at t = 0 with f (n0 V0^-3) and E(0) from dE/dx = (rho - mean rho)/lambda^2.
 
-        `correlation_age` (1/omega_p) is zero everywhere at a quench and large in an aged plasma; None (the default)
-        leaves the correlations out.  The memory starts with the anisotropy of f as known and nothing new; any later
-        change of f by other means than collisions counts as new.
+        `correlation_age` (1/omega_p), a number or (nx,), is zero at a quench and large in an aged plasma; None (the
+        default) leaves the correlations out.  The memory starts with the anisotropy of f as known and nothing new; any
+        later change of f by other means than collisions counts as new.
         Raises ValueError if the shape of f is not that of the grid.
         """
         f = jnp.asarray(f)
         if f.shape != grid.shape:
             raise ValueError(f"f has shape {f.shape}, the grid has {grid.shape} (nx, nvx, nvy, nvz)")
         field = poisson_field(grid, jnp.sum(f, (1, 2, 3)) * grid.dv3, scales)
-        age = None if correlation_age is None else jnp.asarray(correlation_age, f.dtype)
-        return cls(f, field, age, _acquainted(grid, f), jnp.zeros((), f.dtype), Tally.zero(f.dtype))
+        age = None if correlation_age is None else jnp.broadcast_to(jnp.asarray(correlation_age, f.dtype), (grid.nx,))
+        return cls(f, field, age, _initial_memory(grid, f), jnp.zeros((), f.dtype), Tally.zero(f.dtype))
 
     def quenched(self, grid: PhaseGrid) -> "State":
         """State just after all velocities were redrawn from f: f is unchanged; age and memory are reset."""
         age = None if self.correlation_age is None else jnp.zeros_like(self.correlation_age)
-        return dataclasses.replace(self, correlation_age=age, memory=_acquainted(grid, self.f))
+        return dataclasses.replace(self, correlation_age=age, memory=_initial_memory(grid, self.f))
 
     def kicked(self, f: ArrayLike, matrix: ArrayLike) -> "State":
         """State just after a kick c -> A c of all velocities; `f` is the distribution after the kick.
@@ -94,7 +95,7 @@ class State(eqx.Module):
         return dataclasses.replace(self, f=jnp.asarray(f, self.f.dtype), memory=memory)
 
 
-def _acquainted(grid: PhaseGrid, f: Distribution) -> Float[Array, "nx 3 3 3"]:
-    """Memory in which the anisotropy S of f is known: E = h = 0."""
+def _initial_memory(grid: PhaseGrid, f: Distribution) -> Float[Array, "nx 3 3 3"]:
+    """Memory of a plasma whose correlations have responded to f: E = h = 0, and S is the anisotropy of f."""
     S = stress_anisotropy(grid, f)
     return jnp.stack([jnp.zeros_like(S), jnp.zeros_like(S), S], axis=1)

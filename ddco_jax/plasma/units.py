@@ -1,6 +1,6 @@
 """Code units (App. D of the paper): SI to code and back, and the coupling parameter.
 
-Everything inside the package is in code units; physical units exist only here and in `config`.
+Everything inside the package is in code units; physical units occur only here and in the settings.
 """
 
 import dataclasses

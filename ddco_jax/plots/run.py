@@ -30,13 +30,18 @@ ROUNDINGS = 64
 
 
 def plot_run(folder: Path) -> list[Path]:
-    """Write all figures of the run in `folder` as PNG to its `figures`.  Raises FileNotFoundError without a run."""
+    """Write all figures of the run in `folder` as PNG to its `figures`.
+
+    Raises FileNotFoundError without a run, or where it has no snapshot yet.
+    """
     result = open_result(folder)
     require_whole(folder)
-    out = Path(folder) / "figures"
-    out.mkdir(exist_ok=True)
     history = result["history"].to_dataset().load()
     snapshots = result["snapshots"].to_dataset().load()
+    if not snapshots.sizes["t"]:
+        raise FileNotFoundError(f"{folder} holds no snapshot yet; wait for the run, or `ddco resume` it")
+    out = Path(folder) / "figures"
+    out.mkdir(exist_ok=True)
     title = json.loads(result.attrs["config"])["description"] or result.attrs["name"]
     paths = []
     with plt.rc_context(STYLE):
@@ -102,10 +107,10 @@ def entropy_figure(history: xr.Dataset) -> Figure:
     axes[1].plot(t[1:], gain)
     axes[1].set_title("entropy gained per record")
     rounding = ROUNDINGS * np.finfo(entropy.dtype).eps * np.max(np.abs(entropy))
-    if np.all(gain > rounding):
+    if gain.size and np.all(gain > rounding):
         axes[1].set_yscale("log")
         axes[1].set_ylim(bottom=np.min(gain) / 3)
-    elif np.max(np.abs(gain)) > rounding:  # logarithmic beyond rounding, linear within
+    elif np.max(np.abs(gain), initial=0) > rounding:  # logarithmic beyond rounding, linear within
         axes[1].set_yscale("symlog", linthresh=rounding)
     for axis in axes:
         axis.set_xlabel("$t/t_0$")

@@ -1,4 +1,4 @@
-"""Checks of a run before it starts: CFL numbers, collision stability, resolution, memory."""
+"""Checks of a run before it starts: CFL numbers, collision stability, resolution, memory, time."""
 
 import dataclasses
 import math
@@ -17,6 +17,7 @@ from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.settings import ConfigError
 from ddco_jax.simulation import notes
 from ddco_jax.simulation.config import Config
+from ddco_jax.simulation.cost import step_seconds
 from ddco_jax.simulation.model import build
 from ddco_jax.simulation.parameters import choices, parameters
 from ddco_jax.simulation.stiffness import choose_stages, plain, stiffness
@@ -106,9 +107,10 @@ def memory(grid: PhaseGrid, op: CollisionOperator | None, itemsize: int, n_steps
 def check_report(config: Config, *, plasma: bool = False) -> dict[str, Any]:
     """Stability numbers, coupling, resolution, memory and notes; `refuse` applies the limits.  Raises ConfigError.
 
-    With `plasma`, also the parameters of the plasma, of which the collision time takes seconds to compile, and what the
-    config chooses (`parameters`).  f is evaluated one cell at a time, for a few representative cells (for all cells of
-    an array): this takes seconds and some hundred MiB on any grid.
+    With `plasma`, also the parameters of the plasma, of which the collision time takes seconds to compile, what the
+    config chooses (`parameters`), and the expected time of a step on this machine, without compilation (`cost`).  f is
+    evaluated one cell at a time, for a few representative cells (for all cells of an array): this takes seconds and
+    some hundred MiB on any grid.
     """
     refuse_size(config)
     model = build(config)
@@ -152,6 +154,8 @@ def check_report(config: Config, *, plasma: bool = False) -> dict[str, Any]:
     if plasma:
         kernel = None if op is None else plain(op.kernel)
         report |= {"plasma": parameters(config, grid, start, kernel), "choices": choices(config)}
+        evaluations = stability.parts * (stability.stages or 2)
+        report["seconds_per_step"] = step_seconds(grid, collision, evaluations, model.dtype, config.x_flux)
     return report | {"notes": notes.notes(config, grid, start, report)}
 
 
@@ -195,7 +199,7 @@ def refuse(report: dict[str, Any]) -> None:
     for key, what in limits.items():
         if not report[key] <= 1:
             if math.isnan(report[key]):
-                raise ConfigError(f"{what} is not a number; is f resolved, and the kernel made for this Gamma?")
+                raise ConfigError(f"{what} is not a number; raise grid.nv, or choose a kernel for this Gamma")
             largest = report["time_step_ps"] / report[key]
             more = ", or more collisions.substeps" if key == "collision_number" else ""
             raise ConfigError(

@@ -8,7 +8,6 @@ import functools
 import hashlib
 import json
 import logging
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -112,11 +111,12 @@ def newest(
     checkpoints: Checkpoints,
     like: Mapping[str, jax.Array | jax.ShapeDtypeStruct],
     accept: Callable[[int, dict[str, Any]], None],
+    note: Callable[[str], None],
 ) -> tuple[int, Arrays] | None:
     """Step and arrays of the last checkpoint that can be used, None where there is no checkpoint at all.
 
-    `accept` raises Damaged where a step with these metadata does not fit.  Later checkpoints are set aside, with a note
-    on stderr.  Raises ConfigError where there are checkpoints but none can be used.
+    `accept` raises Damaged where a step with these metadata does not fit.  Later checkpoints are set aside; `note` says
+    so.  Raises ConfigError where there are checkpoints but none can be used.
     """
     reasons: dict[int, str] = {}
     for step in checkpoints.steps():
@@ -128,9 +128,9 @@ def newest(
             continue
         for later, reason in reasons.items():
             place = checkpoints.set_aside(later)
-            print(f"note: checkpoint {later} is not used: {reason}; it is now {place.name}", file=sys.stderr)
+            note(f"checkpoint {later} is not used: {reason}; it is now {place.name}")
         if not metadata:
-            print(f"note: checkpoint {step} is of version 0.1, without hashes: damage goes unnoticed", file=sys.stderr)
+            note(f"checkpoint {step} is of version 0.1, without hashes: damage goes unnoticed")
         return step, arrays
     if reasons:
         first, *more = (f"{step}: {reason}" for step, reason in reasons.items())

@@ -54,7 +54,7 @@ class Component(Section):
             if (self.shape == shape) != (getattr(self, key) is not None):
                 raise ValueError(f'shape = "{shape}" and {key} belong together')
         if self.shape == "ring" and len(set(self.temperatures(1.0))) > 1:
-            raise ValueError("a ring has one temperature, that of its width")
+            raise ValueError("a ring takes one temperature, that of its width; give one number")
         return self
 
     def temperatures(self, mean: float) -> tuple[float, float, float]:
@@ -79,7 +79,7 @@ class Components(Start):
     """A sum of components, `[[initial.component]]`, with waves, `[[initial.perturbation]]`."""
 
     kind: Literal["components"] = "components"
-    component: tuple[Component, ...]
+    component: tuple[Component, ...] = Field(min_length=1)
     perturbation: tuple[Perturbation, ...] = ()
 
     @model_validator(mode="before")
@@ -91,7 +91,7 @@ class Components(Start):
     def _consistent(self) -> "Components":
         total = math.fsum(c.fraction for c in self.component)
         if abs(total - 1) > SUM:
-            raise ValueError(f"the fractions of the components add up to {total:.6g}, not to 1")
+            raise ValueError(f"the fractions of the components must add up to 1, not to {total:.6g}")
         for quantity in ("density", "temperature"):
             if sum(abs(p.amplitude) for p in self.perturbation if p.quantity == quantity) >= 1:
                 raise ValueError(f"the amplitudes of the {quantity} must add up to less than 1, or it is not positive")

@@ -1,7 +1,6 @@
 """The configuration of a run: TOML in physical units, validated once and then converted to code units."""
 
 import difflib
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,17 +21,35 @@ from ddco_jax.simulation.components import Components, Start
 class GridSection(Section):
     """The phase-space grid of Eq. (19)."""
 
-    length_angstrom: PositiveFloat
+    length_m: PositiveFloat | None = None
+    """Length Lx of the box, which is periodic."""
+    length_angstrom: PositiveFloat | None = None
+    """Instead: the same in 1e-10 m."""
     nx: PositiveInt
+    """Cells along x; 1 for a homogeneous plasma."""
     velocity_extent_m_s: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
     """Half extents V along vx, vy, vz: each axis covers [-V, V]."""
     nv: tuple[PositiveInt, PositiveInt, PositiveInt]
+    """Points along vx, vy, vz."""
 
     @model_validator(mode="before")
     @classmethod
     def _lists(cls, data: Any) -> Any:
         # TOML has arrays, not tuples
         return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()} if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "GridSection":
+        if self.length_m is None and self.length_angstrom is None:
+            raise ValueError("grid.length_m is missing; it must be a positive number")
+        if self.length_m is not None and self.length_angstrom is not None:
+            raise ValueError("grid.length_m and grid.length_angstrom are the same length; leave out one of the two")
+        return self
+
+    @property
+    def length(self) -> float:
+        """Length of the box, m."""
+        return (self.length_angstrom or 0.0) * 1e-10 if self.length_m is None else self.length_m
 
 
 class TimeSection(Section):
@@ -219,7 +236,7 @@ class Config(PlasmaConfig):
         """The phase-space grid in code units."""
         scales, g = self.scales, self.grid
         vx, vy, vz = (v / scales.velocity for v in g.velocity_extent_m_s)
-        return PhaseGrid(g.length_angstrom * 1e-10 / scales.length, g.nx, (vx, vy, vz), g.nv)
+        return PhaseGrid(g.length / scales.length, g.nx, (vx, vy, vz), g.nv)
 
     def temperature(self, grid: PhaseGrid) -> np.ndarray:
         """kT/m in every cell, (nx,), V0^2."""
@@ -358,12 +375,11 @@ def _load_array(file: str, grid: PhaseGrid) -> np.ndarray:
 
 def shipped_configs() -> dict[str, Path]:
     """The configs that come with the package, by name."""
-    folder = resources.files("ddco_jax") / "configs"
-    return {Path(str(p)).stem: Path(str(p)) for p in sorted(folder.iterdir(), key=str) if str(p).endswith(".toml")}
+    return settings.shipped()
 
 
-def load(source: str, overrides: tuple[str, ...] | list[str] = ()) -> tuple[Config, str]:
-    """Read a config file, or a shipped one by name, with `section.key=value` overrides (values as in TOML).
+def load(source: str, overrides: settings.Overrides = ()) -> tuple[Config, str]:
+    """Read a config file, or a shipped one by name, with overrides.
 
     Returns the config and its short name.  Raises ConfigError with one line that names the key and the remedy.
     """

@@ -1,11 +1,13 @@
 """The one line and the exit status with which `ddco` ends after an exception."""
 
 import errno
+import os
 import zipfile
 from collections.abc import Iterator
 
 from ddco_jax.plasma.lock import FolderInUse
 from ddco_jax.settings import ConfigError, RunFailed
+from ddco_jax.simulation.interrupts import Stopped
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LONGEST = 300
@@ -15,9 +17,14 @@ NO_SPACE = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
 def explained(error: BaseException) -> tuple[str, int]:
-    """The message, in one line, and the status: 2 for wrong input, 3 where a run or the machine failed."""
+    """The message, in one line, and the status.
+
+    It is 2 for wrong input, 3 where a run or the machine failed, 130 or 143 after a signal.
+    """
     if isinstance(error, ConfigError | FolderInUse):
         return _line(error), 2
+    if isinstance(error, Stopped):
+        return _line(error), error.status
     if isinstance(error, RunFailed):
         return f"{_line(error)}; the last good checkpoint is kept", 3
     causes = list(_causes(error))
@@ -36,7 +43,21 @@ def explained(error: BaseException) -> tuple[str, int]:
     kind = "" if isinstance(error, ValueError | OSError) and str(error) else f"{type(error).__name__}: "
     if isinstance(error, ValueError | OSError | EOFError | KeyError | zipfile.BadZipFile):
         return f"{kind}{_cut(_line(error))}; is a file damaged or of another kind? --debug shows where", 2
+    if message := _no_device():
+        return message, 2
     return f"{kind}{_cut(_line(error))}; this is unexpected: please report it with what --debug shows", 3
+
+
+def _no_device() -> str | None:
+    """What is wrong if JAX has no device, else None."""
+    import jax
+
+    try:
+        jax.devices()
+    except Exception:
+        wanted = f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}"
+        return f"JAX finds no device with {wanted}; unset it, or install JAX for the device (docs/gpus.md)"
+    return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

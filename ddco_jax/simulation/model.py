@@ -30,8 +30,8 @@ class Model:
 def build(config: Config) -> Model:
     """Build grid, collision operator and stepper of a config.
 
-    Raises ConfigError where the config asks for float64 and JAX has it disabled, where the kernel cannot be loaded, or
-    where grid.nv has too few points per axis.
+    Raises ConfigError where the config has precision float64 and JAX has it disabled, where the kernel cannot be
+    loaded, or where grid.nv has too few points per axis.
     """
     if config.precision == "float64" and not jax.config.read("jax_enable_x64"):
         raise ConfigError(

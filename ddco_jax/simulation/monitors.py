@@ -36,8 +36,8 @@ def check(after: Callable[[int], State], history: dict[str, np.ndarray], first_s
     if lost.size:
         x = _first(~np.isfinite(np.asarray(after(int(lost[0]) + 1).f)))[0]
         raise RunFailed(
-            f"step {first_step + int(lost[0])}: the collision step of x cell {x} did not end within the largest number "
-            "of parts; lower time.step_ps, or raise grid.nv where f is under-resolved (`ddco check`)"
+            f"step {first_step + int(lost[0])}: the collision step of x cell {x} needs more than the largest number of "
+            "sub-steps; lower time.step_ps, or raise grid.nv where f is under-resolved (`ddco check`)"
         )
     totals = history["total_energy"] + history["mass"]
     bad = np.flatnonzero(~np.isfinite(totals))

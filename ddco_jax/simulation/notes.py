@@ -38,7 +38,7 @@ def notes(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]
     if not report["resolved"]:
         least = 1 / resolved_spacing(config)
         found.append(
-            f"under-resolved, the narrowest feature of the start is thinner than {least:.2g} dv; raise grid.nv"
+            f"under-resolved: the narrowest feature of the initial f has a width below {least:.2g} dv; raise grid.nv"
         )
     axes = 1 if config.collisions.kernel == "none" else 3  # without collisions the dynamics is in vx alone
     extents = report["extent_over_thermal_speed"]
@@ -46,8 +46,8 @@ def notes(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]
         half = [v * max(1, WIDE_ENOUGH / e) for v, e in zip(config.grid.velocity_extent_m_s, extents, strict=True)]
         wanted = ", ".join(f"{float(f'{v:.3g}'):g}" for v in half)
         found.append(
-            f"the velocity box covers {min(extents[:axes]):.3g} standard deviations of f, drifts of its parts included, "
-            f"in the hottest cell; grid.velocity_extent_m_s = [{wanted}] covers {WIDE_ENOUGH:g}"
+            f"the velocity box reaches {min(extents[:axes]):.3g} standard deviations of f in the hottest cell (drifts "
+            f"of components included); set grid.velocity_extent_m_s = [{wanted}] to reach {WIDE_ENOUGH:g}"
         )
     if config.collisions.kernel not in ("none", *store.NAMED):
         found += [*_gamma(*report["coupling_parameter"]), *_parts(start)]
@@ -56,14 +56,12 @@ def notes(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]
 
 def _gamma(low: float, high: float) -> list[str]:
     """A note where Gamma is outside the training range of the learned kernels."""
-    found = f"Gamma = {low:.3g} ... {high:.3g}"
+    first, last = LEARNED_RANGE
+    found = f"Gamma = {low:.3g} ... {high:.3g}, but the kernel was learned at {first:g} ... {last:g}"
     if low < GAMMA_RANGE[0] or high > GAMMA_RANGE[1]:
-        clipped = (
-            f"beyond {GAMMA_RANGE[0]:g} ... {GAMMA_RANGE[1]:g} it takes the parameters of the nearest Gamma inside"
-        )
-        return [f"{found}: the kernel was learned at {LEARNED_RANGE[0]:g} ... {LEARNED_RANGE[1]:g}; {clipped}"]
-    if low < LEARNED_RANGE[0] * 0.999 or high > LEARNED_RANGE[1] * 1.001:
-        return [f"{found}: the kernel was learned at {LEARNED_RANGE[0]:g} ... {LEARNED_RANGE[1]:g}, and extrapolates"]
+        return [f"{found}; beyond {GAMMA_RANGE[0]:g} ... {GAMMA_RANGE[1]:g} it has the parameters of the nearer end"]
+    if low < first * 0.999 or high > last * 1.001:
+        return [f"{found}; beyond this range it is extrapolated"]
     return []
 
 
@@ -73,8 +71,8 @@ def _parts(start: Survey) -> list[str]:
     if ratio >= UNLIKE:
         return []
     return [
-        f"parts of f have {ratio:.2g} of the temperature of the whole: the kernel takes Gamma from the whole, "
-        f"theirs is larger by up to a factor {1 / ratio:.2g}"
+        f"the narrowest beam or well has {ratio:.2g} times the temperature of all of f; the kernel is evaluated at the "
+        f"Gamma of all of f, and the Gamma of that part is up to {1 / ratio:.2g} times as large"
     ]
 
 
@@ -85,7 +83,7 @@ def _positivity(config: Config, report: dict[str, Any]) -> list[str]:
     if config.x_flux != "weno5" or total <= 1:
         return []
     return [
-        f"max|vx| dt/dx + max|E| dt/dvx = {total:.2f} of an advection step exceeds 1: f may turn negative; "
+        f"max|vx| dt/dx + max|E| dt/dvx = {total:.2f} in an advection step exceeds 1: f may turn negative; "
         "lower time.step_ps"
     ]
 
@@ -117,11 +115,12 @@ def _buildup(config: Config) -> list[str]:
         return []
     kind = config.initial.kind
     if config.correlations == "quench":
-        return [f'collisions.buildup = "auto": correlations begin at t = 0, since f (initial.kind = "{kind}") is not in equilibrium']
+        because = f'initial.kind = "{kind}" is no equilibrium'
+        return [f'collisions.buildup = "auto" means "quench": correlations build up from t = 0, because {because}']
     why = {
         "maxwellian": "a Maxwellian is an equilibrium",
         "components": "one Maxwellian is an equilibrium",
-        "bkw": "the BKW solution is that of a plasma without memory",
-        "array": "an array does not say how old it is",
+        "bkw": "the BKW solution holds for collisions without memory",
+        "array": "nothing is known of the age of an array",
     }[kind]
-    return [f'collisions.buildup = "auto": aged, correlations are there from the start, for {why}']
+    return [f'collisions.buildup = "auto" means "aged": correlations are fully developed at t = 0, because {why}']

@@ -1,67 +1,56 @@
-"""What a run was begun with: a copy of its learned kernel in its folder, with hashes; the version of the package."""
+"""What made a result: versions, commit, kernel, device and date, as attributes of the store."""
 
-import sys
-from collections.abc import Mapping
+import hashlib
+import json
+import subprocess
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from ddco_jax.kernels import store
-from ddco_jax.settings import ConfigError, tuples
-from ddco_jax.simulation.config import Config, parse
-from ddco_jax.simulation.model import Model, build
+from ddco_jax.simulation.config import Config
+from ddco_jax.simulation.results import scale_attributes
 
-KERNEL = "kernel"
-"""Subfolder of a run that holds the copy."""
+ROOT = Path(__file__).parents[2]
 
 
-def keep(config: Config, folder: Path) -> dict[str, str]:
-    """Copy the learned kernel of a config into a run; returns hashes by file, {} for an analytic kernel or none."""
-    name = config.collisions.kernel
-    if name in ("none", *store.NAMED):
-        return {}
+def attributes(config: Config, name: str, kernel_sha256: str) -> dict[str, Any]:
+    """The attributes of a result: config, scales, and what makes it; equal runs differ only in the date `begun`."""
+    device = jax.devices()[0]
+    return {
+        "name": name,
+        "config": config.model_dump_json(),
+        "kernel": config.collisions.kernel,
+        "kernel_sha256": kernel_sha256,
+        "version": version("ddco-jax"),
+        **({"commit": found} if (found := commit()) else {}),
+        "jax": jax.__version__,
+        "device": f"{device.platform}: {device.device_kind}",
+        "begun": datetime.now(UTC).isoformat(timespec="seconds"),
+        **scale_attributes(config.scales),
+    }
+
+
+def kernel_hash(config: Config) -> str:
+    """SHA-256 of `kernel.json` and `parameters.npz` of a learned kernel, of name and prefactor of an analytic one."""
+    chosen = config.collisions
+    folder = store.pretrained().get(chosen.kernel, Path(chosen.kernel))
+    if chosen.kernel in store.NAMED or not (folder / store.SPECIFICATION).is_file():
+        content = json.dumps([chosen.kernel, chosen.prefactor]).encode()
+    else:
+        content = b"".join((folder / file).read_bytes() for file in (store.SPECIFICATION, store.PARAMETERS))
+    return hashlib.sha256(content).hexdigest()
+
+
+def commit() -> str:
+    """The commit of the clone that the package runs from, with "-dirty" where files are changed; "" outside a clone."""
+    if not (ROOT / ".git").exists():
+        return ""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        return store.copied(name, folder / KERNEL)
-    except ValueError as error:
-        raise ConfigError(f"collisions.kernel: {error}") from None
-
-
-def with_kernel(config: Config, folder: Path, hashes: Mapping[str, str]) -> Config:
-    """The config with the copy of its kernel, if there is one."""
-    return _of(config, str(folder / KERNEL)) if hashes else config
-
-
-def rebuilt(folder: Path, settings: Mapping[str, Any], source: str) -> tuple[Config, Model]:
-    """Config and model of a run from its stored settings, with the kernel that it was begun with.
-
-    Notes on stderr say where the version is another one, or where a run of version 0.1 has no copy of its kernel.
-    Raises ConfigError where settings or kernel are not those that were stored.
-    """
-    hashes, data = settings.get("kernel", {}), settings.get("config")
-    if isinstance(data, dict) and "scheme" not in data:
-        raise ConfigError(
-            f"{folder}: begun with version 0.1, which does not count what collision steps do; finish it with that "
-            'version, or begin it again with scheme = "paper"'
-        )
-    if not isinstance(data, dict) or not isinstance(data.get("collisions"), dict) or not isinstance(hashes, dict):
-        raise ConfigError(f"{source}: holds no config of a run")
-    name = data["collisions"].get("kernel")
-    if hashes:
-        try:
-            store.require_unchanged(folder / KERNEL, hashes)
-        except ValueError as error:
-            raise ConfigError(f"{error}; restore it from a copy, or begin the run again in another folder") from None
-        data = {**data, "collisions": {**data["collisions"], "kernel": str(folder / KERNEL)}}
-    config = parse(tuples(data), source)
-    model = build(config)
-    if settings.get("version") != version("ddco-jax"):
-        print(
-            f"note: begun with version {settings.get('version')}, goes on with {version('ddco-jax')}", file=sys.stderr
-        )
-    if "kernel" not in settings and name not in ("none", *store.NAMED):
-        print(f"note: the run has no copy of its kernel; it goes on with {name} as it is now", file=sys.stderr)
-    return _of(config, name), model
-
-
-def _of(config: Config, kernel: str) -> Config:
-    return config.model_copy(update={"collisions": config.collisions.model_copy(update={"kernel": kernel})})
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -14,7 +14,7 @@ from zarr.codecs import Crc32cCodec
 
 from ddco_jax.settings import ConfigError
 from ddco_jax.simulation.checkpoint import Damaged
-from ddco_jax.simulation.results import STORE
+from ddco_jax.simulation.results import STORE, complete_rows
 
 CHECKSUM = 4
 """Bytes of crc32c at the end of a chunk."""
@@ -22,25 +22,30 @@ PRESENT_ONLY = ("f",)
 """Arrays of which resuming checks that all chunks are there, but does not read them: their size is that of all f."""
 
 
-def stored(folder: Path) -> dict[str, Any]:
-    """What a checkpoint says of the results stored so far: the last row of the history, and `_fingerprint` by array."""
+def stored(folder: Path, rows: Mapping[str, int]) -> dict[str, Any]:
+    """What a checkpoint says of the first `rows` of each node: the last one of the history, `_fingerprint` by array."""
     root = zarr.open_group(str(folder / STORE), mode="r")
     last, chunks = {}, {}
     for node, group in root.groups():
         for name, array in group.arrays():
-            chunks[f"{node}/{name}"] = _fingerprint(array, array.shape[0])
+            chunks[f"{node}/{name}"] = _fingerprint(array, rows[node])
             if node == "history":
-                last[name] = np.asarray(array[-1]).tolist()
+                last[name] = np.asarray(array[rows[node] - 1]).tolist()
     return {"last": last, "chunks": chunks}
 
 
 def rows_stored(folder: Path) -> int:
-    """Number of rows of the history, as far as it can be read."""
+    """Number of complete rows of the history, or room for rows where its times cannot be read; 0 without one."""
     try:
         times = zarr.open_group(str(folder / STORE), mode="r").get("history/t")
     except (OSError, ValueError, KeyError):
         return 0
-    return int(times.shape[0]) if isinstance(times, zarr.Array) else 0
+    if not isinstance(times, zarr.Array):
+        return 0
+    try:
+        return complete_rows(np.asarray(times[:]))
+    except (OSError, ValueError, RuntimeError):
+        return int(times.shape[0])
 
 
 def require_rows(folder: Path, rows: Mapping[str, int], metadata: Mapping[str, Any]) -> None:
@@ -59,6 +64,9 @@ def require_rows(folder: Path, rows: Mapping[str, int], metadata: Mapping[str, A
                     raise Damaged(f"{STORE}/{path} is missing")
             for name, array in arrays.items():
                 _require(array, count, f"{STORE}/{node}/{name}", name not in PRESENT_ONLY)
+            if (complete := complete_rows(np.asarray(arrays["t"][:count]))) < count:
+                raise Damaged(f"{STORE}/{node}/t has {complete} of {count} rows")
+            for name, array in arrays.items():
                 if known and known.get(f"{node}/{name}") != _fingerprint(array, count):
                     raise Damaged(f"{STORE}/{node}/{name} is not that of the checkpoint")
         for name, value in metadata.get("last", {}).items():
@@ -84,7 +92,7 @@ def require_whole(folder: Path) -> None:
                 raise Damaged(f"{STORE}/{node}/t is missing")
             for name, array in arrays.items():
                 if any(isinstance(codec, Crc32cCodec) for codec in array.metadata.codecs):  # type: ignore[union-attr]
-                    _require(array, arrays["t"].shape[0], f"{STORE}/{node}/{name}", False)
+                    _require(array, complete_rows(np.asarray(arrays["t"][:])), f"{STORE}/{node}/{name}", False)
     except Damaged as error:
         raise ConfigError(f"{folder}: {error}; if the run still goes on, try again, else `ddco resume` it") from None
 

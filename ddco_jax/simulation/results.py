@@ -1,136 +1,210 @@
-"""Results on disk: an xarray DataTree in a Zarr store, appended to during the run."""
+"""Results on disk: a Zarr store with nodes `history` and `snapshots`, which can be read at any time during the run.
 
-from collections.abc import Mapping
+Every array has room for all rows of the run from the start, so that shapes do not change while others read.  A row is
+complete once its time is written, which happens last; times of rows to come are NaN.
+"""
+
+import json
+import shutil
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from ddco_jax.plasma.files import complete, write_text
 from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.units import Scales
+from ddco_jax.settings import scales_of
+from ddco_jax.simulation.quantities import QUANTITIES, SCALES, code_unit, in_si, si_unit
 
 STORE = "result.zarr"
-
-UNITS = {
-    "t": "t0",
-    "x": "L0",
-    "vx": "V0",
-    "vy": "V0",
-    "vz": "V0",
-    "mass": "n0 L0",
-    "momentum": "n0 L0 V0",
-    "kinetic_energy": "m0 n0 L0 V0^2",
-    "field_energy": "m0 n0 L0 V0^2",
-    "total_energy": "m0 n0 L0 V0^2",
-    "entropy": "n0 L0",
-    "gauss_residual": "E0/L0",
-    "negative_mass": "n0 L0",
-    "velocity_nyquist": "1",
-    "evaluations": "1",
-    "entropy_limited": "1",
-    "repaired": "1",
-    "refused": "1",
-    "unfinished": "1",
-    "density": "n0",
-    "drift_x": "V0",
-    "temperature": "V0^2",
-    "electric_field": "E0",
-    "correlation_age": "1/omega_p",
-    "f_vx": "n0/V0",
-    "f_vxvy": "n0/V0^2",
-    "f": "n0/V0^3",
-}
-"""Code unit of every variable."""
-
-SNAPSHOT_DIMS = {
-    "density": ("x",),
-    "drift_x": ("x",),
-    "temperature": ("x",),
-    "electric_field": ("x",),
-    "correlation_age": ("x",),
-    "f_vx": ("x", "vx"),
-    "f_vxvy": ("x", "vx", "vy"),
-    "f": ("x", "vx", "vy", "vz"),
-}
-HISTORY_CHUNK = 1024
-"""Rows of the history per Zarr chunk."""
+NODES = ("history", "snapshots")
+ROWS_PER_CHUNK = {"history": 1024, "snapshots": 1}
 
 
-def create(folder: Path, attributes: Mapping[str, Any]) -> None:
-    """Create an empty store with the attributes of the run (config, version, kernel)."""
-    group = zarr.open_group(str(folder / STORE), mode="w", zarr_format=3)
-    group.attrs.update(dict(attributes))
+class Store:
+    """The store of a run, open for writing."""
+
+    def __init__(self, folder: Path, rows: Mapping[str, int]) -> None:
+        """`rows`: how many rows of each node are complete."""
+        root = zarr.open_group(str(folder / STORE), mode="r+", use_consolidated=False)
+        with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is damage
+            self._arrays = {node: _rowwise(root, node) for node in NODES}
+        self.rows = dict(rows)
+        """Complete rows of each node."""
+
+    def names(self, node: str) -> set[str]:
+        """The variables of a node that have one row per time."""
+        return set(self._arrays[node]) - {"t"}
+
+    def first(self, node: str) -> dict[str, np.ndarray]:
+        """The first row of a node, code units."""
+        return {name: np.asarray(array[0]) for name, array in self._arrays[node].items()}
+
+    def append(self, node: str, times: np.ndarray, rows: Mapping[str, np.ndarray]) -> None:
+        """Append one row per time (t0), code units; variables that the node does not have are left out."""
+        arrays, begin, end = self._arrays[node], self.rows[node], self.rows[node] + len(times)
+        for name in self.names(node) & set(rows):
+            arrays[name][begin:end] = rows[name]
+        arrays["t"][begin:end] = times  # last: a row that has a time is complete
+        self.rows[node] = end
 
 
-def append_history(folder: Path, rows: Mapping[str, np.ndarray]) -> None:
-    """Append rows of the history; `rows` has `time` and the invariants, one row per recorded step."""
-    data = {}
-    for name, values in rows.items():
-        if name != "time":
-            dims = ("t",) if values.ndim == 1 else ("t", "axis")
-            data[name] = (dims, values, {"units": UNITS[name]})
-    coords = {"t": ("t", rows["time"], {"units": UNITS["t"]})}
-    _append(folder, "history", xr.Dataset(data, coords), HISTORY_CHUNK)
+def create(
+    folder: Path,
+    grid: PhaseGrid,
+    attributes: Mapping[str, Any],
+    arrays: Mapping[str, Mapping[str, jax.ShapeDtypeStruct]],
+    rows: Mapping[str, int],
+) -> Store:
+    """Create the store of a run with empty nodes and the attributes of the run; it appears at once, complete.
+
+    `arrays` are those of one row, by node and name, `rows` the numbers of rows of the whole run.
+    """
+    partial, final = folder / f"{STORE}.part", folder / STORE
+    shutil.rmtree(partial, ignore_errors=True)
+    root = zarr.open_group(str(partial), mode="w", zarr_format=3)
+    root.attrs.update(dict(attributes))
+    for node in NODES:
+        group = root.create_group(node)
+        double = jax.ShapeDtypeStruct((), np.float64)
+        for name, like in {"t": double, **arrays[node]}.items():
+            shape = (rows[node], *like.shape)
+            _create(group, name, shape, like.dtype, (ROWS_PER_CHUNK[node], *(max(1, n) for n in like.shape)))
+        used = {dim for name in arrays[node] for dim in QUANTITIES[name].dims}
+        for name in sorted(used & {"x", "vx", "vy", "vz"}):
+            values = getattr(grid, name)
+            _create(group, name, values.shape, values.dtype, values.shape)[:] = values
+    shutil.rmtree(final, ignore_errors=True)
+    partial.rename(final)
+    return Store(folder, dict.fromkeys(NODES, 0))
 
 
-def append_snapshot(folder: Path, grid: PhaseGrid, time: float, fields: Mapping[str, np.ndarray]) -> None:
-    """Append one snapshot at `time` (t0); `fields` are arrays in code units by name (SNAPSHOT_DIMS)."""
-    data = {
-        name: (("t", *SNAPSHOT_DIMS[name]), np.asarray(values)[None], {"units": UNITS[name]})
-        for name, values in fields.items()
-    }
-    axes = {"x": grid.x, "vx": grid.vx, "vy": grid.vy} | ({"vz": grid.vz} if "f" in fields else {})
-    coords = {name: (name, values, {"units": UNITS[name]}) for name, values in axes.items()}
-    _append(folder, "snapshots", xr.Dataset(data, {"t": ("t", [time], {"units": UNITS["t"]}), **coords}), 1)
+def _create(
+    group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...]
+) -> zarr.Array:
+    quantity = QUANTITIES[name]
+    return group.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=chunks,
+        compressors=(ZstdCodec(), Crc32cCodec()),
+        fill_value=np.nan,
+        dimension_names=quantity.dims if name in ("x", "vx", "vy", "vz") else ("t", *quantity.dims),
+        attributes={"units": quantity.unit, "long_name": quantity.long_name},
+    )
 
 
-def _append(folder: Path, group: str, dataset: xr.Dataset, chunk: int) -> None:
-    store = str(folder / STORE)
-    if rows_stored(folder, group):
-        dataset = dataset.drop_vars([v for v in dataset.variables if "t" not in dataset[v].dims])
-        dataset.to_zarr(store, group=group, append_dim="t", consolidated=False, write_empty_chunks=True)
-    else:
-        encoding: dict[Any, dict[str, Any]] = {}
-        for name, variable in dataset.variables.items():
-            encoding[name] = {"compressors": (ZstdCodec(), Crc32cCodec())}
-            if "t" in variable.dims:
-                encoding[name] |= {"chunks": (chunk, *variable.shape[1:])}
-        options: dict[str, Any] = {"consolidated": False, "zarr_format": 3, "write_empty_chunks": True}
-        dataset.to_zarr(store, group=group, mode="w", encoding=encoding, **options)
+def reopen(folder: Path, kept: Mapping[str, int], rows: Mapping[str, int]) -> Store:
+    """Open the store of a run that is resumed, with the first `kept` rows of each node and room for `rows`.
 
-
-def rows_stored(folder: Path, group: str) -> int:
-    """Number of rows of a node, 0 where it does not exist."""
-    root = zarr.open_group(str(folder / STORE), mode="r")
-    times = root.get(f"{group}/t")
-    return int(times.shape[0]) if isinstance(times, zarr.Array) else 0
-
-
-def truncate(folder: Path, rows: Mapping[str, int]) -> None:
-    """Keep the given number of rows of each node; later ones were written after the last checkpoint."""
-    root = zarr.open_group(str(folder / STORE), mode="r+")
-    for group, count in rows.items():
-        node = root.get(group)
-        if not isinstance(node, zarr.Group):
-            continue
-        for _, array in node.arrays():
-            names = getattr(array.metadata, "dimension_names", None) or ("",)
-            if names[0] == "t":
+    Later rows were written after the checkpoint.  The store may be of an earlier version, which grew with the run.
+    """
+    for node in ("", *NODES):
+        _forget_consolidated(folder / STORE / node / "zarr.json")
+    root = zarr.open_group(str(folder / STORE), mode="r+", use_consolidated=False)
+    for node in NODES:
+        arrays = _rowwise(root, node)
+        arrays["t"][kept[node] :] = np.nan
+        for array in arrays.values():
+            for count in (kept[node], rows[node]):  # removes the chunks of later rows, which may be damaged
                 array.resize((count, *array.shape[1:]))
+        arrays["t"][kept[node] :] = np.nan
+    return Store(folder, kept)
 
 
-def open_result(folder: str | Path) -> xr.DataTree:
-    """Open the result of a run: nodes `history` and `snapshots` in code units, each variable with attribute `units`.
+def _forget_consolidated(file: Path) -> None:
+    """Remove a copy of the metadata, made by other programs, that would go on to show the old shapes."""
+    metadata = json.loads(file.read_text())
+    if metadata.pop("consolidated_metadata", None) is not None:
+        write_text(file, json.dumps(metadata, indent=2))
 
-    Raises FileNotFoundError where the folder holds no result, or a run has not stored its start yet.
+
+def _rowwise(root: zarr.Group, node: str) -> dict[str, zarr.Array]:
+    """The arrays of a node that have one row per time."""
+    group = root[node]
+    assert isinstance(group, zarr.Group)
+    return {name: array for name, array in group.arrays() if _dims(array)[:1] == ("t",)}
+
+
+def _dims(array: zarr.Array) -> tuple[str | None, ...]:
+    return tuple(getattr(array.metadata, "dimension_names", None) or ())
+
+
+def open_result(folder: str | Path, units: str = "code") -> xr.DataTree:
+    """Open the result of a run, finished or not: nodes `history` and `snapshots`, one row per complete time.
+
+    `units` is "code", as stored, or "si"; every variable has attributes `units` and `long_name`.  The attributes of the
+    tree hold the scales as numbers (`quantities.SCALES`), the config and what made the result.  Arrays are read when
+    they are used.  A running simulation does not add to a tree that is open: open it again.
+    Raises FileNotFoundError where the folder holds no result, ValueError for other units.
     """
     store = Path(folder) / STORE
     if not store.is_dir():
         raise FileNotFoundError(f"{folder} holds no {STORE}")
-    result = xr.open_datatree(str(store), engine="zarr", consolidated=False)
-    nodes = {node: result.children.get(node, xr.DataTree()) for node in ("history", "snapshots")}
-    if missing := [name for name, node in nodes.items() if "t" not in node.coords or not node.sizes["t"]]:
-        raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)} yet; wait until the run has stored it")
-    return result
+    if units not in ("code", "si"):
+        raise ValueError(f'units must be "code" or "si", got {units!r}')
+    root = zarr.open_group(str(store), mode="r", use_consolidated=False)
+    attributes = dict(root.attrs)
+    scales = scales_in(attributes)
+    attributes |= scale_attributes(scales) | {"units": units}
+    nodes = {f"/{node}": _opened(store, node, scales, units == "si") for node in NODES if node in root}
+    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **nodes})
+
+
+def _opened(store: Path, node: str, scales: Scales, si: bool) -> xr.Dataset:
+    """A node with its complete rows; its arrays may have different numbers of rows."""
+    found, attributes = xr.backends.ZarrStore.open_group(str(store), "r", group=node, consolidated=False).load()
+    known_first = [name for name in QUANTITIES if name in found]
+    variables: dict[Hashable, xr.Variable] = {name: found[name] for name in dict.fromkeys([*known_first, *found])}
+    count = complete_rows(np.asarray(variables["t"]))
+    count = min(count, *(len(v) for v in variables.values() if v.dims[:1] == ("t",)))
+    for name, variable in variables.items():
+        if variable.dims[:1] == ("t",):
+            variables[name] = variable = variable[:count]
+        if (known := str(name)) in QUANTITIES:
+            unit = si_unit(known) if si else code_unit(known)
+            variable.attrs |= {"units": unit, "long_name": QUANTITIES[known].long_name}
+            if si:
+                variable.attrs["scale_factor"] = in_si(known, scales)
+    dataset = xr.Dataset(variables, attrs=dict(attributes))
+    # decoding multiplies with scale_factor when an array is read
+    return (xr.decode_cf(dataset, decode_times=False) if si else dataset).drop_encoding()
+
+
+def complete_rows(times: np.ndarray) -> int:
+    """Number of rows at the beginning whose times are written: finite and increasing."""
+    written = np.isfinite(times)
+    written[1:] &= np.diff(times) > 0
+    return len(times) if written.all() else int(np.argmin(written))
+
+
+def export_netcdf(folder: Path, file: Path, units: str = "code") -> None:
+    """Write the result of a run to a new netCDF file, completely or not at all.
+
+    Raises FileNotFoundError without a result, FileExistsError where the file exists.
+    """
+    result = open_result(folder, units)
+    if file.exists():
+        raise FileExistsError(f"--netcdf {file}: the file exists; choose another")
+    with complete(file) as partial:
+        result.to_netcdf(partial, engine="netcdf4")
+
+
+def scale_attributes(scales: Scales) -> dict[str, float]:
+    """The scales as attributes of a result."""
+    return {attribute: float(getattr(scales, name)) for name, attribute in SCALES.items()}
+
+
+def scales_in(attributes: Mapping[Any, Any]) -> Scales:
+    """The scales of a result; those of a result of an earlier version follow from its config."""
+    names = ("length", "velocity", "mass", "charge", "density")
+    if all(SCALES[name] in attributes for name in names):
+        return Scales(**{name: attributes[SCALES[name]] for name in names})
+    return scales_of(json.loads(attributes["config"]))

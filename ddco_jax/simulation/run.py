@@ -4,34 +4,35 @@ One compiled program advances any number of steps, so the result does not depend
 output and checkpoints or on interruptions.
 """
 
+import contextlib
 import dataclasses
 import json
-import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from tqdm import tqdm
 
 from ddco_jax.plasma.arrays import Array
 from ddco_jax.plasma.files import read_json, sealed, write_text
-from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.invariants import Invariants, compute_invariants
 from ddco_jax.plasma.lock import LOCK_FILE, locked
-from ddco_jax.plasma.moments import compute_moments
 from ddco_jax.plasma.state import State
-from ddco_jax.simulation import monitors, provenance, recovery, results
+from ddco_jax.simulation import kernel_copy, monitors, provenance, recovery, results, snapshot
 from ddco_jax.simulation.check import check_report, refuse, refuse_memory
 from ddco_jax.simulation.checkpoint import Checkpoints, arrays_of, newest, require_usable, shapes_of, state_of
 from ddco_jax.simulation.config import Config, ConfigError
+from ddco_jax.simulation.interrupts import Watch
 from ddco_jax.simulation.model import Model, build, initial_state
+from ddco_jax.simulation.progress import LOG_FILE, Progress
 from ddco_jax.steppers import Stepper
 
 CHUNK = 64
@@ -53,37 +54,63 @@ class Summary:
     """Invariants by name in code units, one row per recorded step."""
 
 
-def run(config: Config, folder: Path, name: str = "run", progress: bool | None = None) -> Summary:
-    """Check a config, then run it from t = 0 into a new folder.  Raises ConfigError, RunFailed, FolderInUse.
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A run as it goes on."""
+
+    config: Config
+    model: Model
+    folder: Path
+    shown: Progress
+    watch: Watch
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows of each node of the whole result."""
+        return self.rows_at(self.config.time.steps)
+
+    def rows_at(self, step: int) -> dict[str, int]:
+        """Rows of each node recorded up to a step: the start, each multiple of the interval, and the last step."""
+        out, last = self.config.output, self.config.time.steps
+        intervals = {"history": out.history_every, "snapshots": out.snapshot_every}
+        return {node: step // n + 1 + (step == last and last % n != 0) for node, n in intervals.items()}
+
+
+def run(
+    config: Config, folder: Path, name: str = "run", progress: bool | None = None, watch: Watch | None = None
+) -> Summary:
+    """Check a config, then run it from t = 0 into a new folder.
+
+    Raises ConfigError, RunFailed, FolderInUse, Stopped.
 
     The stages of the collision step that the check chooses are stored with the config, so that `resume` continues the
-    same run.  The notes of the check go to stderr.
+    same run.  The notes of the check go to stderr, and so does the progress: a bar (True), nothing (False), or a bar on
+    a terminal and else lines (None); all lines are also in `run.log`.  `watch` is that of `interrupts.watched`; without
+    one, signals act as in any program.
     """
-    with locked(folder):
-        return _begin(config, folder, name, progress)
-
-
-def _begin(config: Config, folder: Path, name: str, progress: bool | None) -> Summary:
-    require_empty(folder)
-    report = check_report(config)
-    refuse(report)
-    refuse_memory(report)
-    for note in report["notes"]:
-        print(f"note: {note}", file=sys.stderr)
-    config = config.with_stages(report["stages"])
-    model = build(config)
-    state = initial_state(config, model)
-    monitors.start(model.grid, state, config.scales)  # refused before anything is stored
-    kernel = provenance.keep(config, folder)
-    model = build(provenance.with_kernel(config, folder, kernel))
-    settings = {
-        "name": name,
-        "version": version("ddco-jax"),
-        "config": config.model_dump(mode="json"),
-        "kernel": kernel,
-    }
-    write_text(folder / CONFIG_FILE, json.dumps(sealed(settings), indent=1))
-    return _from_start(config, model, state, folder, name, progress)
+    watch = watch or Watch()
+    with locked(folder), Progress(progress, config.time.steps, config.scales.time * 1e12) as shown:
+        require_empty(folder)
+        with shown.busy("checking"):
+            report = check_report(config)
+            refuse(report)
+            refuse_memory(report)
+        for note in report["notes"]:
+            shown.note(note)
+        with shown.busy("building"):
+            config = config.with_stages(report["stages"])
+            model = build(config)
+            state = initial_state(config, model)
+            first = monitors.start(model.grid, state, config.scales)  # refused before anything is stored
+            hashes = kernel_copy.keep(config, folder)
+            own = kernel_copy.with_kernel(config, folder, hashes)
+            model = build(own)
+        settings = {"name": name, "version": version("ddco-jax"), "config": config.model_dump(mode="json")}
+        write_text(folder / CONFIG_FILE, json.dumps(sealed({**settings, "kernel": hashes}), indent=1))
+        shown.log_to(folder / LOG_FILE)
+        watch.saved(folder, folder / LOG_FILE)
+        made = provenance.attributes(config, name, provenance.kernel_hash(own))
+        return _from_start(Job(config, model, folder, shown, watch), state, first, made)
 
 
 def require_empty(folder: Path) -> None:
@@ -93,104 +120,137 @@ def require_empty(folder: Path) -> None:
         raise ConfigError(f"--out {folder}: the folder is not empty; choose another, or `ddco resume {folder}`")
 
 
-def resume(folder: Path, progress: bool | None = None) -> Summary:
+def resume(folder: Path, progress: bool | None = None, watch: Watch | None = None) -> Summary:
     """Continue a run from its last checkpoint; the result is bitwise that of an uninterrupted run.
 
-    Raises ConfigError, RunFailed, FolderInUse.
+    `progress` and `watch` are as in `run`.  Raises ConfigError, RunFailed, FolderInUse, Stopped.
     """
     if not (folder / CONFIG_FILE).is_file():
         raise ConfigError(f"{folder}: no run to resume here (no {CONFIG_FILE})")
     with locked(folder):
-        return _continue(folder, progress)
+        try:
+            settings = read_json(folder / CONFIG_FILE)
+        except ValueError as error:
+            raise ConfigError(f"{error}; there is no run to resume here") from None
+        return _continue(folder, settings, progress, watch or Watch())
 
 
-def _continue(folder: Path, progress: bool | None) -> Summary:
-    try:
-        settings = read_json(folder / CONFIG_FILE)
-    except ValueError as error:
-        raise ConfigError(f"{error}; there is no run to resume here") from None
-    config, model = provenance.rebuilt(folder, settings, str(folder / CONFIG_FILE))
-    checkpoints = Checkpoints(folder, config.output.checkpoints_kept)
-    out, last = config.output, config.time.steps
-
-    def rows(step: int) -> dict[str, int]:
-        return {"history": _rows(step, out.history_every, last), "snapshots": _rows(step, out.snapshot_every, last)}
-
-    like = shapes_of(model.grid, model.dtype, model.age is not None)
-    found = newest(checkpoints, like, lambda step, metadata: recovery.require_rows(folder, rows(step), metadata))
-    if found is None:  # killed before the first checkpoint: begin again
+def _continue(folder: Path, settings: dict[str, Any], progress: bool | None, watch: Watch) -> Summary:
+    """Continue from the last state that checkpoints and results share, or begin again where neither has one."""
+    config, notes = kernel_copy.stored(folder, settings, str(folder / CONFIG_FILE))
+    own = kernel_copy.with_kernel(config, folder, settings.get("kernel", {}))
+    with (
+        Progress(progress, config.time.steps, config.scales.time * 1e12) as shown,
+        contextlib.closing(Checkpoints(folder, config.output.checkpoints_kept)) as checkpoints,
+    ):
+        shown.log_to(folder / LOG_FILE)
+        watch.saved(folder, folder / LOG_FILE, next(iter(checkpoints.steps()), None))
+        for note in notes:
+            shown.note(note)
+        with shown.busy("building"):
+            model = build(own)
+        job = Job(config, model, folder, shown, watch)
+        like = shapes_of(model.grid, model.dtype, model.age is not None)
+        fits = lambda step, metadata: recovery.require_rows(folder, job.rows_at(step), metadata)
+        found = newest(checkpoints, like, fits, shown.note)
+        if found is not None:
+            step, arrays = found
+            watch.saved(folder, folder / LOG_FILE, step)
+            store = results.reopen(folder, job.rows_at(step), job.rows)
+            return _loop(job, state_of(arrays), step, store, checkpoints)
+        # killed before the first checkpoint: begin again
         if recovery.rows_stored(folder) > 1:
             raise ConfigError(f"{folder}: holds results but no checkpoint to go on from; begin again in another folder")
-        return _from_start(config, model, initial_state(config, model), folder, settings["name"], progress)
-    step, arrays = found
-    results.truncate(folder, rows(step))
-    return _loop(config, model, state_of(arrays), step, folder, checkpoints, progress)
-
-
-def _rows(step: int, every: int, last: int) -> int:
-    """Rows recorded up to a step: the start, each multiple of `every`, and the last step."""
-    return step // every + 1 + (step == last and last % every != 0)
+        state = initial_state(config, model)
+        first = monitors.start(model.grid, state, config.scales)
+        made = provenance.attributes(config, settings["name"], provenance.kernel_hash(own))
+        return _from_start(job, state, first, made)
 
 
 def _due(step: int, every: int, last: int) -> bool:
     return step % every == 0 or step == last
 
 
-def _from_start(config: Config, model: Model, state: State, folder: Path, name: str, progress: bool | None) -> Summary:
-    first = monitors.start(model.grid, state, config.scales)
-    attributes = {
-        "name": name,
-        "config": config.model_dump_json(),
-        "version": version("ddco-jax"),
-        "kernel": config.collisions.kernel,
-    }
-    results.create(folder, attributes)
-    checkpoints = Checkpoints(folder, config.output.checkpoints_kept)
-    results.append_history(folder, {k: np.asarray(v)[None] for k, v in vars(first).items()})
-    _save_snapshot(config, model, state, folder)
-    checkpoints.save(0, arrays_of(state), recovery.stored(folder))
-    return _loop(config, model, state, 0, folder, checkpoints, progress)
+def _from_start(job: Job, state: State, first: Invariants, made: dict[str, Any]) -> Summary:
+    """Create the store with the attributes `made`, record the invariants at t = 0, `first`, and run from there."""
+    config, stepper = job.config, job.model.stepper
+    rows = {k: np.asarray(v)[None] for k, v in vars(first).items()}
+    arrays = snapshot.shapes(stepper, state)
+    if not config.output.distribution:
+        del arrays["f"]
+    of_history = {k: jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for k, v in rows.items() if k != "time"}
+    nodes = {"history": of_history, "snapshots": arrays}
+    store = results.create(job.folder, job.model.grid, made, nodes, job.rows)
+    store.append("history", rows["time"], rows)
+    with contextlib.closing(Checkpoints(job.folder, config.output.checkpoints_kept)) as checkpoints:
+        return _loop(job, state, 0, store, checkpoints)
 
 
-def _loop(
-    config: Config, model: Model, state: State, step: int, folder: Path, checkpoints: Checkpoints, progress: bool | None
-) -> Summary:
-    out, last = config.output, config.time.steps
-    cadences = (out.history_every, out.snapshot_every, out.checkpoint_every)
+def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: Checkpoints) -> Summary:
+    out, last, model, shown, watch = job.config.output, job.config.time.steps, job.model, job.shown, job.watch
+    if step == last:
+        return _summary(job, 0, 0.0)
     first, seconds, chunk = step, 0.0, 1
-    show = sys.stderr.isatty() if progress is None else progress
-    advance = make_advance(model.stepper, model.dt)
-    if step < last:
-        jax.block_until_ready(advance(state, 0))  # compiles, so that neither the bar nor the summary counts that time
-    with tqdm(total=last, initial=step, unit="step", disable=not show) as bar:
-        while step < last:
-            boundary = min(every - step % every for every in cadences[1:])
-            n = min(chunk, boundary, last - step)
-            tick = time.perf_counter()
-            before = state
-            state, buffers = advance(before, n)
-            rows = {k: np.asarray(v)[:n] for k, v in vars(buffers).items()}
-            spent = time.perf_counter() - tick
-            monitors.check(partial(_repeat, advance, before), rows, step + 1)
-            del before  # f is large
-            recorded = [i for i in range(n) if _due(step + 1 + i, out.history_every, last)]
-            if recorded:
-                results.append_history(folder, {k: v[recorded] for k, v in rows.items()})
-            step += n
-            seconds += spent
-            if _due(step, out.snapshot_every, last):
-                _save_snapshot(config, model, state, folder)
-            if _due(step, out.checkpoint_every, last):
-                checkpoints.save(step, arrays_of(state), recovery.stored(folder))
-            chunk = max(1, min(CHUNK, int(CHUNK_SECONDS / spent * n)))
-            bar.update(n)
-    checkpoints.close()
-    history = {str(k): v.to_numpy() for k, v in results.open_result(folder)["history"].data_vars.items()}
-    return Summary(folder, last, seconds / max(step - first, 1), history)
+
+    def save() -> None:
+        checkpoints.save(step, arrays_of(state), recovery.stored(job.folder, store.rows))
+        watch.saved(job.folder, job.folder / LOG_FILE, step)
+
+    # everything is compiled here, so that neither estimates nor the summary count that time
+    with shown.busy("compiling"), ThreadPoolExecutor(1) as pool:
+        compiled = snapshot.compiling(model.stepper, state, store.names("snapshots"), pool)
+        advance = make_advance(model.stepper, model.dt)
+        jax.block_until_ready(advance(state, 0))
+        take = compiled.result()
+        if not store.rows["snapshots"]:
+            store.append("snapshots", _time(state), _row(take(state)))
+            save()
+    shown.begin(step, store.first("history"))
+    watch.stepping = True
+    while step < last:
+        tick = time.perf_counter()
+        boundary = min(every - step % every for every in (out.snapshot_every, out.checkpoint_every))
+        n = min(chunk, boundary, last - step)
+        before = state
+        state, buffers = advance(before, n)
+        rows = {k: np.asarray(v)[:n] for k, v in vars(buffers).items()}
+        spent = time.perf_counter() - tick
+        monitors.check(partial(_repeat, advance, before), rows, step + 1)
+        del before  # f is large
+        recorded = [i for i in range(n) if _due(step + 1 + i, out.history_every, last)]
+        if recorded:
+            store.append("history", rows["time"][recorded], {k: v[recorded] for k, v in rows.items()})
+        step += n
+        seconds += spent
+        if _due(step, out.snapshot_every, last):
+            store.append("snapshots", _time(state), _row(take(state)))
+        stop = watch.signal and step < last
+        if stop or _due(step, out.checkpoint_every, last):
+            save()
+        chunk = max(1, min(CHUNK, int(CHUNK_SECONDS / spent * n)))
+        shown.advanced(n, time.perf_counter() - tick, {k: v[-1:] for k, v in rows.items()})
+        if stop:
+            raise watch.stopped(step, last)
+    shown.end()
+    return _summary(job, step - first, seconds)
+
+
+def _summary(job: Job, steps: int, seconds: float) -> Summary:
+    """The summary of a run that is complete, after `steps` in this process that took `seconds`."""
+    history = {str(k): v.to_numpy() for k, v in results.open_result(job.folder)["history"].data_vars.items()}
+    return Summary(job.folder, job.config.time.steps, seconds / max(steps, 1), history)
 
 
 def _repeat(advance: Callable[[State, int], tuple[State, Invariants]], state: State, steps: int) -> State:
     return advance(state, steps)[0]
+
+
+def _time(state: State) -> np.ndarray:
+    return np.array([float(state.time)])
+
+
+def _row(fields: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: field[None] for name, field in fields.items()}
 
 
 def make_advance(stepper: Stepper, dt: float) -> Callable[[State, int], tuple[State, Invariants]]:
@@ -216,25 +276,3 @@ def make_advance(stepper: Stepper, dt: float) -> Callable[[State, int], tuple[St
         return lax.fori_loop(0, n, body, (state, buffers))
 
     return lambda state, n: advance(stepper, state, jnp.asarray(n))
-
-
-def snapshot(grid: PhaseGrid, state: State) -> dict[str, jax.Array]:
-    """Moments, electric field and marginals of f of a snapshot, by name, in code units (`results.UNITS`)."""
-    moments = compute_moments(grid, state.f)
-    f_vxvy = jnp.sum(state.f, -1) * grid.dv[2]
-    fields = {
-        "density": moments.density,
-        "drift_x": moments.drift[:, 0],
-        "temperature": moments.temperature,
-        "electric_field": state.electric_field,
-        "f_vx": jnp.sum(f_vxvy, -1) * grid.dv[1],
-        "f_vxvy": f_vxvy,
-    }
-    return fields if state.correlation_age is None else fields | {"correlation_age": state.correlation_age}
-
-
-def _save_snapshot(config: Config, model: Model, state: State, folder: Path) -> None:
-    fields = {k: np.asarray(v) for k, v in jax.jit(lambda s: snapshot(model.grid, s))(state).items()}
-    if config.output.distribution:
-        fields["f"] = np.asarray(state.f)
-    results.append_snapshot(folder, model.grid, float(state.time), fields)

@@ -73,7 +73,10 @@ def survey(config: Config, grid: PhaseGrid) -> Survey:
         density = np.zeros(grid.nx)
         density[[c.cell for c in found]] = [c.density for c in found]
         if not found or (len(found) < grid.nx and config.collisions.kernel != "none"):
-            raise ConfigError(f"initial.file: {config.initial.file} has cells without particles, which cannot collide")
+            raise ConfigError(
+                f"initial.file: {config.initial.file} has cells without particles; fill them, or set "
+                'collisions.kernel = "none"'
+            )
     else:
         found = list(_look(config, grid, representative(config.temperature(grid), density)))
     return Survey(tuple(found), density)

@@ -29,7 +29,7 @@ class Advection(Stepper, FieldLaw):
 
     @abc.abstractmethod
     def at_end(self, field: Profile, faces: Faces, f: Distribution, dt: Scalar | float) -> Profile:
-        """E (E0) after a step: `field` is E before it, `faces` the face values V of the step, `f` the result."""
+        """E (nx,), E0, after a step, from E before it (`field`), the face values V of the step (`faces`), and new f."""
 
     def step(self, state: State, dt: Scalar | float) -> State:
         scheme, grid, field = transport.named(self.x_flux), self.grid, state.electric_field

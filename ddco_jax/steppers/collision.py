@@ -15,7 +15,20 @@ from jaxtyping import PyTree
 
 from ddco_jax.collisions import CollisionOperator
 from ddco_jax.collisions.spectral import Tables
-from ddco_jax.correlations import AGED, MARKOV, Aged, NoMemory, Record, Uniform, as_record, retardation
+from ddco_jax.correlations import (
+    AGED,
+    MARKOV,
+    Aged,
+    Correlations,
+    Mature,
+    NoMemory,
+    Record,
+    Retardation,
+    Uniform,
+    as_record,
+    retardation,
+)
+from ddco_jax.correlations.memory import Memory
 from ddco_jax.correlations.model import Model
 from ddco_jax.plasma.arrays import Array, Distribution, Profile, Scalar, VelocityDistribution
 from ddco_jax.plasma.grid import PhaseGrid
@@ -61,17 +74,31 @@ class CollisionStep(Stepper):
         if isinstance(law, NoMemory) or isinstance(now, Aged | Uniform):
             f, tally = self.collide(state, now, dt)
             return dataclasses.replace(state, f=f, time=state.time + dt, tally=tally)
-        # changes of f since the last collisions count as new, those by collisions with the share `law.forgotten`
-        memory = law.taught(state.memory, stress_anisotropy(self.grid, state.f), jnp.ones_like(law.rate))
-        memory = law.aged(memory, dt / 2)
+        memory = law.aged(self._updated(state, law), dt / 2)
         f, tally = self.collide(state, dataclasses.replace(now, retardation=law.beginning(memory)), dt)
-        memory = law.taught(memory, stress_anisotropy(self.grid, f), law.forgotten)
+        # changes of f by collisions count as new with the share `law.forgotten`
+        memory = law.updated(memory, stress_anisotropy(self.grid, f), law.forgotten)
         memory = law.aged(memory, dt / 2)
         return dataclasses.replace(state, f=f, memory=memory, time=state.time + dt, tally=tally)
 
     @abc.abstractmethod
     def collide(self, state: State, now: Record, dt: Scalar | float) -> tuple[Distribution, Tally]:
         """f after collisions for dt (t0) with the correlations of `now`, and the counters since the start."""
+
+    def entropy_production(self, state: State) -> Profile:
+        """dS/dt = dv^3 sum_j (D- log f)_j . p_j of every cell, (nx,), per unit length, as a step from `state` begins.
+
+        It is non-negative without a memory of the stress.
+        """
+        now = self.correlations(state)
+        law = retardation(now)
+        if isinstance(now, Correlations | Mature) and not isinstance(law, NoMemory):
+            now = dataclasses.replace(now, retardation=law.beginning(self._updated(state, law)))
+        return self.op.entropy_production(state.f, now)
+
+    def _updated(self, state: State, law: Retardation) -> Memory:
+        """The memory before collisions: all changes of f since the last collisions count as new."""
+        return law.updated(state.memory, stress_anisotropy(self.grid, state.f), jnp.ones_like(law.rate))
 
     def correlations(self, state: State) -> Record:
         """The correlations of every cell, rates in 1/t0; those of an aged plasma if the state has no age."""

@@ -10,6 +10,7 @@ import jax
 from ddco_jax.collisions import CollisionOperator
 from ddco_jax.correlations import MARKOV
 from ddco_jax.correlations.model import Model
+from ddco_jax.kernels.forms import Learned
 from ddco_jax.plasma.arrays import Scalar
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.state import State
@@ -28,10 +29,12 @@ FIELDS: dict[str, Callable[..., Stepper]] = {"ampere": Ampere, "poisson": Poisso
 class Strang(Stepper):
     """Half a step of advection, a step of collisions, half a step of advection.
 
-    `op=None` leaves collisions out and takes the advection in one step; `field="none"` leaves the electric force out.
-    A homogeneous plasma is nx = 1 with field="none"; its advection only ages the correlations.
+    `op` is a collision operator, or a kernel with its law of correlations (`load_model`), of which an operator with
+    default options is made.  `op=None` leaves collisions out and takes the advection in one step; `field="none"` leaves
+    the electric force out.  A homogeneous plasma is nx = 1 with field="none"; its advection only ages the correlations.
     `collision` names the collision step: "chebyshev", with `collision_stages` [5], or the paper's "midpoint", with
-    `collision_substeps` [1] (`steppers.collision`).  `buildup` is the model of the correlations in this step.
+    `collision_substeps` [1] (`steppers.collision`).  `buildup` is the law of the correlations in this step, by default
+    that of the model; an operator has none.
     Conserves mass always, total energy with field="ampere", momentum with field="poisson".
     Raises ValueError for an unknown field, x_flux or collision, for stages or substeps that the collision step does not
     have, and for an operator made for another grid.
@@ -46,11 +49,11 @@ class Strang(Stepper):
     def __init__(
         self,
         grid: PhaseGrid,
-        op: CollisionOperator | None,
+        op: CollisionOperator | Learned | None,
         field: str = "ampere",
         x_flux: str = "weno5",
         *,
-        buildup: Model | None = MARKOV,
+        buildup: Model | None = None,
         collision: Literal["chebyshev", "midpoint"] = "chebyshev",
         collision_stages: int | None = None,
         collision_substeps: int | None = None,
@@ -62,12 +65,15 @@ class Strang(Stepper):
         if collision not in ("chebyshev", "midpoint"):
             raise ValueError(f"collision must be chebyshev or midpoint, got {collision!r}")
         if (collision_stages if collision == "midpoint" else collision_substeps) is not None:
-            raise ValueError("collision_stages is of the chebyshev step, collision_substeps of the midpoint step")
+            raise ValueError("collision_stages belongs to the chebyshev step, collision_substeps to the midpoint step")
+        law = MARKOV if buildup is None else buildup
+        if isinstance(op, Learned):
+            law = op.buildup if buildup is None else buildup
+            op = CollisionOperator(grid, op.kernel)
         if op is not None and op.grid != grid:
-            raise ValueError("the collision operator was made for another grid")
+            raise ValueError("the collision operator was made for another grid; make it for the grid of the stepper")
         self.grid, self.scales = grid, scales
         self.advection = FIELDS[field](grid, x_flux, scales)
-        law = MARKOV if buildup is None else buildup
         self.collision = None
         if op is not None and collision == "midpoint":
             given = {} if collision_substeps is None else {"substeps": collision_substeps}

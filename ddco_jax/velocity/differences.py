@@ -2,16 +2,17 @@
 
 D- of order 2 is the paper's central difference.  Order 2m adds the corrections of the longer central stencils,
 
-    D = mu delta [1 - delta^2/6 (1 - delta^2/5 (1 - 3 delta^2/14))]/dv,   h_{j+1} - h_{j-1} = 2 mu delta h,
+    D h = mu delta [1 - delta^2/6 (1 - delta^2/5 (1 - 3 delta^2/14))] h/dv,   (2 mu delta h)_j = h_{j+1} - h_{j-1},
 
-each where its stencil fits: points near the edge have lower order, and the edge point itself has the one-sided
-difference (-3, 4, -1)/2dv.  All formulas are exact on quadratics, so D-(|v|^2/2) = v at every point.  D+ is the
-negative transpose of D-, so the collision operator conserves mass, momentum and energy to rounding for any f at the
-edge.
+for a function h of v on points dv apart.  delta is the central difference over one spacing, mu the mean of neighbours.
+Each correction applies where its stencil fits: points near the edge have lower order, and the edge point itself has
+the one-sided difference (-3, 4, -1)/2dv.  All formulas are exact on quadratics, so D-(|v|^2/2) = v at every point.  D+
+is the negative transpose of D-, so the collision operator conserves mass, momentum and energy to rounding for any f at
+the edge.
 
-Every central difference vanishes on the grid's Nyquist mode.  The roughness delta^q h/(2^q dv), q = 4 or 6, is +-1/dv
-on that mode, where its stencil fits, and zero on quadratics.  The flux driven by the roughness damps the mode and
-conserves mass, momentum and energy to rounding.
+Every central difference of h = (-1)^j, the grid's Nyquist mode, is zero.  The roughness delta^q h/(2^q dv), q = 4 or 6,
+is +-1/dv on that mode, where its stencil fits, and zero on quadratics.  A flux proportional to the roughness damps the
+mode and conserves mass, momentum and energy to rounding.
 """
 
 import dataclasses
@@ -136,7 +137,7 @@ def weights(m: int) -> np.ndarray:
 
 
 def stencil(power: int) -> np.ndarray:
-    """Coefficients of delta^power (even power) or mu delta^power (odd power), centred."""
+    """Weights (points,) of delta^power (even power) or mu delta^power (odd power), centred (see the module)."""
     if power % 2:
         return np.convolve(stencil(power - 1), [-0.5, 0, 0.5])
     out = np.ones(1)

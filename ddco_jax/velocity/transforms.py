@@ -59,7 +59,7 @@ def convolve(fields: Fields, octants: Sequence[Octant], mixing: Mixing) -> Field
 
     def slab(values: tuple[list[Array], Array]) -> Array:
         octants, parts = values
-        spectra = _forward(_forward(parts, 4), 2)  # (m, 2, 2 nvy, k, 2 nvz)
+        spectra = forward(forward(parts, 4), 2)  # (m, 2, 2 nvy, k, 2 nvz)
         mixed = _mixed(octants, spectra.reshape(*spectra.shape[:2], 2, ny, -1, 2, nz), mixing)
         return _inverse(_inverse(mixed.reshape(*mixed.shape[:2], 2 * ny, -1, 2 * nz), 2), 4)
 
@@ -121,7 +121,7 @@ def _matrix(n: int) -> np.ndarray:
     return np.concatenate([np.cos(_angles(n)), np.sin(_angles(n))])
 
 
-def _forward(x: Array, axis: int) -> Array:
+def forward(x: Array, axis: int) -> Array:
     """Transform an axis of length n; its cosine parts, then its sine parts, take its place, 2n."""
     n = x.shape[axis]
     if n <= DENSE_LIMIT:
@@ -132,7 +132,7 @@ def _forward(x: Array, axis: int) -> Array:
 
 
 def _inverse(x: Array, axis: int) -> Array:
-    """Inverse of `_forward`."""
+    """Inverse of `forward`."""
     n = x.shape[axis] // 2
     if n <= DENSE_LIMIT:
         return _contract(_matrix(n).T / n, x, axis)
@@ -146,7 +146,7 @@ def _forward_x(fields: Fields) -> Array:
     n = len(fields)
     if n <= DENSE_LIMIT:
         return _contract(_by_frequency(n), fields, 0).reshape(n, 2, *fields.shape[1:])
-    return _forward(fields, 0).reshape(2, *fields.shape).swapaxes(0, 1)
+    return forward(fields, 0).reshape(2, *fields.shape).swapaxes(0, 1)
 
 
 def _inverse_x(parts: Array) -> Fields:

@@ -21,8 +21,8 @@ MARGIN = 4
 """Points around f in a window, the reach of the eighth-order differences."""
 RATIO = 0.75
 """Ratio of a size to the next larger one."""
-LEAST, FEW = 24, 96
-"""Fewest points along an axis of a window.  Grids of at most FEW points per axis have at most three sizes, because
+LEAST, FEW = 30, 96
+"""Fewest points along an axis of a window.  Grids of at most FEW points per axis have at most two sizes, because
 each size is compiled separately."""
 
 Size = tuple[int, int, int]
@@ -34,7 +34,7 @@ def sizes(grid: PhaseGrid) -> list[Size]:
     """Sizes of the windows of a grid, from the smallest to the grid itself."""
     nx, ny, nz = grid.nv
     found: list[Size] = [(nx, ny, nz)]
-    while min(found[0]) * RATIO >= LEAST and (len(found) < 3 or max(grid.nv) > FEW):
+    while min(found[0]) * RATIO >= LEAST and (len(found) < 2 or max(grid.nv) > FEW):
         share = RATIO ** len(found)
         found.insert(0, (math.ceil(nx * share), math.ceil(ny * share), math.ceil(nz * share)))
     return found

@@ -173,7 +173,7 @@ def transport_correlations(
 
 
 def cell_density(grid: PhaseGrid, f: Distribution) -> Profile:
-    """rho(x), n0, as the sum of f over the velocity grid."""
+    """Density rho(x), (nx,), n0: the sum of f over the velocity grid times dv^3."""
     return jnp.sum(f, (1, 2, 3)) * grid.dv3
 
 

@@ -3,15 +3,15 @@
 import dataclasses
 import difflib
 import tomllib
-import types
-import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError, model_validator
 
 from ddco_jax.plasma.units import ATOMIC_MASS, ELEMENTARY_CHARGE, PAPER, SPECIES, Scales
+from ddco_jax.settings.mistakes import explain
 
 SMALLEST = 1e-100
 """Smallest number, and the inverse of the largest one, that a scale of a plasma may be in code units or SI."""
@@ -149,10 +149,18 @@ def scales_of(config: dict[str, Any]) -> Scales:
 
 
 Model = TypeVar("Model", bound=Section)
+Overrides = Sequence[str] | Mapping[str, Any]
+"""Replaced settings: texts `section.key=value` with values as in TOML, or values by section.key."""
 
 
-def read(source: str, shipped: dict[str, Path], overrides: Sequence[str] = ()) -> tuple[dict[str, Any], Path]:
-    """Read a TOML file, or a shipped one by name, with `section.key=value` overrides (values as in TOML).
+def shipped(folder: str = "") -> dict[str, Path]:
+    """The configs that come with the package, by name: of runs, or those in the folder "md" or "train"."""
+    files = (resources.files("ddco_jax") / "configs" / folder).iterdir()
+    return {Path(str(p)).stem: Path(str(p)) for p in sorted(files, key=str) if str(p).endswith(".toml")}
+
+
+def read(source: str, shipped: dict[str, Path], overrides: Overrides = ()) -> tuple[dict[str, Any], Path]:
+    """Read a TOML file, or a shipped one by name, with overrides.
 
     Returns the data and the path.  Raises ConfigError.
     """
@@ -169,9 +177,21 @@ def read(source: str, shipped: dict[str, Path], overrides: Sequence[str] = ()) -
         raise ConfigError(f"{source}: not valid TOML: nested too deeply") from None
     except ValueError as error:  # also of numbers with too many digits, and of text that is not UTF-8
         raise ConfigError(f"{source}: not valid TOML: {error}") from None
-    for override in overrides:
-        _apply_override(data, override)
+    override(data, overrides)
     return data, path
+
+
+def override(data: dict[str, Any], overrides: Overrides) -> None:
+    """Replace settings in a nested dict.  Raises ConfigError."""
+    pairs = overrides.items() if isinstance(overrides, Mapping) else map(_parsed, overrides)
+    for key, value in pairs:
+        *sections, last = key.split(".")
+        part = data
+        for section in sections:
+            part = part.setdefault(section, {})
+            if not isinstance(part, dict):
+                raise ConfigError(f"{key}: {section} is not a section")
+        part[last] = value
 
 
 def absolute_file(data: dict[str, Any], section: str, folder: Path) -> None:
@@ -187,7 +207,7 @@ def parse(model: type[Model], data: dict[str, Any], source: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_first_error(model, error)}") from None
+        raise ConfigError(f"{source}: {explain(model, data, error)}") from None
 
 
 def tuples(value: Any) -> Any:
@@ -197,7 +217,8 @@ def tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _apply_override(data: dict[str, Any], override: str) -> None:
+def _parsed(override: str) -> tuple[str, Any]:
+    """Key and value of a text `section.key=value`."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override}: write it as section.key=value")
@@ -207,72 +228,4 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {key}: nested too deeply") from None
     except ValueError:
         value = text  # a bare word is a string
-    *sections, last = key.strip().split(".")
-    for section in sections:
-        data = data.setdefault(section, {})
-        if not isinstance(data, dict):
-            raise ConfigError(f"--set {override}: {section} is not a section")
-    data[last] = value
-
-
-def _first_error(model: type[Section], error: ValidationError) -> str:
-    first = error.errors()[0]
-    keys, known = _walk(model, first["loc"])
-    key = ".".join(keys)
-    if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(keys[-1], known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
-        if elsewhere := _elsewhere(model, key):
-            hint = f"did you mean {' or '.join(elsewhere)}?"
-        return f"unknown key {key}; {hint}"
-    if first["type"] == "missing":
-        return f"{key} is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
-    return f"{key}: {message}{given}" if key and key not in message else message
-
-
-def _walk(model: type[Section], location: Sequence[str | int]) -> tuple[list[str], list[str]]:
-    """The keys along an error's location, without the tags of unions, and the valid keys where it ends."""
-    members: list[type[Section]] = [model]
-    keys: list[str] = []
-    known: list[str] = []
-    for part in map(str, location):
-        if len(members) > 1 and (tagged := [m for m in members if part in _kinds(m)]):
-            members = tagged  # the tag of a discriminated union is not a key
-            continue
-        keys.append(part)
-        if part.isdigit():
-            continue  # a place in a list of sections is not a key
-        known = sorted({k for m in members for k in m.model_fields})
-        members = [s for m in members if part in m.model_fields for s in _sections(m.model_fields[part].annotation)]
-    return keys, known
-
-
-def _elsewhere(model: type[Section], key: str) -> list[str]:
-    """The keys of the same name in other sections, of those that are nested least."""
-    name = key.rpartition(".")[2]
-    found = dict.fromkeys(path for path in _paths(model) if path.rpartition(".")[2] == name and path != key)
-    least = min((path.count(".") for path in found), default=0)
-    return [path for path in found if path.count(".") == least]
-
-
-def _paths(model: type[Section], above: str = "") -> Iterator[str]:
-    """All keys of a model with those of its sections, written as section.key."""
-    for key, field in model.model_fields.items():
-        yield above + key
-        for section in _sections(field.annotation):
-            yield from _paths(section, f"{above}{key}.")
-
-
-def _kinds(model: type[Section]) -> tuple[str, ...]:
-    field = model.model_fields.get("kind")
-    return typing.get_args(field.annotation) if field else ()
-
-
-def _sections(annotation: object) -> list[type[Section]]:
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return [annotation]
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated, tuple):
-        return [s for a in typing.get_args(annotation) for s in _sections(a)]
-    return []
+    return key.strip(), value

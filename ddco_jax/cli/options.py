@@ -1,0 +1,67 @@
+"""The command line application, options that several commands share, and how a config is loaded."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+if TYPE_CHECKING:  # loads JAX, which takes seconds
+    from ddco_jax.simulation.config import Config
+
+DEBUG = "--debug"
+app = App(
+    name="ddco",
+    help=f"Kinetic simulation of moderately coupled plasmas in 1D-3V.  {DEBUG} shows the traceback of an error.",
+    help_format="plaintext",
+    default_parameter=Parameter(negative=()),
+)
+
+
+def option(help_: str, name: str | None = None, **more: Any) -> Any:
+    """An option with its help; JAX is not needed for it."""
+    return Parameter(name=name, help=help_, **more)
+
+
+ConfigName = Annotated[str, option("config file (TOML), or the name of a shipped one (`ddco configs`)")]
+Overrides = Annotated[
+    list[str] | None, option("section.key=value in place of what the config states, may be repeated", "--set")
+]
+Json = Annotated[bool, option("print JSON", "--json")]
+Folder = Annotated[Path, option("folder of a run")]
+BreakLock = Annotated[bool, option("remove the lock that an ended process has left in the folder")]
+Grace = Annotated[
+    float,
+    option(
+        "seconds for the step under way after Ctrl-C or SIGTERM, then the last checkpoint stands",
+        validator=Number(gte=0),
+    ),
+]
+
+
+def load_config(config: str, overrides: list[str] | None) -> "tuple[Config, str]":
+    """A config with overrides, and its name; double precision is switched on if it asks for it."""
+    from ddco_jax.simulation import config as configs
+
+    settings, name = configs.load(config, overrides or [])
+    if settings.precision == "float64":
+        enable_x64()
+    return settings, name
+
+
+def unlock(folder: Path, wanted: bool) -> None:
+    """Remove the lock of a folder where the user wants it.  Raises FolderInUse where its owner runs on this host."""
+    from ddco_jax.plasma.lock import break_lock
+
+    if wanted:
+        break_lock(folder)
+
+
+def enable_x64() -> None:
+    """Let JAX use double precision and keep compiled programs."""
+    import jax
+
+    from ddco_jax.simulation import programs
+
+    jax.config.update("jax_enable_x64", True)
+    programs.keep()

@@ -1,0 +1,154 @@
+"""Commands about configs and runs."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from ddco_jax.cli.options import (
+    BreakLock,
+    ConfigName,
+    Folder,
+    Grace,
+    Json,
+    Overrides,
+    app,
+    enable_x64,
+    load_config,
+    option,
+    unlock,
+)
+
+
+@app.command
+def run(
+    config: ConfigName,
+    *,
+    out: Annotated[Path | None, option("new folder of the run, by default runs/<config>-<time>")] = None,
+    set_: Overrides = None,
+    grace: Grace = 20.0,
+    break_lock: BreakLock = False,
+) -> None:
+    """Run a config file, or a shipped one by name, and print a summary."""
+    from ddco_jax.evaluation.report import summary_table
+    from ddco_jax.simulation import interrupts
+    from ddco_jax.simulation import run as runner
+
+    with interrupts.watched(grace) as watch:
+        settings, name = load_config(config, set_)
+        folder = out or Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        unlock(folder, break_lock)
+        summary = runner.run(settings, folder, name, watch=watch)
+    print(summary_table(summary))
+
+
+@app.command
+def resume(folder: Folder, *, grace: Grace = 20.0, break_lock: BreakLock = False) -> None:
+    """Continue a run from its last checkpoint and print a summary."""
+    from ddco_jax.evaluation.report import summary_table
+    from ddco_jax.simulation import interrupts
+    from ddco_jax.simulation import run as runner
+
+    enable_x64()
+    with interrupts.watched(grace) as watch:
+        unlock(folder, break_lock)
+        summary = runner.resume(folder, watch=watch)
+    print(summary_table(summary))
+
+
+@app.command
+def export(
+    folder: Path,
+    *,
+    netcdf: Annotated[Path, option("the new file", "--netcdf")],
+    units: Annotated[Literal["code", "si"], option("units of the variables")] = "code",
+) -> None:
+    """Write the result of a run, finished or not, as a netCDF file with groups `history` and `snapshots`."""
+    from ddco_jax.simulation.config import ConfigError
+    from ddco_jax.simulation.results import export_netcdf
+
+    try:
+        export_netcdf(folder, netcdf, units)
+    except (FileExistsError, FileNotFoundError) as error:
+        raise ConfigError(str(error)) from None
+    print(netcdf)
+
+
+@app.command
+def check(config: ConfigName, *, set_: Overrides = None, json_: Json = False) -> None:
+    """Print the plasma, stability numbers, resolution and memory of a config without running it."""
+    from ddco_jax.evaluation.report import check_table
+    from ddco_jax.simulation.check import check_report, refuse
+
+    settings, _ = load_config(config, set_)
+    report = check_report(settings, plasma=True)
+    print(json.dumps(report, indent=1) if json_ else check_table(report))
+    refuse(report)
+
+
+@app.command
+def plot(
+    folder: Folder,
+    *,
+    md: Annotated[Path | None, option("an MD file, for a figure of the run beside it")] = None,
+    beside: Annotated[list[Path] | None, option("another run in that figure, may be repeated", "--with")] = None,
+) -> None:
+    """Write figures of a run as PNG to FOLDER/figures."""
+    from ddco_jax.md.dataset import open_dataset
+    from ddco_jax.plots.against_md import plot_against_md
+    from ddco_jax.plots.run import plot_run
+    from ddco_jax.simulation.config import ConfigError
+
+    if beside and md is None:
+        raise ConfigError("--with: only the figure beside MD shows several runs; give --md FILE")
+    try:
+        paths = plot_run(folder)
+        if md is not None:
+            target = folder / "figures" / f"md_{md.stem}.png"
+            paths.append(plot_against_md([folder, *(beside or [])], open_dataset(md), target))
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from None
+    for path in paths:
+        print(path)
+
+
+@app.command
+def compare(
+    folder: Folder,
+    md_file: Annotated[Path, option("dataset of `ddco md` or `ddco import-md`")],
+    *,
+    json_: Json = False,
+    bin_m_s: Annotated[float, option("velocity bins of the comparison, m/s")] = 1600.0,
+) -> None:
+    """Print the errors of a run against MD and the noise of the MD, and store them per snapshot and cell as JSON."""
+    from ddco_jax.evaluation import compare as comparison
+    from ddco_jax.md.dataset import open_dataset
+    from ddco_jax.simulation.config import ConfigError
+
+    try:
+        rows = comparison.compare(folder, open_dataset(md_file), bin_m_s)
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from None
+    comparison.write(rows, folder / f"compare_{md_file.stem}.json")
+    print(json.dumps(rows, indent=1) if json_ else comparison.table(rows))
+
+
+@app.command(name="configs")
+def list_configs(*, json_: Json = False) -> None:
+    """List the configs that come with the package, with their descriptions."""
+    from ddco_jax.evaluation.listings import configs, configs_table
+
+    print(json.dumps(configs(), indent=1) if json_ else configs_table(configs()))
+
+
+@app.command
+def init(file: Annotated[Path, option("new file")] = Path("my_plasma.toml")) -> None:
+    """Write an annotated config to change, which runs as it is in about a minute."""
+    from ddco_jax.settings import ConfigError, shipped
+
+    try:
+        file.open("x").write(shipped()["example"].read_text().replace("my_plasma.toml", str(file)))
+    except OSError as error:
+        why = "exists already; choose another name" if file.exists() else f"cannot be written ({error.strerror})"
+        raise ConfigError(f"{file} {why}") from None
+    print(f"{file}\nchange it, then: ddco check {file}; ddco run {file}")
