@@ -80,9 +80,9 @@ def broken(folder: Path, kind: str, number: int, *words: str) -> tuple[int, str]
 
 
 def one_line(err: str) -> bool:
-    """Whether stderr is notes and one line of `ddco`."""
-    lines = [line for line in err.splitlines() if not line.startswith("note: ")]
-    return len(lines) == 1 and lines[0].startswith("ddco: ") and "this is unexpected" not in err
+    """Whether stderr ends in the one line of `ddco`, after notes and progress."""
+    ends = [line for line in err.splitlines() if line.startswith("ddco: ")]
+    return len(ends) == 1 and "Traceback" not in err and "this is unexpected" not in err
 
 
 def same(one: Path, two: Path) -> bool:

@@ -108,6 +108,11 @@ def ddco_here(*args, cwd, expect=0):
     return out, err
 
 
+def said(err):
+    """Notes and errors in stderr, without the lines of progress, one string each."""
+    return [line for line in err.splitlines() if line.startswith(("note: ", "ddco: "))]
+
+
 def ending_of(*args, cwd):
     """(stdout, stderr, status) of the command in this process."""
     out, err, status = io.StringIO(), io.StringIO(), 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import ddco_here
 
-from ddco_jax import open_result
+from ddco_jax import PhaseGrid, open_result
 from ddco_jax.kernels import store
 from ddco_jax.plasma.files import read_json, sealed
 from ddco_jax.plasma.lock import FolderInUse
@@ -165,11 +165,15 @@ def test_particles_beyond_memory(tmp_path):
 
 
 def test_results_before_the_first_snapshot(tmp_path):
-    runner.results.create(tmp_path / "new", {"name": "x", "config": "{}", "kernel": "none", "version": "0"})
+    about = {"name": "x", "config": json.dumps({"units": {}}), "kernel": "none", "version": "0"}
+    rows = dict.fromkeys(runner.results.NODES, 3)
+    runner.results.create(
+        tmp_path / "new", PhaseGrid(1.0, 1, (1.0,) * 3, (4, 4, 4)), about, {n: {} for n in rows}, rows
+    )
     data = runner.Path(__file__).parents[1] / "data" / "md" / "held_out_draws" / "gamma_1_bimaxwellian_0.25.nc"
     for command in (("plot", "new"), ("compare", "new", data)):
         err = refused(*command, cwd=tmp_path)
-        assert "new holds no history and no snapshots yet; wait until the run has stored it" in err
+        assert "new holds no snapshot yet; wait for the run, or `ddco resume` it" in err
 
 
 def test_a_description_and_a_path_with_signs_of_their_own(tmp_path):

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers import ddco_here
+from helpers import ddco_here, said
 
 from ddco_jax import open_result
 from ddco_jax.kernels import store
@@ -47,7 +47,7 @@ def change(folder, seed=3):
 def test_resume_uses_the_copy_of_the_kernel(fate, half, whole):
     change(half / "mine") if fate == "replaced" else shutil.rmtree(half / "mine")
     _, err = ddco_here("resume", "whole", cwd=half)
-    assert err == ""
+    assert said(err) == []
     one, two = open_result(whole / "whole"), open_result(half / "whole")
     np.testing.assert_array_equal(one["snapshots/f_vxvy"], two["snapshots/f_vxvy"])
     np.testing.assert_array_equal(one["history/entropy"], two["history/entropy"])
@@ -73,7 +73,7 @@ def test_other_versions_are_said_and_older_runs_go_on(half):
     file.write_text(json.dumps(sealed(settings | {"version": "0.0.7"})))
     shutil.rmtree(half / "whole" / "kernel")
     _, err = ddco_here("resume", "whole", cwd=half)
-    version, kernel = err.splitlines()
+    version, kernel = said(err)
     assert version.startswith("note: begun with version 0.0.7, goes on with ")
     assert kernel == "note: the run has no copy of its kernel; it goes on with mine as it is now"
 

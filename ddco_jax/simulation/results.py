@@ -143,7 +143,7 @@ def open_result(folder: str | Path, units: str = "code") -> xr.DataTree:
     `units` is "code", as stored, or "si"; every variable has attributes `units` and `long_name`.  The attributes of the
     tree hold the scales as numbers (`quantities.SCALES`), the config and what made the result.  Arrays are read when
     they are used.  A running simulation does not add to a tree that is open: open it again.
-    Raises FileNotFoundError where the folder holds no result, ValueError for other units.
+    Raises FileNotFoundError where the folder holds no result or an old one without rows, ValueError for other units.
     """
     store = Path(folder) / STORE
     if not store.is_dir():
@@ -151,10 +151,12 @@ def open_result(folder: str | Path, units: str = "code") -> xr.DataTree:
     if units not in ("code", "si"):
         raise ValueError(f'units must be "code" or "si", got {units!r}')
     root = zarr.open_group(str(store), mode="r", use_consolidated=False)
+    if missing := [node for node in NODES if f"{node}/t" not in root]:
+        raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)} yet; wait until the run has stored it")
     attributes = dict(root.attrs)
     scales = scales_in(attributes)
     attributes |= scale_attributes(scales) | {"units": units}
-    nodes = {f"/{node}": _opened(store, node, scales, units == "si") for node in NODES if node in root}
+    nodes = {f"/{node}": _opened(store, node, scales, units == "si") for node in NODES}
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **nodes})
 
 

@@ -143,7 +143,6 @@ def _continue(folder: Path, settings: dict[str, Any], progress: bool | None, wat
         Progress(progress, config.time.steps, config.scales.time * 1e12) as shown,
         contextlib.closing(Checkpoints(folder, config.output.checkpoints_kept)) as checkpoints,
     ):
-        shown.log_to(folder / LOG_FILE)
         watch.saved(folder, folder / LOG_FILE, next(iter(checkpoints.steps()), None))
         for note in notes:
             shown.note(note)
@@ -153,14 +152,15 @@ def _continue(folder: Path, settings: dict[str, Any], progress: bool | None, wat
         like = shapes_of(model.grid, model.dtype, model.age is not None)
         fits = lambda step, metadata: recovery.require_rows(folder, job.rows_at(step), metadata)
         found = newest(checkpoints, like, fits, shown.note)
+        if found is None and recovery.rows_stored(folder) > 1:
+            raise ConfigError(f"{folder}: holds results but no checkpoint to go on from; begin again in another folder")
+        shown.log_to(folder / LOG_FILE)
         if found is not None:
             step, arrays = found
             watch.saved(folder, folder / LOG_FILE, step)
             store = results.reopen(folder, job.rows_at(step), job.rows)
             return _loop(job, state_of(arrays), step, store, checkpoints)
         # killed before the first checkpoint: begin again
-        if recovery.rows_stored(folder) > 1:
-            raise ConfigError(f"{folder}: holds results but no checkpoint to go on from; begin again in another folder")
         state = initial_state(config, model)
         first = monitors.start(model.grid, state, config.scales)
         made = provenance.attributes(config, settings["name"], provenance.kernel_hash(own))
