@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ddco_jax.kernels import store
-from ddco_jax.settings import _paths
+from ddco_jax.settings.mistakes import _paths
 from ddco_jax.simulation.config import Config
 
 BASE = ("grid.nx=2", "grid.nv=[12, 12, 12]", "collisions.kernel=none", "time.step_ps=0.01", "time.steps=2")

@@ -15,6 +15,7 @@ from ddco_jax.plasma.files import read_json, sealed
 from ddco_jax.plasma.lock import FolderInUse
 from ddco_jax.settings import RunFailed
 from ddco_jax.simulation import run as runner
+from ddco_jax.simulation.config import load
 from ddco_jax.simulation.failures import explained
 
 FEW = ("grid.nx=4", "grid.nv=[20, 6, 6]", "collisions.kernel=none", "time.step_ps=0.01", "time.steps=2")
@@ -165,11 +166,10 @@ def test_particles_beyond_memory(tmp_path):
 
 
 def test_results_before_the_first_snapshot(tmp_path):
-    about = {"name": "x", "config": json.dumps({"units": {}}), "kernel": "none", "version": "0"}
+    about = {"name": "x", "config": load("langmuir")[0].model_dump_json(), "kernel": "none", "version": "0"}
     rows = dict.fromkeys(runner.results.NODES, 3)
-    runner.results.create(
-        tmp_path / "new", PhaseGrid(1.0, 1, (1.0,) * 3, (4, 4, 4)), about, {n: {} for n in rows}, rows
-    )
+    grid = PhaseGrid(1.0, 1, (1.0,) * 3, (4, 4, 4))
+    runner.results.create(tmp_path / "new", grid, about, {node: {} for node in rows}, rows)
     data = runner.Path(__file__).parents[1] / "data" / "md" / "held_out_draws" / "gamma_1_bimaxwellian_0.25.nc"
     for command in (("plot", "new"), ("compare", "new", data)):
         err = refused(*command, cwd=tmp_path)
