@@ -58,7 +58,7 @@ def resume(folder: Folder, *, grace: Grace = 20.0, break_lock: BreakLock = False
 
 @app.command
 def export(
-    folder: Path,
+    folder: Folder,
     *,
     netcdf: Annotated[Path, option("the new file", "--netcdf")],
     units: Annotated[Literal["code", "si"], option("units of the variables")] = "code",
