@@ -103,6 +103,18 @@ def ddco(*args, cwd, expect=0, env=None):
 
 def ddco_here(*args, cwd, expect=0):
     """The same in this process, which saves the import of JAX."""
+    out, err, status = ending_of(*args, cwd=cwd)
+    assert status == expect, out + err
+    return out, err
+
+
+def said(err):
+    """Notes and errors in stderr, without the lines of progress, one string each."""
+    return [line for line in err.splitlines() if line.startswith(("note: ", "ddco: "))]
+
+
+def ending_of(*args, cwd):
+    """(stdout, stderr, status) of the command in this process."""
     out, err, status = io.StringIO(), io.StringIO(), 0
     with (
         mock.patch.object(sys, "argv", ["ddco", *map(str, args)]),
@@ -117,5 +129,4 @@ def ddco_here(*args, cwd, expect=0):
             cli.main()
         except SystemExit as exit_:
             status = exit_.code or 0
-    assert status == expect, out.getvalue() + err.getvalue()
-    return out.getvalue(), err.getvalue()
+    return out.getvalue(), err.getvalue(), status

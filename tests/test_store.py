@@ -129,7 +129,7 @@ SPOILT = {
     "foreign": (NAMES[0], arrays(lambda a: a.update(x=np.ones(2))), "x is no parameter"),
     "shape": (NAMES[0], arrays(lambda a: a.update({"buildup.hole.radius": np.ones(3)})), "has shape (3,), not (2,)"),
     "text": (NAMES[0], lambda folder: (folder / "kernel.json").write_text("{"), "Expecting property name"),
-    "list": (NAMES[0], lambda folder: (folder / "kernel.json").write_text("[1]"), "holds no specification"),
+    "list": (NAMES[0], lambda folder: (folder / "kernel.json").write_text("[1]"), "not an object of JSON"),
     "no form": (NAMES[0], kernel_json(lambda t: t.pop("kernel")), "holds no specification"),
     "no arrays": (
         NAMES[0],

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from ddco_jax.cli.options import ConfigName, Json, Overrides, app, enable_x64, option
+from ddco_jax.cli.options import BreakLock, ConfigName, Json, Overrides, app, enable_x64, option, unlock
 
 
 @app.command
@@ -15,6 +15,7 @@ def train(
     out: Annotated[Path, option("folder of the kernel; the training in it is continued")],
     set_: Overrides = None,
     cache: Annotated[Path | None, option("folder for pair averages, to share between trainings")] = None,
+    break_lock: BreakLock = False,
 ) -> None:
     """Train a kernel on MD; after a kill, the same command continues, with bitwise the same result."""
     from ddco_jax.evaluation.tables import listing
@@ -23,6 +24,7 @@ def train(
     from ddco_jax.learning.train import train as fit
 
     enable_x64()
+    unlock(out, break_lock)
     fit(load(config, set_ or []), out, cache=cache)
     about = metadata(out)
     chi_squared = f"{about['training_chi_squared']:.2f}"

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from ddco_jax.cli.options import ConfigName, Json, Overrides, app, option
+from ddco_jax.cli.options import BreakLock, ConfigName, Json, Overrides, app, option, unlock
 
 
 @app.command
@@ -16,15 +16,17 @@ def md(
     out: Annotated[Path, option("file of the dataset, NetCDF")],
     set_: Overrides = None,
     trajectory: Annotated[Path | None, option("new folder in which the snapshots of all particles are kept")] = None,
+    break_lock: BreakLock = False,
 ) -> None:
     """Run molecular dynamics with LAMMPS and write a dataset; after a kill, the same command continues the run."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # statistics must not take the cores of LAMMPS
     from ddco_jax.evaluation.md_report import md_table
     from ddco_jax.md.config import load
-    from ddco_jax.md.simulate import estimate, simulate
+    from ddco_jax.md.simulate import estimate, simulate, work_folder
 
     settings = load(config, set_ or [])
     print(estimate(settings), file=sys.stderr)
+    unlock(work_folder(out), break_lock)
     print(md_table(simulate(settings, out, trajectory=trajectory)))
 
 

@@ -9,9 +9,10 @@ from cyclopts.validators import Number
 if TYPE_CHECKING:  # loads JAX, which takes seconds
     from ddco_jax.simulation.config import Config
 
+DEBUG = "--debug"
 app = App(
     name="ddco",
-    help="Kinetic simulation of moderately coupled plasmas in 1D-3V.",
+    help=f"Kinetic simulation of moderately coupled plasmas in 1D-3V.  {DEBUG} shows the traceback of an error.",
     help_format="plaintext",
     default_parameter=Parameter(negative=()),
 )
@@ -28,6 +29,7 @@ Overrides = Annotated[
 ]
 Json = Annotated[bool, option("print JSON", "--json")]
 Folder = Annotated[Path, option("folder of a run")]
+BreakLock = Annotated[bool, option("remove the lock that an ended process has left in the folder")]
 Grace = Annotated[
     float,
     option(
@@ -45,6 +47,14 @@ def load_config(config: str, overrides: list[str] | None) -> "tuple[Config, str]
     if settings.precision == "float64":
         enable_x64()
     return settings, name
+
+
+def unlock(folder: Path, wanted: bool) -> None:
+    """Remove the lock of a folder where the user wants it.  Raises FolderInUse where its owner runs on this host."""
+    from ddco_jax.plasma.lock import break_lock
+
+    if wanted:
+        break_lock(folder)
 
 
 def enable_x64() -> None:

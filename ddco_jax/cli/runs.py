@@ -5,7 +5,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from ddco_jax.cli.options import ConfigName, Folder, Grace, Json, Overrides, app, enable_x64, load_config, option
+from ddco_jax.cli.options import (
+    BreakLock,
+    ConfigName,
+    Folder,
+    Grace,
+    Json,
+    Overrides,
+    app,
+    enable_x64,
+    load_config,
+    option,
+    unlock,
+)
 
 
 @app.command
@@ -15,6 +27,7 @@ def run(
     out: Annotated[Path | None, option("new folder of the run, by default runs/<config>-<time>")] = None,
     set_: Overrides = None,
     grace: Grace = 20.0,
+    break_lock: BreakLock = False,
 ) -> None:
     """Run a config file, or a shipped one by name, and print a summary."""
     from ddco_jax.evaluation.report import summary_table
@@ -24,12 +37,13 @@ def run(
     with interrupts.watched(grace) as watch:
         settings, name = load_config(config, set_)
         folder = out or Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        unlock(folder, break_lock)
         summary = runner.run(settings, folder, name, watch=watch)
     print(summary_table(summary))
 
 
 @app.command
-def resume(folder: Folder, *, grace: Grace = 20.0) -> None:
+def resume(folder: Folder, *, grace: Grace = 20.0, break_lock: BreakLock = False) -> None:
     """Continue a run from its last checkpoint and print a summary."""
     from ddco_jax.evaluation.report import summary_table
     from ddco_jax.simulation import interrupts
@@ -37,13 +51,14 @@ def resume(folder: Folder, *, grace: Grace = 20.0) -> None:
 
     enable_x64()
     with interrupts.watched(grace) as watch:
+        unlock(folder, break_lock)
         summary = runner.resume(folder, watch=watch)
     print(summary_table(summary))
 
 
 @app.command
 def export(
-    folder: Path,
+    folder: Folder,
     *,
     netcdf: Annotated[Path, option("the new file", "--netcdf")],
     units: Annotated[Literal["code", "si"], option("units of the variables")] = "code",

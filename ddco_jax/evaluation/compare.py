@@ -17,6 +17,7 @@ from ddco_jax.md.dataset import draws
 from ddco_jax.plasma.files import write_text
 from ddco_jax.plasma.units import PAPER, Scales
 from ddco_jax.settings import ConfigError, scales_of
+from ddco_jax.simulation.recovery import require_whole
 from ddco_jax.simulation.results import open_result, scales_in
 
 BIN = 1600.0
@@ -38,6 +39,7 @@ def compare(folder: Path, md: xr.Dataset, bin_m_s: float = BIN) -> list[dict[str
     cells, bins or the coupling parameter do not match.
     """
     result = open_result(folder)
+    require_whole(folder)
     kernel, scales = str(result.attrs["kernel"]), run_scales(result)
     snapshots = result["snapshots"].to_dataset().load()
     if "f_vxvy" not in md:

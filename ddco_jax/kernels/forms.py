@@ -23,6 +23,8 @@ from ddco_jax.plasma.units import Scales
 
 KNOTS = 2048
 """Knots of the tables, enough for an interpolation error at rounding level."""
+LARGEST = {"rank": 64, "width": 1024, "depth": 16}
+"""Largest sizes of a stored kernel, far beyond any use: they are checked before memory is asked for."""
 LEVELS = {"isotropic": 0.0, "perpendicular": -4.0, "parallel": -2.5}
 """ln of the initial ratio of each weight to Landau's, chosen near the solution to shorten the training."""
 Buildup = Literal["off", "rise", "quench", "quench_0.1"]
@@ -172,8 +174,8 @@ def form_of(specification: dict[str, Any]) -> KernelForm:
             raise ValueError(f"kernel.{name} must be one of {', '.join(choices)}, got {value!r}")
         if not choices and type(value) is not hints[name]:
             raise ValueError(f"kernel.{name} must be of type {hints[name].__name__}, got {value!r}")
-        if hints[name] is int and value < 1:
-            raise ValueError(f"kernel.{name} must be positive, got {value}")
+        if hints[name] is int and not 1 <= value <= LARGEST[name]:
+            raise ValueError(f"kernel.{name} must be 1 ... {LARGEST[name]}, got {value}")
     return cls(**specification)
 
 

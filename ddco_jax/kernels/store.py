@@ -6,7 +6,6 @@ the place of each parameter in the model, and one `parameters_seed_N.npz` per fu
 
 import dataclasses
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -23,10 +22,11 @@ from ddco_jax.correlations import MARKOV
 from ddco_jax.correlations.model import Model
 from ddco_jax.kernels import numbered
 from ddco_jax.kernels.base import Kernel
+from ddco_jax.kernels.convex import Convex
 from ddco_jax.kernels.forms import KernelForm, Learned, form_of, in_units, tabulated
 from ddco_jax.kernels.landau import Landau, classical, effective_potential
 from ddco_jax.kernels.maxwell import MaxwellMolecules
-from ddco_jax.plasma.files import complete, write_text
+from ddco_jax.plasma.files import complete, file_hash, read_json, sealed, write_text
 from ddco_jax.plasma.units import PAPER, Scales
 
 Tree = TypeVar("Tree")
@@ -143,9 +143,10 @@ def load_ensemble(name_or_folder: str | Path) -> list[Learned]:
     if not file.is_file():
         raise ValueError(f"no kernel {name!r}; there are {', '.join(names())}, or the folder of a training")
     try:
-        form, numbers = _form(json.loads(file.read_text()))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: {error}") from None
+        form, numbers = _form(read_json(file))
+    except ValueError as error:
+        message = str(error)
+        raise ValueError(message if message.startswith(str(file)) else f"{file}: {message}") from None
     like, members = form.build(0), (folder / PARAMETERS, *sorted(folder.glob(MEMBERS)))
     return [_filled(like, path, numbers) for path in members]
 
@@ -196,22 +197,49 @@ def _filled(like: Learned, path: Path, numbers: numbered.Names) -> Learned:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile):
+    except MemoryError:
+        raise
+    except Exception:  # zipfile and NumPy raise errors of many kinds where a file is damaged
         raise ValueError(f"{path}: not a readable file of arrays (.npz without objects)") from None
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ValueError(f"{path}: {name} must hold finite real numbers")
-    return filled(like, numbered.renamed(arrays, numbers, path) if numbers else arrays, str(path))
+    learned = filled(like, numbered.renamed(arrays, numbers, path) if numbers else arrays, str(path))
+    if isinstance(learned.kernel, Convex) and np.min(learned.kernel.coefficients) < 0:
+        raise ValueError(f"{path}: a coefficient is negative, so the kernel is not positive semidefinite")
+    return learned
+
+
+def copied(name_or_folder: str, target: Path) -> dict[str, str]:
+    """Copy a learned kernel into a folder; returns the hashes of its files by name.  Raises ValueError without one."""
+    source = pretrained().get(name_or_folder, Path(name_or_folder))
+    for name in (PARAMETERS, SPECIFICATION):
+        try:
+            content = (source / name).read_bytes()
+        except OSError as error:
+            raise ValueError(f"{source / name}: cannot be read ({error.strerror})") from None
+        with complete(target / name) as partial:
+            partial.write_bytes(content)
+    return {name: file_hash(target / name) for name in (PARAMETERS, SPECIFICATION)}
+
+
+def require_unchanged(folder: Path, hashes: Mapping[str, str]) -> None:
+    """Raise ValueError in one line where a file of a folder is missing or has another hash."""
+    for name, expected in hashes.items():
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder / name} is missing")
+        if file_hash(folder / name) != expected:
+            raise ValueError(f"{folder / name} was changed after it was written")
 
 
 def metadata(folder: Path) -> dict[str, Any]:
     """Data, seeds, errors and versions of a learned kernel."""
-    return json.loads((folder / SPECIFICATION).read_text())["metadata"]
+    return read_json(folder / SPECIFICATION)["metadata"]
 
 
 def save(folder: Path, form: KernelForm, learned: Learned, about: dict[str, Any]) -> None:
     """Write a learned kernel.  The specification is written last: a folder that has one is complete."""
     with complete(folder / PARAMETERS) as partial, open(partial, "wb") as file:
         np.savez(file, allow_pickle=False, **{name: np.asarray(a) for name, a in arrays_of(learned).items()})
-    text = json.dumps({"format": FORMAT, "kernel": dataclasses.asdict(form), "metadata": about}, indent=1)
+    text = json.dumps(sealed({"format": FORMAT, "kernel": dataclasses.asdict(form), "metadata": about}), indent=1)
     write_text(folder / SPECIFICATION, text + "\n")

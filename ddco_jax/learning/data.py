@@ -300,10 +300,12 @@ class _Averages:
             return make()
         key = self._hash.copy()
         key.update(repr(settings).encode())
-        stored = self.cache / f"{self.path.stem}-{what}{key.hexdigest()[:16]}.npy"
-        if stored.exists():
-            return np.load(stored, allow_pickle=False)
-        array = make()
+        stored = self.cache / f"{self.path.stem}-{what}{key.hexdigest()[:16]}.npz"
+        try:
+            with np.load(stored, allow_pickle=False) as file:
+                return file["array"]  # with the checksum of ZIP
+        except Exception:  # absent, or damaged, for which zipfile and NumPy raise errors of many kinds
+            array = make()
         with complete(stored) as partial, open(partial, "wb") as file:
-            np.save(file, array)
+            np.savez(file, array=array)
         return array

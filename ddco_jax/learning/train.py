@@ -27,8 +27,9 @@ from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.plasma.arrays import Array, Scalar
 from ddco_jax.plasma.files import write_text
+from ddco_jax.plasma.lock import LOCK_FILE, locked
 from ddco_jax.settings import ConfigError, RunFailed
-from ddco_jax.simulation.checkpoint import Checkpoints
+from ddco_jax.simulation.checkpoint import Checkpoints, newest
 
 DECAY_FLOOR = 0.01
 """Relative error of the decay of anisotropy that is added to its statistical one, in quadrature."""
@@ -113,9 +114,13 @@ def decaying(model: Learned) -> Learned:
 def train(config: TrainConfig, folder: Path, *, cache: Path | None = None, progress: bool | None = None) -> Learned:
     """Train into a folder; an interrupted training is resumed, with bitwise the result of one without interruption.
 
-    Raises ConfigError for a mistake in the settings, RunFailed where the loss is not finite.
+    Raises ConfigError for a mistake in the settings, RunFailed where the loss is not finite, FolderInUse.
     """
-    show = sys.stderr.isatty() if progress is None else progress
+    with locked(folder):
+        return _train(config, folder, cache, sys.stderr.isatty() if progress is None else progress)
+
+
+def _train(config: TrainConfig, folder: Path, cache: Path | None, show: bool) -> Learned:
     paths, equilibrium = config.paths(), config.equilibrium_paths()  # a wrong pattern leaves no folder behind
     _claim(config, folder)
     runs = load_runs(paths, cache or folder / "pair_averages", config.data.rounds, show, config.data.gamma)
@@ -183,22 +188,32 @@ def _claim(config: TrainConfig, folder: Path) -> None:
         if file.read_text() != text:
             raise ConfigError(f"--out {folder}: holds the training of another config; choose another folder")
         return
-    if folder.exists() and any(folder.iterdir()):
+    if any(path.name != LOCK_FILE for path in folder.iterdir()):
         raise ConfigError(f"--out {folder}: the folder is not empty; choose another")
     write_text(file, text)
 
 
 def _losses(folder: Path) -> list[float]:
     file = folder / LOSS_FILE
-    return json.loads(file.read_text()) if file.exists() else []
+    try:
+        found = json.loads(file.read_text()) if file.exists() else []
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(loss, float) for loss in found):
+        raise ConfigError(f"{file}: not a list of losses; delete it, and the training goes on without the earlier ones")
+    return found
+
+
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
 
 
 def _restored(checkpoints: Checkpoints, first: Fit) -> Fit:
     """The last fit, or the first where there is no checkpoint."""
-    step = checkpoints.latest()
-    if step is None:
-        return first
     like = (first.model, first.optimizer)
-    arrays = checkpoints.restore(step, store.arrays_of(like))
+    found = newest(checkpoints, store.arrays_of(like), lambda step, metadata: None, _note)
+    if found is None:
+        return first
+    step, arrays = found
     model, optimizer = store.filled(like, arrays, f"checkpoint {step}")
     return Fit(model, optimizer, step)

@@ -141,15 +141,15 @@ def combine(replicates: Sequence[xr.Dataset], attributes: Mapping[str, Any]) -> 
 
 
 def write(dataset: xr.Dataset, path: Path) -> None:
-    """Write a dataset as netCDF-4, complete or not at all."""
-    encoding: dict[str, dict[str, Any]] = {}
+    """Write a dataset as netCDF-4 with checksums, complete or not at all."""
+    encoding = checksums(dataset)
     for name, variable in dataset.variables.items():
         if variable.dtype.kind != "f" or variable.ndim == 0:
             continue
-        compressed: dict[str, Any] = {}
+        compressed = encoding.setdefault(str(name), {})
         if variable.nbytes > SMALL:  # few chunks: many cost more in bookkeeping than they save
             chunk = variable.shape if variable.nbytes < LARGE else (1, 1, *variable.shape[2:])
-            compressed = {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": chunk}
+            compressed |= {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": chunk}
         if name in ("f_vx", "f_vy", "f_vz", "f_vxvy"):
             compressed |= {"dtype": "int32", "scale_factor": _count_unit(dataset, str(name)), "_FillValue": FILL[32]}
         elif name == "velocity":
@@ -159,9 +159,14 @@ def write(dataset: xr.Dataset, path: Path) -> None:
             compressed |= {"dtype": "int32", "scale_factor": dataset.attrs["length"] / 2**16, "_FillValue": FILL[32]}
         elif name in ("psi_error", "psi_rate_error", "psi_rate_covariance"):
             compressed |= {"dtype": "float32"}
-        encoding[str(name)] = compressed
     with complete(path) as partial:
         dataset.to_netcdf(partial, engine="netcdf4", encoding=encoding)
+
+
+def checksums(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """The encoding with which HDF5 checks numbers when it reads them; single numbers and strings have no checksum."""
+    arrays = {str(name): v for name, v in dataset.variables.items() if v.dtype.kind in "fiu" and v.size and v.ndim}
+    return {name: {"fletcher32": True} for name in arrays}
 
 
 def _count_unit(dataset: xr.Dataset, name: str) -> float:
@@ -194,7 +199,7 @@ def open_dataset(path: str | Path) -> xr.Dataset:
     try:
         with xr.open_dataset(path, engine="netcdf4") as dataset:
             dataset.load()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{path}: not a netCDF-4 file ({' '.join(str(error).split())[:80]})") from None
     if not str(dataset.attrs.get("format", "")).startswith("ddco_jax MD"):
         raise ConfigError(f"{path}: not an MD dataset; make one with `ddco md` or `ddco import-md`")

@@ -167,7 +167,9 @@ def save_configuration(config: MDConfig, frame: dump.Frame, path: Path) -> None:
             versions=lammps.python_versions(),
         ),
     )
-    encoding = {"position": {"zlib": True, "complevel": 9, "shuffle": True, "chunksizes": (len(whole), 1)}}
+    encoding = {
+        "position": {"zlib": True, "complevel": 9, "shuffle": True, "chunksizes": (len(whole), 1), "fletcher32": True}
+    }
     with complete(path) as partial:
         data.to_netcdf(partial, engine="netcdf4", encoding=encoding)
 
@@ -182,7 +184,7 @@ def load_configuration(config: MDConfig, path: Path) -> np.ndarray:
         with xr.open_dataset(path, engine="netcdf4") as data:
             position, quantum = data["position"].to_numpy(), data.attrs["quantum"]
             lengths = np.asarray(data.attrs["lengths"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, RuntimeError):
         raise ConfigError(
             f"equilibrate.file: cannot read a configuration from {path}; leave it out to equilibrate anew"
         ) from None

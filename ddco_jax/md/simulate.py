@@ -16,6 +16,7 @@ from ddco_jax.md.equilibrate import equilibrate, load_configuration
 from ddco_jax.md.statistics import EXTENT, Bins, Statistics, cell_of
 from ddco_jax.plasma import ocp, particles
 from ddco_jax.plasma.files import complete, write_text
+from ddco_jax.plasma.lock import locked
 from ddco_jax.settings import ConfigError
 
 RATE = 4e5
@@ -29,11 +30,21 @@ KEPT = "trajectory"
 def simulate(
     config: MDConfig, out: Path, *, trajectory: Path | None = None, progress: bool | None = None
 ) -> xr.Dataset:
-    """Run a config and write its dataset to `out`.  Raises ConfigError, RunFailed.
+    """Run a config and write its dataset to `out`.  Raises ConfigError, RunFailed, FolderInUse.
 
     Work in progress lives in `out` + ".work"; calling again after a kill resumes from it.  With `trajectory`, a new
     folder, the snapshots of each replicate are kept there as binary LAMMPS dumps.
     """
+    with locked(work_folder(out)):
+        return _simulate(config, out, trajectory, sys.stderr.isatty() if progress is None else progress)
+
+
+def work_folder(out: Path) -> Path:
+    """The folder of the work in progress for a dataset."""
+    return out.with_name(out.name + ".work")
+
+
+def _simulate(config: MDConfig, out: Path, trajectory: Path | None, show: bool) -> xr.Dataset:
     if out.exists():
         raise ConfigError(f"--out {out}: the file exists; choose another")
     if trajectory is not None and config.correlations is not None:
@@ -43,8 +54,7 @@ def simulate(
     lammps.program()
     config.system()
     _refuse_memory(config)
-    work = _work_folder(config, out)
-    show = sys.stderr.isatty() if progress is None else progress
+    work = _claim(config, out)
     if config.correlations is not None:
         result = _blocks(config, work, show)
     else:
@@ -82,8 +92,8 @@ def _refuse_memory(config: MDConfig) -> None:
         raise ConfigError(f"box.particles: {config.box.particles:,} need {sizes}; choose fewer")
 
 
-def _work_folder(config: MDConfig, out: Path) -> Path:
-    work = out.with_name(out.name + ".work")
+def _claim(config: MDConfig, out: Path) -> Path:
+    work = work_folder(out)
     settings = work / "config.json"
     text = config.model_dump_json(exclude={"processes", "description"})
     if settings.exists() and settings.read_text() != text:
@@ -180,7 +190,7 @@ def _replicate(config: MDConfig, work: Path, r: int, show: bool, keep: bool) -> 
             path.replace(target / f"{int(path.name.split('.')[1]):08d}.bin")
     if config.replicates > 1:  # a finished replicate survives a kill; a single one is written directly in final form
         with complete(product) as partial:
-            result.to_netcdf(partial, engine="netcdf4")
+            result.to_netcdf(partial, engine="netcdf4", encoding=dataset.checksums(result))
         shutil.rmtree(folder)
     return result
 

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from ddco_jax.simulation.recovery import require_whole
 from ddco_jax.simulation.results import open_result
 
 STYLE: Any = {
@@ -34,6 +35,7 @@ def plot_run(folder: Path) -> list[Path]:
     Raises FileNotFoundError without a run, or where it has no snapshot yet.
     """
     result = open_result(folder)
+    require_whole(folder)
     history = result["history"].to_dataset().load()
     snapshots = result["snapshots"].to_dataset().load()
     if not snapshots.sizes["t"]:
@@ -52,7 +54,7 @@ def plot_run(folder: Path) -> list[Path]:
         if snapshots.sizes["x"] > 1:
             drawings |= {"x_vx": _x_vx(snapshots), "profiles": _profiles(snapshots)}
         for name, figure in drawings.items():
-            figure.suptitle(title, fontsize=8)
+            figure.suptitle(title, fontsize=8, parse_math=False)
             path = out / f"{name}.png"
             figure.savefig(path, bbox_inches="tight")
             plt.close(figure)

@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError, mode
 from ddco_jax.plasma.units import ATOMIC_MASS, ELEMENTARY_CHARGE, PAPER, SPECIES, Scales
 from ddco_jax.settings.mistakes import explain
 
+SMALLEST = 1e-100
+"""Smallest number, and the inverse of the largest one, that a scale of a plasma may be in code units or SI."""
+
 
 class ConfigError(ValueError):
     """A user error; the message is one line."""
@@ -114,6 +117,21 @@ class PlasmaConfig(Section):
             raise ValueError(f"units.{own[0]}: [plasma] states the species; leave out one of the two")
         return self
 
+    @model_validator(mode="after")
+    def _representable(self) -> "PlasmaConfig":
+        """Also the powers of the scales that the equations take are numbers of double precision."""
+        try:
+            scales = self.scales
+            values = [scales.time, scales.electric_field, scales.debye_number, scales.coulomb_constant, self.density]
+            values += [scales.coulomb_constant**2, scales.temperature_from_ev(self.plasma.temperature_eV)]
+            values += [scales.coupling_parameter(self.density, values[-1])]
+            fine = all(SMALLEST < value < 1 / SMALLEST for value in values)
+        except (ArithmeticError, ValueError):
+            fine = False
+        if not fine:
+            raise ValueError("units: the scales of [units] and [plasma] are out of range; are they in SI?")
+        return self
+
     @property
     def scales(self) -> Scales:
         """The characteristic scales."""
@@ -155,7 +173,9 @@ def read(source: str, shipped: dict[str, Path], overrides: Overrides = ()) -> tu
         path = shipped[source]
     try:
         data = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ConfigError(f"{source}: not valid TOML: nested too deeply") from None
+    except ValueError as error:  # also of numbers with too many digits, and of text that is not UTF-8
         raise ConfigError(f"{source}: not valid TOML: {error}") from None
     override(data, overrides)
     return data, path
@@ -204,6 +224,8 @@ def _parsed(override: str) -> tuple[str, Any]:
         raise ConfigError(f"--set {override}: write it as section.key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except RecursionError:
+        raise ConfigError(f"--set {key}: nested too deeply") from None
+    except ValueError:
         value = text  # a bare word is a string
     return key.strip(), value

@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
+import os
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -79,6 +81,8 @@ class Memory:
     """Reverse-mode gradient through the whole run, including the stored states of the checkpointed scan."""
 
 
+CELL_ARRAYS = 6
+"""Arrays of the size of one cell that the check makes (measured)."""
 TRANSPORT_ARRAYS = {"upwind": (4, 7), "weno5": (16, 48)}
 """Arrays of the size of f that XLA keeps besides the states: for a transport step, for its gradient (measured)."""
 
@@ -108,6 +112,7 @@ def check_report(config: Config, *, plasma: bool = False) -> dict[str, Any]:
     evaluated one cell at a time, for a few representative cells (for all cells of an array): this takes seconds and
     some hundred MiB on any grid.
     """
+    refuse_size(config)
     model = build(config)
     grid, dt, collision = model.grid, model.dt, model.stepper.collision
     start = survey(config, grid)
@@ -167,6 +172,24 @@ def _coupling(config: Config, start: Survey) -> np.ndarray:
     return gamma
 
 
+def refuse_size(config: Config) -> None:
+    """Raise ConfigError where not even the check of a config fits into the memory of this machine."""
+    cell, nx = 8 * math.prod(config.grid.nv), config.grid.nx
+    needed = CELL_ARRAYS * cell + CELL_ARRAYS * 8 * (nx + sum(config.grid.nv))
+    if needed > (present := present_memory()):
+        key = "grid.nv" if cell > 8 * nx else "grid.nx"
+        raise ConfigError(f"{key}: {_gigabytes(needed, present)} for one cell of f alone; take fewer points")
+
+
+def present_memory() -> int:
+    """Memory of this machine, bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _gigabytes(needed: int, present: int) -> str:
+    return f"the grid needs {needed / 2**30:,.1f} GiB of memory, this machine has {present / 2**30:,.1f} GiB,"
+
+
 def refuse(report: dict[str, Any]) -> None:
     """Raise ConfigError where a stability number exceeds its limit; the message gives the largest time step, ps."""
     limits = {
@@ -189,3 +212,11 @@ def refuse(report: dict[str, Any]) -> None:
             f"time.step_ps: collision stability: {report['stages']} stages would divide each step into "
             f"{report['parts']} parts, more than {MOST_PARTS}; take at most {largest:.3g} ps, or more collisions.stages"
         )
+
+
+def refuse_memory(report: dict[str, Any]) -> None:
+    """Raise ConfigError where a run does not fit into this machine, or, with an accelerator, f in double precision."""
+    on_host = jax.default_backend() == "cpu"
+    needed = report["memory_run_bytes"] if on_host else 2 * 8 * report["points"]
+    if needed > (present := present_memory()):
+        raise ConfigError(f"grid.nv: {_gigabytes(needed, present)} for a run; take fewer points or lower grid.nx")

@@ -342,10 +342,10 @@ def _open_array(file: str, grid: PhaseGrid) -> np.ndarray:
     """The array of a file, memory-mapped.  Raises ConfigError where it is not a real array of the grid's shape."""
     try:
         f = np.load(file, mmap_mode="r", allow_pickle=False)
-    except OSError:
-        raise ConfigError(f"initial.file: cannot read {file}") from None
-    except (ValueError, EOFError):
-        raise ConfigError(f"initial.file: {file} is not a plain NumPy array file (.npy without objects)") from None
+    except OSError as error:
+        raise ConfigError(f"initial.file: cannot read {file} ({error.strerror or 'damaged'})") from None
+    except Exception:  # NumPy raises errors of many kinds where a file is damaged
+        f = None
     if not isinstance(f, np.ndarray):
         raise ConfigError(f"initial.file: {file} is not a plain NumPy array file (.npy without objects)")
     if f.shape != grid.shape:

@@ -17,14 +17,14 @@ from ddco_jax.simulation.results import scale_attributes
 ROOT = Path(__file__).parents[2]
 
 
-def attributes(config: Config, name: str) -> dict[str, Any]:
+def attributes(config: Config, name: str, kernel_sha256: str) -> dict[str, Any]:
     """The attributes of a result: config, scales, and what makes it; equal runs differ only in the date `begun`."""
     device = jax.devices()[0]
     return {
         "name": name,
         "config": config.model_dump_json(),
         "kernel": config.collisions.kernel,
-        "kernel_sha256": kernel_hash(config),
+        "kernel_sha256": kernel_sha256,
         "version": version("ddco-jax"),
         **({"commit": found} if (found := commit()) else {}),
         "jax": jax.__version__,

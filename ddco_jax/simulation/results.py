@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from ddco_jax.plasma.files import complete, write_text
 from ddco_jax.plasma.grid import PhaseGrid
@@ -32,7 +33,8 @@ class Store:
     def __init__(self, folder: Path, rows: Mapping[str, int]) -> None:
         """`rows`: how many rows of each node are complete."""
         root = zarr.open_group(str(folder / STORE), mode="r+", use_consolidated=False)
-        self._arrays = {node: _rowwise(root, node) for node in NODES}
+        with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk that is not there is damage
+            self._arrays = {node: _rowwise(root, node) for node in NODES}
         self.rows = dict(rows)
         """Complete rows of each node."""
 
@@ -92,6 +94,7 @@ def _create(
         shape=shape,
         dtype=dtype,
         chunks=chunks,
+        compressors=(ZstdCodec(), Crc32cCodec()),
         fill_value=np.nan,
         dimension_names=quantity.dims if name in ("x", "vx", "vy", "vz") else ("t", *quantity.dims),
         attributes={"units": quantity.unit, "long_name": quantity.long_name},
@@ -110,7 +113,8 @@ def reopen(folder: Path, kept: Mapping[str, int], rows: Mapping[str, int]) -> St
         arrays = _rowwise(root, node)
         arrays["t"][kept[node] :] = np.nan
         for array in arrays.values():
-            array.resize((rows[node], *array.shape[1:]))
+            for count in (kept[node], rows[node]):  # removes the chunks of later rows, which may be damaged
+                array.resize((count, *array.shape[1:]))
         arrays["t"][kept[node] :] = np.nan
     return Store(folder, kept)
 
@@ -139,7 +143,7 @@ def open_result(folder: str | Path, units: str = "code") -> xr.DataTree:
     `units` is "code", as stored, or "si"; every variable has attributes `units` and `long_name`.  The attributes of the
     tree hold the scales as numbers (`quantities.SCALES`), the config and what made the result.  Arrays are read when
     they are used.  A running simulation does not add to a tree that is open: open it again.
-    Raises FileNotFoundError where the folder holds no result, ValueError for other units.
+    Raises FileNotFoundError where the folder holds no result or an old one without rows, ValueError for other units.
     """
     store = Path(folder) / STORE
     if not store.is_dir():
@@ -147,10 +151,12 @@ def open_result(folder: str | Path, units: str = "code") -> xr.DataTree:
     if units not in ("code", "si"):
         raise ValueError(f'units must be "code" or "si", got {units!r}')
     root = zarr.open_group(str(store), mode="r", use_consolidated=False)
+    if missing := [node for node in NODES if f"{node}/t" not in root]:
+        raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)} yet; wait until the run has stored it")
     attributes = dict(root.attrs)
     scales = scales_in(attributes)
     attributes |= scale_attributes(scales) | {"units": units}
-    nodes = {f"/{node}": _opened(store, node, scales, units == "si") for node in NODES if node in root}
+    nodes = {f"/{node}": _opened(store, node, scales, units == "si") for node in NODES}
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **nodes})
 
 

@@ -10,8 +10,10 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,14 +22,14 @@ import numpy as np
 from jax import lax
 
 from ddco_jax.plasma.arrays import Array
-from ddco_jax.plasma.files import write_text
+from ddco_jax.plasma.files import read_json, sealed, write_text
 from ddco_jax.plasma.invariants import Invariants, compute_invariants
+from ddco_jax.plasma.lock import LOCK_FILE, locked
 from ddco_jax.plasma.state import State
-from ddco_jax.settings import tuples
-from ddco_jax.simulation import monitors, provenance, results, snapshot
-from ddco_jax.simulation.check import check_report, refuse
-from ddco_jax.simulation.checkpoint import Checkpoints, arrays_of, shapes_of, state_of
-from ddco_jax.simulation.config import Config, ConfigError, parse
+from ddco_jax.simulation import kernel_copy, monitors, provenance, recovery, results, snapshot
+from ddco_jax.simulation.check import check_report, refuse, refuse_memory
+from ddco_jax.simulation.checkpoint import Checkpoints, arrays_of, newest, require_usable, shapes_of, state_of
+from ddco_jax.simulation.config import Config, ConfigError
 from ddco_jax.simulation.interrupts import Watch
 from ddco_jax.simulation.model import Model, build, initial_state
 from ddco_jax.simulation.progress import LOG_FILE, Progress
@@ -77,85 +79,108 @@ class Job:
 def run(
     config: Config, folder: Path, name: str = "run", progress: bool | None = None, watch: Watch | None = None
 ) -> Summary:
-    """Check a config, then run it from t = 0 into a new folder.  Raises ConfigError, RunFailed, Stopped.
+    """Check a config, then run it from t = 0 into a new folder.
+
+    Raises ConfigError, RunFailed, FolderInUse, Stopped.
 
     The stages of the collision step that the check chooses are stored with the config, so that `resume` continues the
     same run.  The notes of the check go to stderr, and so does the progress: a bar (True), nothing (False), or a bar on
     a terminal and else lines (None); all lines are also in `run.log`.  `watch` is that of `interrupts.watched`; without
     one, signals act as in any program.
     """
-    require_empty(folder)
     watch = watch or Watch()
-    with Progress(progress, config.time.steps, config.scales.time * 1e12) as shown:
+    with locked(folder), Progress(progress, config.time.steps, config.scales.time * 1e12) as shown:
+        require_empty(folder)
         with shown.busy("checking"):
             report = check_report(config)
             refuse(report)
+            refuse_memory(report)
         for note in report["notes"]:
             shown.note(note)
         with shown.busy("building"):
             config = config.with_stages(report["stages"])
             model = build(config)
             state = initial_state(config, model)
+            first = monitors.start(model.grid, state, config.scales)  # refused before anything is stored
+            hashes = kernel_copy.keep(config, folder)
+            own = kernel_copy.with_kernel(config, folder, hashes)
+            model = build(own)
         settings = {"name": name, "version": version("ddco-jax"), "config": config.model_dump(mode="json")}
-        write_text(folder / CONFIG_FILE, json.dumps(settings, indent=1))
+        write_text(folder / CONFIG_FILE, json.dumps(sealed({**settings, "kernel": hashes}), indent=1))
         shown.log_to(folder / LOG_FILE)
         watch.saved(folder, folder / LOG_FILE)
-        return _from_start(Job(config, model, folder, shown, watch), state, name)
+        made = provenance.attributes(config, name, provenance.kernel_hash(own))
+        return _from_start(Job(config, model, folder, shown, watch), state, first, made)
 
 
 def require_empty(folder: Path) -> None:
-    """Raise ConfigError where a folder is not empty, so that no run overwrites another."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    """Raise ConfigError where a folder is not empty, so that no run overwrites another, or cannot hold checkpoints."""
+    require_usable(folder)
+    if folder.exists() and (not folder.is_dir() or any(path.name != LOCK_FILE for path in folder.iterdir())):
         raise ConfigError(f"--out {folder}: the folder is not empty; choose another, or `ddco resume {folder}`")
 
 
 def resume(folder: Path, progress: bool | None = None, watch: Watch | None = None) -> Summary:
     """Continue a run from its last checkpoint; the result is bitwise that of an uninterrupted run.
 
-    `progress` and `watch` are as in `run`.  Raises ConfigError, RunFailed, Stopped.
+    `progress` and `watch` are as in `run`.  Raises ConfigError, RunFailed, FolderInUse, Stopped.
     """
-    try:
-        settings = json.loads((folder / CONFIG_FILE).read_text())
-    except (OSError, json.JSONDecodeError):
-        raise ConfigError(f"{folder}: no run to resume here (no readable {CONFIG_FILE})") from None
-    if "scheme" not in settings["config"]:
-        raise ConfigError(
-            f"{folder}: begun with version 0.1, which does not count what collision steps do; finish it with that "
-            'version, or begin it again with scheme = "paper"'
-        )
-    config, watch = parse(tuples(settings["config"]), str(folder / CONFIG_FILE)), watch or Watch()
-    with Progress(progress, config.time.steps, config.scales.time * 1e12) as shown:
-        shown.log_to(folder / LOG_FILE)
-        watch.saved(folder, folder / LOG_FILE)
+    if not (folder / CONFIG_FILE).is_file():
+        raise ConfigError(f"{folder}: no run to resume here (no {CONFIG_FILE})")
+    with locked(folder):
+        try:
+            settings = read_json(folder / CONFIG_FILE)
+        except ValueError as error:
+            raise ConfigError(f"{error}; there is no run to resume here") from None
+        return _continue(folder, settings, progress, watch or Watch())
+
+
+def _continue(folder: Path, settings: dict[str, Any], progress: bool | None, watch: Watch) -> Summary:
+    """Continue from the last state that checkpoints and results share, or begin again where neither has one."""
+    config, notes = kernel_copy.stored(folder, settings, str(folder / CONFIG_FILE))
+    own = kernel_copy.with_kernel(config, folder, settings.get("kernel", {}))
+    with (
+        Progress(progress, config.time.steps, config.scales.time * 1e12) as shown,
+        contextlib.closing(Checkpoints(folder, config.output.checkpoints_kept)) as checkpoints,
+    ):
+        watch.saved(folder, folder / LOG_FILE, next(iter(checkpoints.steps()), None))
+        for note in notes:
+            shown.note(note)
         with shown.busy("building"):
-            model = build(config)
+            model = build(own)
         job = Job(config, model, folder, shown, watch)
-        with contextlib.closing(Checkpoints(folder, config.output.checkpoints_kept)) as checkpoints:
-            step = checkpoints.latest()
-            if step is not None:
-                watch.saved(folder, folder / LOG_FILE, step)
-                like = shapes_of(model.grid, model.dtype, model.age is not None)
-                state = state_of(checkpoints.restore(step, like))
-                return _loop(job, state, step, results.reopen(folder, job.rows_at(step), job.rows), checkpoints)
+        like = shapes_of(model.grid, model.dtype, model.age is not None)
+        fits = lambda step, metadata: recovery.require_rows(folder, job.rows_at(step), metadata)
+        found = newest(checkpoints, like, fits, shown.note)
+        if found is None and recovery.rows_stored(folder) > 1:
+            raise ConfigError(f"{folder}: holds results but no checkpoint to go on from; begin again in another folder")
+        shown.log_to(folder / LOG_FILE)
+        if found is not None:
+            step, arrays = found
+            watch.saved(folder, folder / LOG_FILE, step)
+            store = results.reopen(folder, job.rows_at(step), job.rows)
+            return _loop(job, state_of(arrays), step, store, checkpoints)
         # killed before the first checkpoint: begin again
-        return _from_start(job, initial_state(config, model), settings["name"])
+        state = initial_state(config, model)
+        first = monitors.start(model.grid, state, config.scales)
+        made = provenance.attributes(config, settings["name"], provenance.kernel_hash(own))
+        return _from_start(job, state, first, made)
 
 
 def _due(step: int, every: int, last: int) -> bool:
     return step % every == 0 or step == last
 
 
-def _from_start(job: Job, state: State, name: str) -> Summary:
-    """Create the store, record the state at t = 0 and run from there."""
+def _from_start(job: Job, state: State, first: Invariants, made: dict[str, Any]) -> Summary:
+    """Create the store with the attributes `made`, record the invariants at t = 0, `first`, and run from there."""
     config, stepper = job.config, job.model.stepper
-    first = jax.jit(lambda s: compute_invariants(job.model.grid, s, config.scales))(state)
     rows = {k: np.asarray(v)[None] for k, v in vars(first).items()}
     arrays = snapshot.shapes(stepper, state)
     if not config.output.distribution:
         del arrays["f"]
     of_history = {k: jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for k, v in rows.items() if k != "time"}
     nodes = {"history": of_history, "snapshots": arrays}
-    store = results.create(job.folder, job.model.grid, provenance.attributes(config, name), nodes, job.rows)
+    store = results.create(job.folder, job.model.grid, made, nodes, job.rows)
     store.append("history", rows["time"], rows)
     with contextlib.closing(Checkpoints(job.folder, config.output.checkpoints_kept)) as checkpoints:
         return _loop(job, state, 0, store, checkpoints)
@@ -168,7 +193,7 @@ def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: 
     first, seconds, chunk = step, 0.0, 1
 
     def save() -> None:
-        checkpoints.save(step, arrays_of(state))
+        checkpoints.save(step, arrays_of(state), recovery.stored(job.folder, store.rows))
         watch.saved(job.folder, job.folder / LOG_FILE, step)
 
     # everything is compiled here, so that neither estimates nor the summary count that time
@@ -186,10 +211,12 @@ def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: 
         tick = time.perf_counter()
         boundary = min(every - step % every for every in (out.snapshot_every, out.checkpoint_every))
         n = min(chunk, boundary, last - step)
-        state, buffers = advance(state, n)
+        before = state
+        state, buffers = advance(before, n)
         rows = {k: np.asarray(v)[:n] for k, v in vars(buffers).items()}
         spent = time.perf_counter() - tick
-        monitors.check(state, rows, step + 1)
+        monitors.check(partial(_repeat, advance, before), rows, step + 1)
+        del before  # f is large
         recorded = [i for i in range(n) if _due(step + 1 + i, out.history_every, last)]
         if recorded:
             store.append("history", rows["time"][recorded], {k: v[recorded] for k, v in rows.items()})
@@ -212,6 +239,10 @@ def _summary(job: Job, steps: int, seconds: float) -> Summary:
     """The summary of a run that is complete, after `steps` in this process that took `seconds`."""
     history = {str(k): v.to_numpy() for k, v in results.open_result(job.folder)["history"].data_vars.items()}
     return Summary(job.folder, job.config.time.steps, seconds / max(steps, 1), history)
+
+
+def _repeat(advance: Callable[[State, int], tuple[State, Invariants]], state: State, steps: int) -> State:
+    return advance(state, steps)[0]
 
 
 def _time(state: State) -> np.ndarray:

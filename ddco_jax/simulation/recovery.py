@@ -1,0 +1,132 @@
+"""Resume only from a state that checkpoint and stored results share: rows, chunk files and checksums of the store."""
+
+import hashlib
+import itertools
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec
+
+from ddco_jax.settings import ConfigError
+from ddco_jax.simulation.checkpoint import Damaged
+from ddco_jax.simulation.results import STORE, complete_rows
+
+CHECKSUM = 4
+"""Bytes of crc32c at the end of a chunk."""
+PRESENT_ONLY = ("f",)
+"""Arrays of which resuming checks that all chunks are there, but does not read them: their size is that of all f."""
+
+
+def stored(folder: Path, rows: Mapping[str, int]) -> dict[str, Any]:
+    """What a checkpoint says of the first `rows` of each node: the last one of the history, `_fingerprint` by array."""
+    root = zarr.open_group(str(folder / STORE), mode="r")
+    last, chunks = {}, {}
+    for node, group in root.groups():
+        for name, array in group.arrays():
+            chunks[f"{node}/{name}"] = _fingerprint(array, rows[node])
+            if node == "history":
+                last[name] = np.asarray(array[rows[node] - 1]).tolist()
+    return {"last": last, "chunks": chunks}
+
+
+def rows_stored(folder: Path) -> int:
+    """Number of complete rows of the history, or room for rows where its times cannot be read; 0 without one."""
+    try:
+        times = zarr.open_group(str(folder / STORE), mode="r").get("history/t")
+    except (OSError, ValueError, KeyError):
+        return 0
+    if not isinstance(times, zarr.Array):
+        return 0
+    try:
+        return complete_rows(np.asarray(times[:]))
+    except (OSError, ValueError, RuntimeError):
+        return int(times.shape[0])
+
+
+def require_rows(folder: Path, rows: Mapping[str, int], metadata: Mapping[str, Any]) -> None:
+    """Raise Damaged where the store lacks any of the first `rows` of its nodes, or differs from the metadata.
+
+    Metadata without `last` and `chunks` are those of version 0.1.
+    """
+    try:
+        root = zarr.open_group(str(folder / STORE), mode="r")
+        for node, count in rows.items():
+            group = root[node]
+            arrays = dict(group.arrays()) if isinstance(group, zarr.Group) else {}
+            known = metadata.get("chunks", {})
+            for path in [key for key in known if key.startswith(f"{node}/")] or [f"{node}/t"]:
+                if path.partition("/")[2] not in arrays:
+                    raise Damaged(f"{STORE}/{path} is missing")
+            for name, array in arrays.items():
+                _require(array, count, f"{STORE}/{node}/{name}", name not in PRESENT_ONLY)
+            if (complete := complete_rows(np.asarray(arrays["t"][:count]))) < count:
+                raise Damaged(f"{STORE}/{node}/t has {complete} of {count} rows")
+            for name, array in arrays.items():
+                if known and known.get(f"{node}/{name}") != _fingerprint(array, count):
+                    raise Damaged(f"{STORE}/{node}/{name} is not that of the checkpoint")
+        for name, value in metadata.get("last", {}).items():
+            row = np.asarray(root[f"history/{name}"][rows["history"] - 1])  # type: ignore[index]
+            if not np.array_equal(row, np.asarray(value, row.dtype), equal_nan=True):
+                raise Damaged(f"{STORE}/history/{name} is not that of the checkpoint")
+    except (Damaged, MemoryError):
+        raise
+    except Exception as error:  # of zarr and its codecs: a store that cannot be read is damaged
+        raise Damaged(f"{STORE} cannot be read, {' '.join(str(error).split())[:100] or type(error).__name__}") from None
+
+
+def require_whole(folder: Path) -> None:
+    """Raise ConfigError where a row or chunk of a result is missing, which xarray would show as NaN.
+
+    Stores of version 0.1 are not checked: they lack chunks that hold nothing.
+    """
+    root = zarr.open_group(str(folder / STORE), mode="r")
+    try:
+        for node, group in root.groups():
+            arrays = dict(group.arrays())
+            if "t" not in arrays:
+                raise Damaged(f"{STORE}/{node}/t is missing")
+            for name, array in arrays.items():
+                if any(isinstance(codec, Crc32cCodec) for codec in array.metadata.codecs):  # type: ignore[union-attr]
+                    _require(array, complete_rows(np.asarray(arrays["t"][:])), f"{STORE}/{node}/{name}", False)
+    except Damaged as error:
+        raise ConfigError(f"{folder}: {error}; if the run still goes on, try again, else `ddco resume` it") from None
+
+
+def _along_t(array: zarr.Array) -> bool:
+    return (getattr(array.metadata, "dimension_names", None) or ("",))[0] == "t"
+
+
+def _files(array: zarr.Array, first: int) -> Iterator[tuple[tuple[int, ...], Path]]:
+    """Index and file of every chunk, of the first `first` along the first axis."""
+    folder = Path(str(array.store_path).removeprefix("file://"))
+    numbers = [math.ceil(n / c) for n, c in zip(array.shape[1:], array.chunks[1:], strict=True)]
+    for index in itertools.product(range(first), *map(range, numbers)):
+        yield index, folder / array.metadata.encode_chunk_key(index)
+
+
+def _fingerprint(array: zarr.Array, rows: int) -> str:
+    """Hash of the checksums with which the chunks end, of those that hold nothing but the first `rows`."""
+    full = rows // array.chunks[0] if _along_t(array) else math.ceil(array.shape[0] / array.chunks[0])
+    found = hashlib.sha256()
+    for _, path in _files(array, full):
+        with open(path, "rb") as file:
+            file.seek(-min(CHECKSUM, path.stat().st_size), os.SEEK_END)
+            found.update(file.read())
+    return found.hexdigest()[:16]
+
+
+def _require(array: zarr.Array, count: int, name: str, read: bool) -> None:
+    """Raise Damaged where the first `count` rows of an array are not all there; with `read`, decode them."""
+    rows = count if _along_t(array) else array.shape[0]
+    if array.shape[0] < rows:
+        raise Damaged(f"{name} has {array.shape[0]} of {rows} rows")
+    for index, path in _files(array, math.ceil(rows / array.chunks[0])):
+        if not path.is_file():
+            raise Damaged(f"{name} lacks chunk {'/'.join(map(str, index))}")
+    for first in range(0, rows if read else 0, array.chunks[0]):
+        array[first : min(first + array.chunks[0], rows)]
