@@ -53,9 +53,7 @@ def test_the_errors_that_ddco_kernels_prints_are_those_last_measured():
 
 def test_a_measurement_states_machine_commit_and_versions(tmp_path, monkeypatch):
     """The commit is that of the repository, marked where the code differs from it; without git it must be given."""
-    head = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     made = provenance.provenance("scipy", commit="" if head.returncode == 0 else "none")
     assert tuple(made) == provenance.KEYS and made["device"] == "cpu"
     assert made["commit"].removesuffix("-dirty") == (head.stdout.strip() or "none")

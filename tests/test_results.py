@@ -19,7 +19,7 @@ from test_memory import law
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, open_result
 from ddco_jax.correlations import Undisturbed
-from ddco_jax.plasma import units
+from ddco_jax.plasma import clone, units
 from ddco_jax.plasma.moments import compute_moments, higher_moments
 from ddco_jax.plots.run import plot_run
 from ddco_jax.simulation import provenance, results
@@ -140,7 +140,7 @@ def test_what_made_a_result(run, tmp_path):
     assert attributes["version"] and attributes["jax"] == jax.__version__ and attributes["kernel"] == "landau"
     assert attributes["device"].startswith("cpu: ")
     assert abs(datetime.now(UTC) - datetime.fromisoformat(attributes["begun"])).total_seconds() < 3600
-    assert attributes.get("commit", "") == provenance.commit()
+    assert attributes.get("commit", "") == clone.commit()
     assert len(attributes["kernel_sha256"]) == 64
     # a learned kernel: sha256sum of its two files, whatever its name
     folder = Path(provenance.__file__).parents[1] / "pretrained" / "ddco"

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Any
 import jax
 
 from ddco_jax.kernels import store
+from ddco_jax.plasma.clone import commit
 from ddco_jax.simulation.config import Config
 from ddco_jax.simulation.results import scale_attributes
-
-ROOT = Path(__file__).parents[2]
 
 
 def attributes(config: Config, name: str, kernel_sha256: str) -> dict[str, Any]:
@@ -43,14 +41,3 @@ def kernel_hash(config: Config) -> str:
     else:
         content = b"".join((folder / file).read_bytes() for file in (store.SPECIFICATION, store.PARAMETERS))
     return hashlib.sha256(content).hexdigest()
-
-
-def commit() -> str:
-    """The commit of the clone that the package runs from, with "-dirty" where files are changed; "" outside a clone."""
-    if not (ROOT / ".git").exists():
-        return ""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
