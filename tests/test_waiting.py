@@ -43,6 +43,16 @@ history_every = 2
 snapshot_every = 4
 checkpoint_every = 100
 """
+
+
+@pytest.fixture(autouse=True)
+def signals_arrive():
+    """Also where the tests run in the background, in which a shell makes processes ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 SLOW = """
 import sys, time
 from ddco_jax import cli

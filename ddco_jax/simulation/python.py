@@ -65,7 +65,7 @@ def run(
         >>> import ddco_jax as ddco
         >>> small = {"grid.nv": [20, 16, 16], "time.steps": 2, "collisions.kernel": "landau"}
         >>> result = ddco.run("relaxation", overrides=small)
-        >>> dict(result["snapshots"].sizes)
+        >>> dict(result["snapshots"]["f_vxvy"].sizes)
         {'t': 2, 'x': 1, 'vx': 20, 'vy': 16}
         >>> energy = result["history"]["kinetic_energy"]
         >>> bool(abs(energy[-1] / energy[0] - 1) < 1e-13)
