@@ -27,8 +27,15 @@ def check_table(report: dict[str, Any]) -> str:
     def triple(values: Sequence[float]) -> str:
         return ", ".join(f"{v:.2f}" for v in values)
 
-    def gib(name: str) -> str:
-        return f"{report[name] / GIB:.3f} GiB"
+    def memory(name: str) -> str:
+        size = report[name]
+        return (
+            f"{size / GIB:.1f} GiB"
+            if size >= GIB
+            else f"{size / 2**20:.2g} MiB"
+            if size < 2**20
+            else f"{size >> 20} MiB"
+        )
 
     table = f"{tables.listing(report['choices'])}\n\n{plasma_table(report['plasma'])}\n\n"
     table += tables.listing(
@@ -42,10 +49,10 @@ def check_table(report: dict[str, Any]) -> str:
             f"(vx, vy, vz; at least {notes.WIDE_ENOUGH})",
             "spacing/narrowest width": f"{triple(report['spacing_over_thermal_width'])}   "
             f"(at most {report['resolved_spacing']:g})",
-            "memory for f": gib("memory_distribution_bytes"),
-            "memory for transforms": gib("memory_transforms_bytes"),
-            "memory for the run": f"{gib('memory_run_bytes')}   (and {PROCESS:g} GiB for Python and the compiler)",
-            "memory for a gradient": gib("memory_gradient_bytes"),
+            "memory for f": memory("memory_distribution_bytes"),
+            "memory for transforms": memory("memory_transforms_bytes"),
+            "memory for the run": f"{memory('memory_run_bytes')}   (and {PROCESS:g} GiB for Python and the compiler)",
+            "memory for a gradient": memory("memory_gradient_bytes"),
             "time for the run": f"{tqdm.format_interval(report['steps'] * report['seconds_per_step'])}   "
             f"({report['seconds_per_step']:.2g} s per step on this machine, idle; and compilation)",
         }
