@@ -246,3 +246,13 @@ def test_the_parts_of_a_step_are_those_that_it_takes(excess, parts):
     assert check.collision_stability(step, stiff, dt, 2).parts == parts
     end = jax.jit(step.step)(State.from_distribution(grid, f), jnp.asarray(dt))
     assert float(end.tally.evaluations) == 2 * parts and float(end.tally.refused) == 0
+
+
+def test_a_box_shorter_than_the_distance_of_particles_is_noted():
+    """At 1e24 1/m^3 it is 62 angstrom; a single cell stands for any length."""
+    noted = []
+    for length, nx in ((61, 4), (63, 4), (61, 1)):
+        changed = (f"grid.length_angstrom={length}", f"grid.nx={nx}", "time.step_ps=1e-5")
+        notes = check_report(load("langmuir", changed)[0])["notes"]
+        noted += [[note for note in notes if "shorter than the distance" in note]]
+    assert [len(found) for found in noted] == [1, 0, 0] and "6.2e-09 m" in noted[0][0]

@@ -134,6 +134,8 @@ def test_what_the_grid_cannot_hold_is_nan_when_traced():
     for start in (initial.maxwellian, initial.uniform_ball, initial.four_beams):
         with pytest.raises(ValueError, match=r"too narrow.*grid\.nv"):
             start(GRID, 1.0, cold)
+    with pytest.raises(ValueError, match=r"velocity box is too small.*; raise grid\.velocity_extent_m_s"):
+        initial.maxwellian(GRID, 1.0, 40.0)
     with pytest.raises(ValueError, match=r"positive only from t = 5\.498 t0 on, got 5\.000"):
         initial.bkw(GRID, 1.0, 0.25, 5.0)
 

@@ -182,7 +182,7 @@ class CollisionOperator(eqx.Module):
             p, limited = entropy.limit(known(log), p, fallback, _thermal(cell, A))
             return Fluxes(cell, log, p, A, limited, equilibrium)
         smoothed = jumps.smooth(cell, equilibrium, now.microfield_jump, now.pair_jump)
-        # both forces by one vmap: the stencils are by far the longest to compile of all elementwise work
+        # both forces by one vmap: their stencils, which take long to compile, are compiled once
         driven = jax.vmap(lambda f: force.of(self.differences, cell.with_f(f), equilibrium))
         (in_field, in_pairs), q = smoothed, driven(jnp.stack([part.f for part in smoothed]))
         p, A = collide(in_pairs, known(q[1]))

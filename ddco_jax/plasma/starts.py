@@ -139,8 +139,14 @@ def _solve(matrix: Array, y: Array) -> Array:
 
 
 def _checked(f: Values, width: Values, dv: float, xp: ModuleType) -> Values:
-    """f unchanged; raises ValueError if it contains NaN, unless traced."""
+    """f unchanged; raises ValueError if the grid cannot represent it, where f contains NaN, unless traced."""
     if xp is np and np.isnan(f).any():
+        half = f.shape[-1] * dv / 2
+        if width.max() > half / 2:
+            raise ValueError(
+                f"the velocity box is too small for the initial distribution: half extent {half:.3g} V0, thermal width "
+                f"up to {width.max():.3g} V0; raise grid.velocity_extent_m_s"
+            )
         raise ValueError(
             "the initial distribution is too narrow for the velocity grid: smallest thermal width "
             f"{width.min():.3g} V0, spacing {dv:.3g} V0; raise grid.nv or lower grid.velocity_extent_m_s"

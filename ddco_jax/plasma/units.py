@@ -122,6 +122,10 @@ class Scales:
         particles = density * (self.density * self.length**3)
         return self.coulomb_constant * (4 * math.pi / 3 * particles) ** (1 / 3) / temperature
 
+    def particle_distance(self, density: AnyNumbers) -> AnyNumbers:
+        """Wigner-Seitz radius a = (3/(4 pi n))^(1/3) at a code density (n0), L0."""
+        return (3 / (4 * math.pi * self.density * self.length**3) / density) ** (1 / 3)
+
     def landau_prefactor(self, density: Numbers) -> Numbers:
         """gamma/lnLambda of the Landau kernel gamma P/|u|: 2 pi q^4/m^2, per unit of code density.
 

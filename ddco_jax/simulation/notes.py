@@ -49,9 +49,22 @@ def notes(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]
             f"the velocity box reaches {min(extents[:axes]):.3g} standard deviations of f in the hottest cell (drifts "
             f"of components included); set grid.velocity_extent_m_s = [{wanted}] to reach {WIDE_ENOUGH:g}"
         )
+    found += _box(config, grid, start)
     if config.collisions.kernel not in ("none", *store.NAMED):
         found += [*_gamma(*report["coupling_parameter"]), *_parts(start)]
     return [*found, *_positivity(config, report), *_recurrence(config, grid, start, report), *_buildup(config)]
+
+
+def _box(config: Config, grid: PhaseGrid, start: Survey) -> list[str]:
+    """A note where the box is shorter than the distance between particles; a single cell stands for any length."""
+    distance = config.scales.particle_distance(float(np.mean(start.density)))
+    if grid.nx == 1 or grid.length >= distance:
+        return []
+    metres = config.scales.length
+    return [
+        f"the box, {grid.length * metres:.3g} m, is shorter than the distance a = {distance * metres:.3g} m between "
+        "particles; is grid.length_m or plasma.density_m3 wrong?"
+    ]
 
 
 def _gamma(low: float, high: float) -> list[str]:
@@ -115,7 +128,8 @@ def _buildup(config: Config) -> list[str]:
         return []
     kind = config.initial.kind
     if config.correlations == "quench":
-        because = f'initial.kind = "{kind}" is no equilibrium'
+        start = "a sum of components" if kind == "components" else f'initial.kind = "{kind}"'
+        because = f"{start} is no equilibrium"
         return [f'collisions.buildup = "auto" means "quench": correlations build up from t = 0, because {because}']
     why = {
         "maxwellian": "a Maxwellian is an equilibrium",

@@ -1,6 +1,5 @@
 """Parameters of the plasma of a run: lengths, times, speeds, coupling and collisions, in SI and in code units."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,14 +30,13 @@ def parameters(config: Config, grid: PhaseGrid, start: Survey, kernel: Kernel | 
     scales, cells = config.scales, start.cells
     n, T = (np.array([getattr(cell, key) for cell in cells]) for key in ("density", "temperature"))
     speed, frequency = np.sqrt(T), scales.plasma_frequency(n)
-    distance = (3 / (4 * math.pi * n * scales.density * scales.length**3)) ** (1 / 3)
     electron_volt = scales.mass * scales.velocity**2 / scales.electron_volt
     found = {
         "density": _row(n, "n0", scales.density, "1/m^3"),
         "temperature": _row(T, "V0^2", electron_volt, "eV"),
         "thermal_speed": _row(speed, "V0", scales.velocity, "m/s"),
         "plasma_frequency": _row(frequency, "1/t0", 1 / scales.time, "1/s"),
-        "particle_distance": _row(distance, "L0", scales.length, "m"),
+        "particle_distance": _row(scales.particle_distance(n), "L0", scales.length, "m"),
         "debye_length": _row(scales.debye_length(n, T), "L0", scales.length, "m"),
         "coupling_parameter": _row(scales.coupling_parameter(n, T)),
     }

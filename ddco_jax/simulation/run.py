@@ -104,7 +104,7 @@ def run(
             first = monitors.start(model.grid, state, config.scales)  # refused before anything is stored
             hashes = kernel_copy.keep(config, folder)
             own = kernel_copy.with_kernel(config, folder, hashes)
-            model = build(own)
+            model = build(own)  # from the copy, as a resumed run is
         settings = {"name": name, "version": version("ddco-jax"), "config": config.model_dump(mode="json")}
         write_text(folder / CONFIG_FILE, json.dumps(sealed({**settings, "kernel": hashes}), indent=1))
         shown.log_to(folder / LOG_FILE)
@@ -117,7 +117,8 @@ def require_empty(folder: Path) -> None:
     """Raise ConfigError where a folder is not empty, so that no run overwrites another, or cannot hold checkpoints."""
     require_usable(folder)
     if folder.exists() and (not folder.is_dir() or any(path.name != LOCK_FILE for path in folder.iterdir())):
-        raise ConfigError(f"--out {folder}: the folder is not empty; choose another, or `ddco resume {folder}`")
+        other = f", or `ddco resume {folder}`" if (folder / CONFIG_FILE).is_file() else ""
+        raise ConfigError(f"--out {folder}: the folder is not empty; choose another{other}")
 
 
 def resume(folder: Path, progress: bool | None = None, watch: Watch | None = None) -> Summary:
