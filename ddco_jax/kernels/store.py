@@ -154,7 +154,7 @@ def load_ensemble(name_or_folder: str | Path) -> list[Learned]:
 def _form(stored: Any) -> tuple[KernelForm, numbered.Names]:
     """The form of a stored kernel, and the names of its arrays if they are numbered, else {}."""
     if not isinstance(stored, dict) or not isinstance(stored.get("kernel"), dict):
-        raise ValueError("holds no specification of a kernel")
+        raise ValueError("holds no specification of a kernel; copy the folder again")
     found = stored.get("format", numbered.FORMAT)
     if found in (2, FORMAT):
         specification = dict(stored["kernel"])

@@ -145,13 +145,13 @@ class CollisionsSection(Section):
         if self.prefactor is not None and self.kernel not in store.NAMED:
             raise ValueError("collisions.prefactor: only analytic kernels have one")
         if self.step == "chebyshev" and self.substeps != 1:
-            raise ValueError('collisions.substeps: only step = "midpoint" has them; the other divides itself as needed')
+            raise ValueError('collisions.substeps: only step = "midpoint" takes them; leave the key out')
         if self.step == "midpoint" and self.stages is not None:
-            raise ValueError('collisions.stages: step = "midpoint" has two')
+            raise ValueError('collisions.stages: only step = "chebyshev" takes them; leave the key out')
         if self.force == "log" and self.differences != "central":
             raise ValueError(
-                'collisions.differences: beside steep flanks force = "log" is stable with central ones only; '
-                'take force = "ratio", which is as exact at equilibrium'
+                'collisions.differences: force = "log" is stable with "central" only where f is steep; '
+                'set force = "ratio" for higher orders'
             )
         return self
 
@@ -369,7 +369,7 @@ def _load_array(file: str, grid: PhaseGrid) -> np.ndarray:
     for cell in range(grid.nx):
         f[cell] = _load_cell(file, grid, cell)
     if not np.any(f):
-        raise ConfigError(f"initial.file: {file} is all zero")
+        raise ConfigError(f"initial.file: {file} holds only zeros")
     return f
 
 

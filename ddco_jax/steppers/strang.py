@@ -31,10 +31,10 @@ class Strang(Stepper):
 
     `op` is a collision operator, or a kernel with its law of correlations (`load_model`), of which an operator with
     default options is made.  `op=None` leaves collisions out and takes the advection in one step; `field="none"` leaves
-    the electric force out.  A homogeneous plasma is nx = 1 with field="none"; its advection only ages the correlations.
-    `collision` names the collision step: "chebyshev", with `collision_stages` [5], or the paper's "midpoint", with
-    `collision_substeps` [1] (`steppers.collision`).  `buildup` is the law of the correlations in this step, by default
-    that of the model; an operator has none.
+    the electric force out.  A homogeneous plasma is nx = 1 with field="none"; its advection only raises the age of the
+    correlations.  `collision` names the collision step: "chebyshev", with `collision_stages` (default 5), or the
+    paper's "midpoint", with `collision_substeps` (default 1; see `steppers.collision`).  `buildup` is the law of the
+    correlations in this step, by default that of the model; an operator has none.
     Conserves mass always, total energy with field="ampere", momentum with field="poisson".
     Raises ValueError for an unknown field, x_flux or collision, for stages or substeps that the collision step does not
     have, and for an operator made for another grid.
