@@ -174,7 +174,7 @@ class CollisionOperator(eqx.Module):
                 return Fluxes(cell, log, p, A, jnp.zeros((), f.dtype), equilibrium)
             p, limited = entropy.limit(log, p, microfield.flux(cell, log, jnp.ones_like(cell.f)), _thermal(cell, A))
             return Fluxes(cell, log, p, A, limited, equilibrium)
-        known = functools.partial(_known, retardation(now), cell)
+        known = _known(retardation(now), cell)
         if isinstance(now, Mature):
             (in_pairs,) = jumps.smooth(cell, equilibrium, now.pair_jump)
             p, A = collide(in_pairs, known(force.of(self.differences, in_pairs, equilibrium)))
@@ -269,11 +269,12 @@ class CollisionOperator(eqx.Module):
         return jax.tree.map(lambda a: a.reshape(nx, *a.shape[2:]), results)
 
 
-def _known(memory: Retardation | NoMemory, cell: Cell, forces: Forces) -> Forces:
-    """The force without that of the new part of the stress anisotropy (`correlations.memory`)."""
+def _known(memory: Retardation | NoMemory, cell: Cell) -> Callable[[Forces], Forces]:
+    """The function that takes the new part of the stress anisotropy (`correlations.memory`) off a force."""
     if isinstance(memory, NoMemory):
-        return forces
-    return jnp.concatenate([forces[:3] - memory.force(cell), forces[3:]])
+        return lambda forces: forces
+    new = memory.force(cell)
+    return lambda forces: jnp.concatenate([forces[:3] - new, forces[3:]])
 
 
 def _thermal(cell: Cell, diffusion: VelocityVector) -> Scalar:

@@ -59,6 +59,7 @@ class Tensors:
         self.place = jnp.asarray(place.reshape(grid.nv), np.int32)
         axes = list(zip(grid.nv, grid.dv, strict=True))
         self.symmetries = [p for p in itertools.permutations(range(3)) if [axes[i] for i in p] == axes]
+        self.projectors: dict[Indices, Array] = {}
         self.octants: dict[Component, Array] = {}
         self.radial: dict[int, tuple[Array, Callable]] = {}
 
@@ -87,8 +88,10 @@ class Tensors:
         return transforms.kernel_spectrum(values, parity(component.indices))
 
     def _P(self, i: int, j: int) -> Array:
-        projector = int(i == j) - self.direction[i] * self.direction[j]
-        return jnp.where(self.distinct, projector, 0)
+        if (i, j) not in self.projectors:
+            projector = int(i == j) - self.direction[i] * self.direction[j]
+            self.projectors[i, j] = self.projectors[j, i] = jnp.where(self.distinct, projector, 0)
+        return self.projectors[i, j]
 
     def _K(self, weights: Weights, i: int, j: int, a: int, b: int) -> Array:
         P = self._P

@@ -1,5 +1,7 @@
 """Smooth functions of ln Gamma, and powers with finite gradients, for the laws of the correlations."""
 
+import functools
+
 import jax.numpy as jnp
 
 from ddco_jax.plasma.arrays import Array, Float
@@ -17,7 +19,8 @@ def log_gamma(gamma: Elementwise) -> Elementwise:
 
 def polynomial(coefficients: Float[Array, " order"], x: Elementwise, age: Elementwise) -> Elementwise:
     """Sum of coefficients[i] x^i, in the precision of the age."""
-    return sum(k.astype(age.dtype) * x**i for i, k in enumerate(coefficients)) + 0 * age
+    *lower, highest = coefficients.astype(age.dtype)
+    return functools.reduce(lambda total, k: total * x + k, reversed(lower), highest + 0 * age)
 
 
 def power(x: Elementwise, p: Elementwise | float) -> Elementwise:

@@ -22,6 +22,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from ddco_jax.plasma.arrays import Array, Float, Scalar
@@ -93,6 +94,7 @@ def generator(c: Float[Array, " points"], slope: Scalar) -> Float[Array, "points
     z = slope * (c[1:] ** 2 - c[:-1] ** 2) / 2
     rate = 2 / (c[1] - c[0]) ** 2
     up, down = rate * jax.nn.sigmoid(-z), rate * jax.nn.sigmoid(z)
-    zero = jnp.zeros(1, c.dtype)
-    out = jnp.concatenate([up, zero]) + jnp.concatenate([zero, down])
-    return jnp.diag(down, 1) + jnp.diag(up, -1) - jnp.diag(out)
+    n = len(c)
+    lower, upper = (jnp.asarray(np.eye(n, n - 1, k), c.dtype) for k in (0, -1))
+    # every jump takes its rate from one point and adds it to the neighbour
+    return jnp.matmul(upper - lower, (up * lower - down * upper).T, precision="highest")

@@ -37,8 +37,8 @@ SMALLEST_EXPONENT = 0.6
 Parametrised by an exponential: max() would have zero gradient below the bound."""
 END = 6.0
 """Upper limit of the integral of nu, in tau_F."""
-GAUSS = tuple(((1 + x) / 2, w / 2) for x, w in np.array(np.polynomial.legendre.leggauss(12)).T.tolist())
-"""Points and weights of Gauss-Legendre quadrature on [0, 1]."""
+GAUSS = (np.array([[1.0], [0.0]]) + np.polynomial.legendre.leggauss(12)) / 2
+"""Points and weights of Gauss-Legendre quadrature on [0, 1], (2, 12)."""
 
 
 class NeighbourFading(eqx.Module):
@@ -79,12 +79,12 @@ class Microfield(eqx.Module):
         p_F = SMALLEST_EXPONENT + jnp.exp(polynomial(self.exponent, x, age))
         b = jnp.exp(polynomial(self.narrowness, x, age))
 
-        def nu(s: Elementwise) -> Elementwise:
+        def nu(s: Elementwise, tau_F: Elementwise, p_F: Elementwise) -> Elementwise:
             return s / 3 * jnp.exp(-power(s / tau_F, p_F))
 
-        end = jnp.minimum(age, END * tau_F)
-        jump = 2 / b**2 * end * sum(w * nu(y * end) for y, w in GAUSS)
-        return nu(age), jump * self.neighbour_fading.at(age, x)
+        end, (points, weights) = jnp.minimum(age, END * tau_F), GAUSS.astype(age.dtype)
+        mean = nu(end[..., None] * points, tau_F[..., None], p_F[..., None]) @ weights
+        return nu(age, tau_F, p_F), 2 / b**2 * end * mean * self.neighbour_fading.at(age, x)
 
 
 def flux(cell: Cell, forces: Forces, partners: VelocityDistribution) -> Forces:

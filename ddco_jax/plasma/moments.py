@@ -16,6 +16,9 @@ from ddco_jax.plasma.grid import PhaseGrid
 COLDEST = 1e-4
 """Temperature added to every axis by `stress_anisotropy`, relative to the mean: colder axes are not resolved."""
 
+FIRST, SQUARES = ((1, 0, 0), (0, 1, 0), (0, 0, 1)), ((2, 0, 0), (0, 2, 0), (0, 0, 2))
+"""Powers (a, b, c) of the momentum and of the energy along each axis (`power_moments`)."""
+
 
 class Moments(NamedTuple):
     """Local moments of f, code units."""
@@ -40,11 +43,17 @@ def power_moments(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> Flo
 
 def compute_moments(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) -> Moments:
     """Density (n0), drift velocity (V0) and temperature kT/m (V0^2) of every cell of f, by the sums of Eq. (32)."""
-    m = power_moments(grid, f)
-    density = m[..., 0, 0, 0]
-    drift = jnp.stack([m[..., 1, 0, 0], m[..., 0, 1, 0], m[..., 0, 0, 1]], -1) / density[..., None]
-    mean_square = (m[..., 2, 0, 0] + m[..., 0, 2, 0] + m[..., 0, 0, 2]) / density
+    m = _selected(power_moments(grid, f), (0, 0, 0), *FIRST, *SQUARES)
+    density, drift = m[..., 0], m[..., 1:4] / m[..., :1]
+    mean_square = jnp.sum(m[..., 4:], -1) / density
     return Moments(density, drift, (mean_square - jnp.sum(drift**2, -1)) / 3)
+
+
+def _selected(moments: Float[Array, "*batch 3 3 3"], *powers: tuple[int, int, int]) -> Float[Array, "*batch n"]:
+    """Some of the `power_moments`, by (a, b, c)."""
+    places = [9 * a + 3 * b + c for a, b, c in powers]
+    chosen = jnp.asarray(np.eye(27)[:, places], moments.dtype)
+    return jnp.matmul(moments.reshape(*moments.shape[:-3], 27), chosen, precision="highest")
 
 
 class HigherMoments(NamedTuple):
@@ -78,15 +87,22 @@ def stress_anisotropy(grid: PhaseGrid, f: Float[Array, "*batch nvx nvy nvz"]) ->
     For a bi-Maxwellian, c.S.c/2T is log(f/M) up to a constant, with M the Maxwellian of the same temperature.
     COLDEST T is added to the temperature of every axis, so that S is finite if f occupies a single point of an axis.
     """
-    m = power_moments(grid, f)
-    density = m[..., 0, 0, 0]
-    mean = jnp.stack([m[..., 1, 0, 0], m[..., 0, 1, 0], m[..., 0, 0, 1]], -1) / density[..., None]
-    rows = [[(2, 0, 0), (1, 1, 0), (1, 0, 1)], [(1, 1, 0), (0, 2, 0), (0, 1, 1)], [(1, 0, 1), (0, 1, 1), (0, 0, 2)]]
-    square = jnp.stack([jnp.stack([m[..., a, b, c] for a, b, c in row], -1) for row in rows], -2)
-    tensor = square / density[..., None, None] - mean[..., :, None] * mean[..., None, :]
+    second = [(2, 0, 0), (1, 1, 0), (1, 0, 1), (1, 1, 0), (0, 2, 0), (0, 1, 1), (1, 0, 1), (0, 1, 1), (0, 0, 2)]
+    m = _selected(power_moments(grid, f), (0, 0, 0), *FIRST, *second)
+    m = m[..., 1:] / m[..., :1]
+    mean, square = m[..., :3], m[..., 3:].reshape(*m.shape[:-1], 3, 3)
+    tensor = square - mean[..., :, None] * mean[..., None, :]
     temperature = jnp.trace(tensor, axis1=-2, axis2=-1)[..., None, None] / 3
     one = jnp.eye(3, dtype=f.dtype)
-    return one - (1 + COLDEST) * jnp.linalg.inv(tensor / temperature + COLDEST * one)
+    return one - (1 + COLDEST) * _inverse(tensor / temperature + COLDEST * one)
+
+
+def _inverse(A: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3 3"]:
+    """Inverse of symmetric matrices by cofactors, which compiles faster than a general solution."""
+    A = jnp.concatenate([A, A[..., :2, :]], -2)
+    A = jnp.concatenate([A, A[..., :2]], -1)  # indices modulo 3
+    cofactors = A[..., 1:4, 1:4] * A[..., 2:5, 2:5] - A[..., 1:4, 2:5] * A[..., 2:5, 1:4]
+    return cofactors / jnp.sum(A[..., :1, :3] * cofactors[..., :1, :], -1, keepdims=True)
 
 
 def face_density(grid: PhaseGrid, faces: Float[Array, "*batch inner nvy nvz"]) -> Float[Array, "*batch"]:

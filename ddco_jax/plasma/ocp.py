@@ -76,13 +76,15 @@ def _monotone_cubic(x: np.ndarray, y: np.ndarray, at: ArrayLike) -> Array:
     w1, w2 = 2 * h[1:] + h[:-1], h[1:] + 2 * h[:-1]
     inner = (w1 + w2) / (w1 / secant[:-1] + w2 / secant[1:])
     slope = np.concatenate([secant[:1], inner, secant[-1:]])
+    # coefficients of (at - x_i)^k, k = 0 ... 3, in the intervals; the last row is the continuation
+    second = (3 * secant - 2 * slope[:-1] - slope[1:]) / h
+    third = (slope[:-1] + slope[1:] - 2 * secant) / h**2
+    rows = np.stack([x, y, slope, np.append(second, 0), np.append(third, 0)], -1)
     at = jnp.asarray(at)
-    i = jnp.clip(jnp.searchsorted(jnp.asarray(x, at.dtype), at) - 1, 0, len(h) - 1)
-    knots, values, steps, slopes = (jnp.asarray(a, at.dtype) for a in (x, y, h, slope))
-    t = (at - knots[i]) / steps[i]
-    h00, h10, h01, h11 = 2 * t**3 - 3 * t**2 + 1, t**3 - 2 * t**2 + t, 3 * t**2 - 2 * t**3, t**3 - t**2
-    inside = h00 * values[i] + h01 * values[i + 1] + steps[i] * (h10 * slopes[i] + h11 * slopes[i + 1])
-    return jnp.where(at > knots[-1], values[-1] + slopes[-1] * (at - knots[-1]), inside)
+    place = jnp.maximum(jnp.searchsorted(jnp.asarray(x, at.dtype), at) - 1, 0)
+    knot, value, first, second, third = jnp.moveaxis(jnp.asarray(rows, at.dtype)[place], -1, 0)
+    d = at - knot
+    return value + d * (first + d * (second + d * third))
 
 
 _SM = {

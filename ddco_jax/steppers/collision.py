@@ -207,7 +207,7 @@ class ChebyshevCollision(CollisionStep):
         def part(
             carry: tuple[Distribution, Profile, Profile, Tally], _: None
         ) -> tuple[tuple[Distribution, Profile, Profile, Tally], None]:
-            return lax.cond(jnp.any(carry[1] < 1), attempt, lambda carry: carry, carry), None
+            return lax.cond(jnp.any(carry[1] < 1), jax.checkpoint(attempt), lambda carry: carry, carry), None
 
         begun, start = f, (f, none, one, Tally(none, none, none, none, none))
         (f, done, _, tally), _ = lax.scan(part, start, None, length=PARTS)
@@ -255,7 +255,8 @@ def _each(function: Callable[..., Result], *cells: PyTree) -> Result:
     """`function` applied to each of the cells on the leading axis; without vmap for a single cell, which is faster."""
     if len(jax.tree.leaves(cells)[0]) > 1:
         return jax.vmap(function)(*cells)
-    return jax.tree.map(lambda a: a[None], function(*jax.tree.map(lambda a: a[0], cells)))
+    alone = function(*jax.tree.map(lambda a: lax.squeeze(a, [0]), cells))
+    return jax.tree.map(lambda a: lax.expand_dims(a, [0]), alone)
 
 
 def chebyshev_polynomials(stages: int, x: float) -> np.ndarray:

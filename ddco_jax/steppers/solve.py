@@ -30,7 +30,7 @@ def solve(state: State, stepper: Stepper, *, dt: Scalar | float, n_steps: int) -
 
     @jax.checkpoint
     def one_step(state: State, k: Array) -> tuple[State, Invariants]:
-        state = lax.cond(k < n_steps, advanced, lambda state: state, state)
+        state = lax.cond(k < n_steps, jax.checkpoint(advanced), lambda state: state, state)
         return state, compute_invariants(grid, state, scales)
 
     # chunks of equal length, the last one filled up with idle steps, so that the step is compiled once

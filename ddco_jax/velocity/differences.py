@@ -161,7 +161,6 @@ def _along(matrix: np.ndarray, h: VelocityDistribution, axis: int) -> VelocityDi
 
 def _grown(sizes: Sequence[float] | np.ndarray, fall: Array) -> Array:
     """Sum over k of sizes[k] cosh(k fall/2), relative to its value at fall = 0."""
-    total = jnp.zeros_like(fall)
-    for k, w in enumerate(sizes):
-        total = total + float(w) * jnp.cosh(k / 2 * fall)
-    return total / float(sum(sizes))
+    share = np.asarray(sizes) / np.sum(sizes)
+    k = np.arange(len(share))
+    return jnp.asarray(share, fall.dtype) @ jnp.cosh(jnp.asarray(k / 2, fall.dtype)[:, None] * fall)

@@ -16,17 +16,17 @@ If f/M rises by more than a factor e from a point to its neighbour, long stencil
 There, the part of the rise of log(f/M) beyond 1 enters as a first-order one-sided difference towards that neighbour.
 """
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike, DTypeLike
 
 from ddco_jax.plasma.arrays import Array, VelocityDistribution
 from ddco_jax.velocity.cell import Cell, Maxwellian
 from ddco_jax.velocity.differences import Differences, Forces
 
+Values = TypeVar("Values", Array, np.ndarray)
 LARGEST_RISE = 1.0
 """Largest rise of log(f/M) from a point to its neighbour for which the ratio form uses f/M itself."""
 
@@ -87,16 +87,16 @@ def _ratio(
         reached = step
         for k in range(1, differences.reach + 1):
             change = reached - 1
-            q = q + _on(axis, _diagonal(D, side * k, log.dtype)) * change
-            roughness = roughness + _on(axis, _diagonal(R, side * k, log.dtype)) * change
+            q = q + _on(axis, _diagonal(D, side * k).astype(log.dtype)) * change
+            roughness = roughness + _on(axis, _diagonal(R, side * k).astype(log.dtype)) * change
             reached = reached * _shifted(step, side * k, axis)
     return q, roughness
 
 
-def _diagonal(matrix: np.ndarray, k: int, dtype: DTypeLike) -> Array:
+def _diagonal(matrix: np.ndarray, k: int) -> np.ndarray:
     """Entries (j, j + k) of the matrix for all rows j, (n,); zero if j + k is outside the matrix."""
     ends = (0, min(k, len(matrix))) if k > 0 else (min(-k, len(matrix)), 0)
-    return jnp.asarray(np.pad(np.diagonal(matrix, k), ends), dtype)
+    return np.pad(np.diagonal(matrix, k), ends)
 
 
 def _shifted(a: VelocityDistribution, k: int, axis: int) -> VelocityDistribution:
@@ -108,9 +108,9 @@ def _shifted(a: VelocityDistribution, k: int, axis: int) -> VelocityDistribution
     return jnp.pad(kept, [((0, missing) if k > 0 else (missing, 0)) if i == axis else (0, 0) for i in range(3)])
 
 
-def _on(axis: int, values: ArrayLike) -> Array:
+def _on(axis: int, values: Values) -> Values:
     """Values at the points of one axis, shaped to broadcast over the others."""
-    return jnp.asarray(values).reshape([-1 if i == axis else 1 for i in range(3)])
+    return values.reshape([-1 if i == axis else 1 for i in range(3)])
 
 
 FORCES: dict[str, type[Log] | type[Ratio]] = {"log": Log, "ratio": Ratio}

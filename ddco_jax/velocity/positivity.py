@@ -104,10 +104,11 @@ def _solved(matrix: Array, b: Array) -> Array:
     square = jnp.diagonal(matrix)
     size = jnp.sqrt(jnp.where(square > 0, square, 1))
     scaled, b = matrix / (size[:, None] * size), b / size
-    factors = lu_factor(scaled + 8 * jnp.finfo(b.dtype).eps * jnp.eye(5, dtype=b.dtype))
-    x = jnp.zeros_like(b)
-    for _ in range(3):  # iterative refinement: removes the effect of the shifted diagonal
-        x = x + lu_solve(factors, b - jnp.matmul(scaled, x, precision=lax.Precision.HIGHEST))
+    one = jnp.eye(5, dtype=b.dtype)
+    inverse = lu_solve(lu_factor(scaled + 8 * jnp.finfo(b.dtype).eps * one), one)
+    x = _integrals(inverse, b)
+    for _ in range(2):  # iterative refinement: removes the effect of the shifted diagonal
+        x = x + _integrals(inverse, b - _integrals(scaled, x))
     return x / size
 
 

@@ -73,15 +73,18 @@ def convolve(fields: Fields, octants: Sequence[Octant], mixing: Mixing) -> Field
 
 def _mixed(octants: list[Array], spectra: Array, mixing: Mixing) -> Array:
     """Sums of products of kernels (m, nvy, nvz) with the spectra (m, 2, 2, nvy, k, 2, nvz); outputs on the k axis."""
+    # the factor i of an axis where field and output differ is that of the field times that of the output; where both
+    # are odd it is 1, not i^2 = -1
+    turned = [_turned(spectra[:, :, :, :, k], parity) for k, parity in enumerate(mixing.inputs)]
+    factors = [octant[:, None, None, :, None] for octant in octants]
     outputs = []
     for output, terms in zip(mixing.outputs, mixing.terms, strict=True):
-        products = []
+        total = jnp.zeros_like(spectra[:, :, :, :, 0])
         for field, kernel in terms:
-            parity = tuple(map(operator.xor, output, mixing.inputs[field]))
-            factor = octants[kernel][:, None, None, :, None]
-            products.append(factor * _turned(spectra[:, :, :, :, field], parity))
-        nothing = jnp.zeros_like(spectra[:, :, :, :, 0])
-        outputs.append(functools.reduce(operator.add, products) if products else nothing)
+            both_odd = sum(map(operator.and_, output, mixing.inputs[field]))
+            combine = operator.sub if both_odd % 2 else operator.add
+            total = combine(total, factors[kernel] * turned[field])
+        outputs.append(_turned(total, output))
     return jnp.stack(outputs, 4)
 
 
