@@ -53,7 +53,12 @@ def resume(folder: Folder, *, grace: Grace = 20.0, break_lock: BreakLock = False
     with interrupts.watched(grace) as watch:
         unlock(folder, break_lock)
         summary = runner.resume(folder, watch=watch)
-    print(summary_table(summary))
+    print(
+        summary_table(summary)
+        if summary.taken
+        else f"{folder}: already complete ({summary.steps} steps); nothing to do; see `ddco plot {folder}`; for more "
+        "steps run the config again with a larger time.steps"
+    )
 
 
 @app.command
