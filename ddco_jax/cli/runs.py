@@ -1,6 +1,7 @@
 """Commands about configs and runs."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -84,11 +85,17 @@ def check(config: ConfigName, *, set_: Overrides = None, json_: Json = False) ->
     """Print the plasma, stability numbers, resolution and memory of a config without running it."""
     from ddco_jax.evaluation.report import check_table
     from ddco_jax.simulation.check import check_report, refuse
+    from ddco_jax.simulation.config import ConfigError
 
     settings, _ = load_config(config, set_)
     report = check_report(settings, plasma=True)
-    print(json.dumps(report, indent=1) if json_ else check_table(report))
-    refuse(report)
+    try:
+        refuse(report)
+    except ConfigError as error:  # said before the table
+        print(f"ddco: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    finally:
+        print(json.dumps(report, indent=1) if json_ else check_table(report))
 
 
 @app.command

@@ -18,6 +18,8 @@ differences, and for the ratio form of order 6 or 8.  At order 8 with Landau's k
 asymmetric double well (Gamma = 1.3, 0.4 t0) is 0.005 at a ratio of 1.1 and 0.013 at 1.3."""
 WIDE_ENOUGH = 5.5
 """Smallest recommended half extent of the velocity box, thermal speeds."""
+LONG_CELL = 20
+"""Mean free paths, or Debye lengths without collisions, in a cell along x above which a note says that it is long."""
 LEARNED_RANGE = (0.05, 3.0)
 """Range of Gamma in the training data of the shipped kernels."""
 UNLIKE = 0.3
@@ -49,7 +51,7 @@ def notes(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]
             f"the velocity box reaches {min(extents[:axes]):.3g} standard deviations of f in the hottest cell (drifts "
             f"of components included); set grid.velocity_extent_m_s = [{wanted}] to reach {WIDE_ENOUGH:g}"
         )
-    found += _box(config, grid, start)
+    found += [*_box(config, grid, start), *_cells(config, grid, report.get("plasma", {}))]
     if config.collisions.kernel not in ("none", *store.NAMED):
         found += [*_gamma(*report["coupling_parameter"]), *_parts(start)]
     return [*found, *_positivity(config, report), *_recurrence(config, grid, start, report), *_buildup(config)]
@@ -64,6 +66,28 @@ def _box(config: Config, grid: PhaseGrid, start: Survey) -> list[str]:
     return [
         f"the box, {grid.length * metres:.3g} m, is shorter than the distance a = {distance * metres:.3g} m between "
         "particles; is grid.length_m or plasma.density_m3 wrong?"
+    ]
+
+
+def _cells(config: Config, grid: PhaseGrid, plasma: dict[str, Any]) -> list[str]:
+    """A note where a cell is far longer than the mean free path, or without collisions than the Debye length.
+
+    It needs the parameters of the `plasma`.
+    """
+    if grid.nx == 1 or not plasma:
+        return []
+    collides = config.collisions.kernel != "none"
+    longest = plasma["mean_free_path" if collides else "debye_length"]["code"][1]
+    if grid.dx <= LONG_CELL * longest or (not collides and config.field == "none"):
+        return []
+    what = (
+        "mean free paths long: f is nearly a Maxwellian in every cell, the plasma is hydrodynamic, and steep gradients"
+        if collides
+        else "Debye lengths long: charge separation and Landau damping"
+    )
+    return [
+        f"a cell along x, {grid.dx * config.scales.length:.3g} m, is {grid.dx / longest:,.0f} {what} are not resolved; "
+        "is grid.length_m too large, or grid.nx too small?"
     ]
 
 
@@ -90,7 +114,12 @@ def _parts(start: Survey) -> list[str]:
 
 
 def _positivity(config: Config, report: dict[str, Any]) -> list[str]:
-    """A note where advection may make f negative; with collisions an advection step is half a time step."""
+    """A note where advection may make f negative; with collisions an advection step is half a time step.
+
+    There is no note where the step is refused because of one of the two numbers.
+    """
+    if max(report["streaming_number"], report["acceleration_number"]) > 1:
+        return []
     steps = 1 if config.collisions.kernel == "none" else 2
     total = (report["streaming_number"] + report["acceleration_number"]) / steps
     if config.x_flux != "weno5" or total <= 1:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 from jax import lax
 
 from ddco_jax.plasma.arrays import Array
+from ddco_jax.plasma.clone import VERSION
 from ddco_jax.plasma.files import read_json, sealed, write_text
 from ddco_jax.plasma.invariants import Invariants, compute_invariants
 from ddco_jax.plasma.lock import LOCK_FILE, locked
@@ -106,7 +106,7 @@ def run(
             first = monitors.start(model.grid, state, config.scales)  # refused before anything is stored
             hashes = kernel_copy.keep(config, folder)
             own = kernel_copy.with_kernel(config, folder, hashes)  # a resumed run is built from this copy
-        settings = {"name": name, "version": version("ddco-jax"), "config": config.model_dump(mode="json")}
+        settings = {"name": name, "version": VERSION, "config": config.model_dump(mode="json")}
         write_text(folder / CONFIG_FILE, json.dumps(sealed({**settings, "kernel": hashes}), indent=1))
         shown.log_to(folder / LOG_FILE)
         watch.saved(folder, folder / LOG_FILE)
