@@ -300,3 +300,13 @@ def test_a_cell_far_longer_than_the_mean_free_path_is_noted(kernel, what):
     (short, nothing), (long, (note,)) = found
     assert nothing == [] and short < 4 and long == pytest.approx(1000 * short)
     assert f"is {long:,.0f} {what} long" in note and "1.28e-05 m" in note
+
+
+def test_beams_without_collisions_may_fill_the_velocity_box_and_may_not_leave_it():
+    """Two beams of the package, whose spread is that of their drifts; collisions would make a wide Maxwellian of f."""
+    noted = []
+    for changed in ({}, {"grid.velocity_extent_m_s": [3.5e6, 1.5e6, 1.5e6]}, {"collisions.kernel": "landau"}):
+        config = load("electron_two_stream", {"grid.nv": [160, 8, 8], "grid.nx": 4, **changed})[0]
+        notes = check_report(config)["notes"]
+        noted.append([note for note in notes if "standard deviations" in note])
+    assert [len(found) for found in noted] == [0, 1, 1] and "reaches 1.25" in noted[2][0]

@@ -50,7 +50,7 @@ def check_table(report: dict[str, Any]) -> str:
             "max|E| dt/dvx": f"{report['acceleration_number']:.3f}   (at most 1)",
             "collision number": f"{report['collision_number']:.3f}   (at most 1{_division(report)})",
             "half extent/spread of f": f"{triple(report['extent_over_thermal_speed'])}   "
-            f"(vx, vy, vz; at least {notes.WIDE_ENOUGH})",
+            f"(vx, vy, vz; at least {notes.WIDE_ENOUGH} with collisions)",
             "spacing/narrowest width": f"{triple(report['spacing_over_thermal_width'])}   "
             f"(at most {report['resolved_spacing']:g})",
             "memory for f": memory("memory_distribution_bytes"),

@@ -1,6 +1,7 @@
 """Notes on a run that passes its checks, one line each: resolution, Gamma, positivity, recurrence, build-up."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,19 +43,32 @@ def notes(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]
         found.append(
             f"under-resolved: the narrowest feature of the initial f has a width below {least:.2g} dv; raise grid.nv"
         )
-    axes = 1 if config.collisions.kernel == "none" else 3  # without collisions the dynamics is in vx alone
-    extents = report["extent_over_thermal_speed"]
-    if min(extents[:axes]) < WIDE_ENOUGH * 0.98:
-        half = [v * max(1, WIDE_ENOUGH / e) for v, e in zip(config.grid.velocity_extent_m_s, extents, strict=True)]
-        wanted = ", ".join(f"{float(f'{v:.3g}'):g}" for v in half)
-        found.append(
-            f"the velocity box reaches {min(extents[:axes]):.3g} standard deviations of f in the hottest cell (drifts "
-            f"of components included); set grid.velocity_extent_m_s = [{wanted}] to reach {WIDE_ENOUGH:g}"
-        )
-    found += [*_box(config, grid, start), *_cells(config, grid, report.get("plasma", {}))]
+    found += [
+        *_extent(config, start, report["extent_over_thermal_speed"]),
+        *_box(config, grid, start),
+        *_cells(config, grid, report.get("plasma", {})),
+    ]
     if config.collisions.kernel not in ("none", *store.NAMED):
         found += [*_gamma(*report["coupling_parameter"]), *_parts(start)]
     return [*found, *_positivity(config, report), *_recurrence(config, grid, start, report), *_buildup(config)]
+
+
+def _extent(config: Config, start: Survey, extents: Sequence[float]) -> list[str]:
+    """A note where the velocity box cuts a Maxwellian of the spread of f, which collisions would make of f.
+
+    Without collisions the dynamics is in vx alone, and beams stay beams: the box may be as narrow as f(vx) is.
+    """
+    collides, limit = config.collisions.kernel != "none", WIDE_ENOUGH * 0.98
+    reached = min(extents[: 3 if collides else 1])
+    cut = collides or max(cell.edge for cell in start.cells) > math.exp(-(limit**2) / 2)
+    if reached >= limit or not cut:
+        return []
+    half = [v * max(1, WIDE_ENOUGH / e) for v, e in zip(config.grid.velocity_extent_m_s, extents, strict=True)]
+    wanted = ", ".join(f"{float(f'{v:.3g}'):g}" for v in half)
+    return [
+        f"the velocity box reaches {reached:.3g} standard deviations of f in the hottest cell (drifts of components "
+        f"included); set grid.velocity_extent_m_s = [{wanted}] to reach {WIDE_ENOUGH:g}"
+    ]
 
 
 def _box(config: Config, grid: PhaseGrid, start: Survey) -> list[str]:
