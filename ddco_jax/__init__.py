@@ -12,6 +12,7 @@ from ddco_jax.collisions import CollisionOperator
 from ddco_jax.kernels.store import load_kernel, load_model
 from ddco_jax.plasma import starts as initial
 from ddco_jax.plasma import units
+from ddco_jax.plasma.clone import VERSION as __version__  # noqa: F401  a public name
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.moments import compute_moments
 from ddco_jax.plasma.state import State
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from ddco_jax.simulation.results import open_result
 
 sys.modules[f"{__name__}.initial"], sys.modules[f"{__name__}.units"] = initial, units  # for import ddco_jax.units
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CollisionOperator",

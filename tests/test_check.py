@@ -1,6 +1,8 @@
 """`ddco check` and what a run is refused or warned for: stability, resolution, memory, notes."""
 
 import json
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +52,7 @@ def test_the_step_that_a_refusal_names_is_in_ps_and_passes(case):
         check.refuse(check_report(load("relaxation", (*keys, "time.step_ps=5.0"))[0]))
     largest = float(str(caught.value).partition("take at most ")[2].split()[0])
     assert 1e-3 < largest < 5.0
-    report = check_report(load("relaxation", (*keys, f"time.step_ps={0.995 * largest}"))[0])
+    report = check_report(load("relaxation", (*keys, f"time.step_ps={largest}"))[0])
     check.refuse(report)
     assert case == "parts" or report["streaming_number"] == pytest.approx(0.995, rel=0.005)
 
@@ -256,3 +258,55 @@ def test_a_box_shorter_than_the_distance_of_particles_is_noted():
         notes = check_report(load("langmuir", changed)[0])["notes"]
         noted += [[note for note in notes if "shorter than the distance" in note]]
     assert [len(found) for found in noted] == [1, 0, 0] and "6.2e-09 m" in noted[0][0]
+
+
+def test_the_step_that_a_refusal_names_meets_all_limits():
+    """Of several numbers above 1 it states the largest; parts are powers of two; the step is rounded down."""
+    fine = {"streaming_number": 0.9, "acceleration_number": 0.1, "collision_number": 1.0, "parts": 8, "stages": 50}
+    check.refuse(fine | {"time_step_ps": 0.1})
+    cases = {
+        "dx = 3.000 exceeds 1; take at most 0.333 ps": {"streaming_number": 3.0, "acceleration_number": 2.0},
+        "dvx = 7.000 exceeds 1; take at most 0.142 ps": {"streaming_number": 3.0, "acceleration_number": 7.0},
+        "into 16 parts, more than 8; take at most 0.533 ps": {"parts": 16, "collision_number": 15 / 16},
+        "velocity grid = 1.999 exceeds 1; take at most 0.5 ps, or": {"collision_number": 1.999, "stages": None},
+    }
+    for message, changed in cases.items():
+        with pytest.raises(ConfigError) as caught:
+            check.refuse(fine | {"time_step_ps": 1.0} | changed)
+        assert message in str(caught.value)
+
+
+def test_a_refused_step_is_said_once_and_first(tmp_path):
+    """One number for one condition: that of the table; no note on the sum of it with another one."""
+    command = (sys.executable, "-m", "ddco_jax.cli", "check", "langmuir", "--set", "time.step_ps=1.0")
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    first, *table = done.stdout.splitlines()
+    assert done.returncode == 2 and first.startswith("ddco: time.step_ps: CFL: max|vx| dt/dx = ")
+    number = first.partition(" = ")[2].split()[0]
+    assert [line.split()[2] for line in table if line.startswith("max|vx| dt/dx")] == [number]
+    assert float(number) > 1 and not any(line.startswith("note: max|vx|") for line in table)
+
+
+@pytest.mark.parametrize("kernel, what", [("landau", "mean free paths"), ("none", "Debye lengths")])
+def test_a_cell_far_longer_than_the_mean_free_path_is_noted(kernel, what):
+    """A box that is 1000 times too long; the number is that of the table of the plasma."""
+    found = []
+    for length in (512.0, 512e3):
+        changed = {"grid.nx": 4, "grid.length_angstrom": length, "collisions.kernel": kernel, "field": "ampere"}
+        report = check_report(load("relaxation", changed)[0], plasma=True)
+        row = report["plasma"]["mean_free_path" if kernel == "landau" else "debye_length"]
+        cells = 1e-10 * length / 4 / row["si"][1]
+        found.append((cells, [note for note in report["notes"] if "a cell along x" in note]))
+    (short, nothing), (long, (note,)) = found
+    assert nothing == [] and short < 4 and long == pytest.approx(1000 * short)
+    assert f"is {long:,.0f} {what} long" in note and "1.28e-05 m" in note
+
+
+def test_beams_without_collisions_may_fill_the_velocity_box_and_may_not_leave_it():
+    """Two beams of the package, whose spread is that of their drifts; collisions would make a wide Maxwellian of f."""
+    noted = []
+    for changed in ({}, {"grid.velocity_extent_m_s": [3.5e6, 1.5e6, 1.5e6]}, {"collisions.kernel": "landau"}):
+        config = load("electron_two_stream", {"grid.nv": [160, 8, 8], "grid.nx": 4, **changed})[0]
+        notes = check_report(config)["notes"]
+        noted.append([note for note in notes if "standard deviations" in note])
+    assert [len(found) for found in noted] == [0, 1, 1] and "reaches 1.25" in noted[2][0]

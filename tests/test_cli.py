@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from helpers import ddco, ddco_here, same_result, slow_but
 
-from ddco_jax import open_result
+from ddco_jax import __version__, open_result
 
 TINY = """
 description = "tiny"
@@ -259,7 +259,7 @@ def test_the_wheel_runs_outside_the_clone(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(site)
-    assert "ddco_jax/py.typed" in names
+    assert "ddco_jax/py.typed" in names and wheel.name.split("-")[1] == __version__
     assert "ddco_jax/configs/bimaxwellian_paper.toml" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     env = os.environ | {"PYTHONPATH": str(site)}

@@ -1,10 +1,12 @@
 """Starts that are sums of components: exact moments, shapes, waves, derivatives, and how a config states them."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_derivatives
+from helpers import assert_derivatives, ddco_here
 
 from ddco_jax import PhaseGrid, initial
 from ddco_jax.plasma.moments import compute_moments
@@ -172,3 +174,22 @@ def test_what_is_refused(case):
 def test_overrides_reach_a_component():
     config = load("bump_on_tail", ("initial.component=[{fraction=1.0, shape='kappa', kappa=3.0}]",))[0]
     assert config.initial.component[0].kappa == 3.0
+
+
+def test_a_modulation_beside_a_wave_of_the_temperature_is_explained_and_multiplies(tmp_path):
+    """As the page of all keys and the config of `ddco init` say; `--help` leads to that page."""
+    changed = {"plasma.temperature_modulation_eV": 0.2, "initial.perturbation": [WAVE]}
+    config = load("example", changed)[0]
+    x = 2 * np.pi * (grid := config.build_grid()).x / grid.length
+    expected = (1 + 0.2 * np.sin(x)) * (1 + 0.1 * np.cos(2 * x + 0.5))
+    T = config.temperature(grid) / config.scales.temperature_from_ev(1.0)
+    np.testing.assert_allclose(T, expected, rtol=1e-12)
+    page = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith("| `temperature_modulation_eV`"))
+    assert "T(x) is multiplied by 1 + amplitude cos(2 pi mode x/Lx + phase)" in row
+    ddco_here("init", cwd=tmp_path)
+    assert "# T(x) times 1 + 0.2 sin(2 pi x/Lx)" in (tmp_path / "my_plasma.toml").read_text()
+    assert "docs/configuration.md" in ddco_here("run", "--help", cwd=tmp_path)[0]
+
+
+WAVE = {"quantity": "temperature", "amplitude": 0.1, "mode": 2, "phase": 0.5}

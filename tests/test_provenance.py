@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import ddco_here, said
 
+import ddco_jax
 from ddco_jax import open_result
 from ddco_jax.kernels import store
 from ddco_jax.plasma.files import read_json, sealed
@@ -82,3 +84,15 @@ def test_a_config_that_is_none_is_refused(half):
     (half / "whole" / "config.json").write_text(json.dumps(sealed({"name": "x", "config": {"scheme": "paper"}})))
     _, err = ddco_here("resume", "whole", cwd=half, expect=2)
     assert "holds no config of a run" in err and err.count("\n") == 1
+
+
+def test_the_version_is_one_and_later_than_the_one_that_texts_call_old(whole):
+    """It is in the code alone: --version, results and the citation have it, and so has the wheel (test_cli)."""
+    out, _ = ddco_here("--version", cwd=whole)
+    assert out.strip() == ddco_jax.__version__ == open_result(whole / "whole").attrs["version"]
+    assert read_json(whole / "whole" / "config.json")["version"] == ddco_jax.__version__
+    assert tuple(int(part) for part in ddco_jax.__version__.split(".")[:2]) > (0, 1)
+    root = Path(__file__).parents[1]
+    assert f"version: {ddco_jax.__version__}\n" in (root / "CITATION.cff").read_text()
+    released, _, stage = ddco_jax.__version__.partition(".dev")
+    assert f"## {f'Unreleased ({released})' if stage else released}\n" in (root / "CHANGELOG.md").read_text()

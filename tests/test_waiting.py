@@ -106,7 +106,7 @@ def consistent(result):
     for node in ("history", "snapshots"):
         dataset = result[node].to_dataset().load()
         assert np.all(np.diff(dataset["t"]) > 0)
-        for name, variable in dataset.variables.items():
+        for name, variable in dataset.data_vars.items():
             assert np.all(np.isfinite(variable)), name
     return result["history"].sizes["t"], result["snapshots"].sizes["t"]
 

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
+from ddco_jax.plasma.clone import VERSION
+
 if TYPE_CHECKING:  # loads JAX, which takes seconds
     from ddco_jax.simulation.config import Config
 
 DEBUG = "--debug"
 app = App(
     name="ddco",
+    version=VERSION,
     help=f"Kinetic simulation of moderately coupled plasmas in 1D-3V.  {DEBUG} shows the traceback of an error.",
     help_format="plaintext",
     default_parameter=Parameter(negative=()),
@@ -25,7 +28,11 @@ def option(help_: str, name: str | None = None, **more: Any) -> Any:
 
 ConfigName = Annotated[str, option("config file (TOML), or the name of a shipped one (`ddco configs`)")]
 Overrides = Annotated[
-    list[str] | None, option("section.key=value in place of what the config states, may be repeated", "--set")
+    list[str] | None,
+    option(
+        "section.key=value in place of what the config states, may be repeated; all keys: docs/configuration.md",
+        "--set",
+    ),
 ]
 Json = Annotated[bool, option("print JSON", "--json")]
 Folder = Annotated[Path, option("folder of a run")]

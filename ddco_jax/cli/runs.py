@@ -1,6 +1,7 @@
 """Commands about configs and runs."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -53,7 +54,12 @@ def resume(folder: Folder, *, grace: Grace = 20.0, break_lock: BreakLock = False
     with interrupts.watched(grace) as watch:
         unlock(folder, break_lock)
         summary = runner.resume(folder, watch=watch)
-    print(summary_table(summary))
+    print(
+        summary_table(summary)
+        if summary.taken
+        else f"{folder}: already complete ({summary.steps} steps); nothing to do; see `ddco plot {folder}`; for more "
+        "steps run the config again with a larger time.steps"
+    )
 
 
 @app.command
@@ -79,11 +85,17 @@ def check(config: ConfigName, *, set_: Overrides = None, json_: Json = False) ->
     """Print the plasma, stability numbers, resolution and memory of a config without running it."""
     from ddco_jax.evaluation.report import check_table
     from ddco_jax.simulation.check import check_report, refuse
+    from ddco_jax.simulation.config import ConfigError
 
     settings, _ = load_config(config, set_)
     report = check_report(settings, plasma=True)
-    print(json.dumps(report, indent=1) if json_ else check_table(report))
-    refuse(report)
+    try:
+        refuse(report)
+    except ConfigError as error:  # said before the table
+        print(f"ddco: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    finally:
+        print(json.dumps(report, indent=1) if json_ else check_table(report))
 
 
 @app.command

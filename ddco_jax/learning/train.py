@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +25,7 @@ from ddco_jax.learning.rates import Predictor
 from ddco_jax.md import green_kubo
 from ddco_jax.md.dataset import open_dataset
 from ddco_jax.plasma.arrays import Array, Scalar
+from ddco_jax.plasma.clone import VERSION
 from ddco_jax.plasma.files import write_text
 from ddco_jax.plasma.lock import LOCK_FILE, locked
 from ddco_jax.settings import ConfigError, RunFailed
@@ -139,7 +139,7 @@ def _train(config: TrainConfig, folder: Path, cache: Path | None, show: bool) ->
         "runs": [run.name for run in runs],
         "coefficients_misfit": None if coefficients is None else float(coefficients.misfit(model.kernel)),
         "config": config.model_dump(mode="json"),
-        "version": version("ddco-jax"),
+        "version": VERSION,
         "jax": jax.__version__,
     }
     store.save(folder, config.kernel, model, metadata)

@@ -15,6 +15,7 @@ import xarray as xr
 from ddco_jax.md import correlations, dataset, trajectory
 from ddco_jax.md.statistics import EXTENT, Bins, Statistics, cell_of
 from ddco_jax.md.trajectory import Reading, Snapshot
+from ddco_jax.plasma.clone import VERSION
 from ddco_jax.plasma.units import PAPER, Scales
 from ddco_jax.settings import ConfigError
 
@@ -222,4 +223,4 @@ def _chain(first: Snapshot, rest: Iterator[Snapshot]) -> Iterator[Snapshot]:
 
 
 def _versions() -> str:
-    return json.dumps({"ddco_jax": version("ddco-jax"), "numpy": version("numpy")})
+    return json.dumps({"ddco_jax": VERSION, "numpy": version("numpy")})

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from ddco_jax.md import dump
+from ddco_jax.plasma.clone import VERSION
 from ddco_jax.settings import ConfigError, RunFailed
 
 LOG = "log.lammps"
@@ -256,4 +257,4 @@ def error_line(folder: Path) -> str:
 
 def python_versions() -> dict[str, str]:
     """Versions of ddco_jax, LAMMPS and Python, for the metadata of a dataset."""
-    return {"ddco_jax": metadata.version("ddco-jax"), "lammps": program()[1], "python": sys.version.split()[0]}
+    return {"ddco_jax": VERSION, "lammps": program()[1], "python": sys.version.split()[0]}

@@ -1,8 +1,10 @@
-"""The git commit of the code that runs, for what states how it was made."""
+"""The version and the git commit of the code that runs, for what states how it was made."""
 
 import subprocess
 from pathlib import Path
 
+VERSION = "0.2.0.dev0"
+"""Version of the package, the one place for it (pyproject.toml reads it here)."""
 ROOT = Path(__file__).parents[2]
 
 

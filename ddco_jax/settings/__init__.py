@@ -45,8 +45,13 @@ class PlasmaSection(Section):
     charge_number: PositiveFloat | None = None
     """Instead of a species: charge of a particle over the elementary charge, without sign."""
     density_m3: PositiveFloat = 1e24
+    """Mean over the box."""
     temperature_eV: PositiveFloat
+    """Mean over the box; of components that state none."""
     temperature_modulation_eV: float = 0.0
+    """Amplitude of a sine of one wavelength in the box, T(x) = temperature_eV + temperature_modulation_eV sin(2 pi
+    x/Lx), as in the paper.  For other waves of a run, [[initial.perturbation]] with quantity = "temperature" takes its
+    place; where both are given, T(x) is multiplied by 1 + amplitude cos(2 pi mode x/Lx + phase)."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "PlasmaSection":

@@ -24,7 +24,7 @@ from ddco_jax.simulation.stiffness import choose_stages, plain, stiffness
 from ddco_jax.simulation.survey import Survey, survey
 from ddco_jax.steppers.collision import CollisionStep, MidpointCollision, stability_interval
 
-MOST_PARTS = 12
+MOST_PARTS = 8
 """Largest number of parts per Chebyshev step that the check accepts; a run fails at `steppers.collision.PARTS`."""
 
 
@@ -191,27 +191,39 @@ def _gigabytes(needed: int, present: int) -> str:
 
 
 def refuse(report: dict[str, Any]) -> None:
-    """Raise ConfigError where a stability number exceeds its limit; the message gives the largest time step, ps."""
+    """Raise ConfigError where a stability number exceeds its limit.
+
+    The message states the number that exceeds its limit most, and the largest time step (ps) that meets all limits.
+    """
     limits = {
         "streaming_number": "CFL: max|vx| dt/dx",
         "acceleration_number": "CFL: max|E| dt/dvx",
         "collision_number": "collision stability: dt/2 times the largest rate of diffusion on the velocity grid",
     }
-    for key, what in limits.items():
-        if not report[key] <= 1:
-            if math.isnan(report[key]):
-                raise ConfigError(f"{what} is not a number; raise grid.nv, or choose a kernel for this Gamma")
-            largest = report["time_step_ps"] / report[key]
-            more = ", or more collisions.substeps" if key == "collision_number" else ""
-            raise ConfigError(
-                f"time.step_ps: {what} = {report[key]:.2f} exceeds 1; take at most {largest:.3g} ps{more}"
-            )
-    if report["stages"] is not None and report["parts"] > MOST_PARTS:
-        largest = report["time_step_ps"] * MOST_PARTS / report["parts"]
+    if bad := [what for key, what in limits.items() if math.isnan(report[key])]:
+        raise ConfigError(f"{bad[0]} is not a number; raise grid.nv, or choose a kernel for this Gamma")
+    excess = {key: report[key] for key in limits}
+    if report["stages"] is not None:  # parts is a power of two, of which the collision number does not fill the last
+        excess["parts"] = report["parts"] * report["collision_number"] / MOST_PARTS
+    worst, number = max(excess.items(), key=lambda item: item[1])
+    if number <= 1:
+        return
+    remedy = f"take at most {_rounded_down(report['time_step_ps'] / number):.3g} ps"
+    if worst == "parts":
         raise ConfigError(
             f"time.step_ps: collision stability: {report['stages']} stages would divide each step into "
-            f"{report['parts']} parts, more than {MOST_PARTS}; take at most {largest:.3g} ps, or more collisions.stages"
+            f"{report['parts']} parts, more than {MOST_PARTS}; {remedy}, or more collisions.stages"
         )
+    more = ", or more collisions.substeps" if worst == "collision_number" else ""
+    raise ConfigError(f"time.step_ps: {limits[worst]} = {number:.3f} exceeds 1; {remedy}{more}")
+
+
+def _rounded_down(value: float) -> float:
+    """The largest number of three digits that is not above a value; 0 for 0."""
+    if value == 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return math.floor(value / unit) * unit
 
 
 def refuse_memory(report: dict[str, Any]) -> None:

@@ -69,7 +69,8 @@ class Perturbation(Section):
 
     quantity: Literal["density", "drift", "temperature"]
     amplitude: float
-    """Relative to the density or temperature; of the drift along x in thermal speeds of the plasma."""
+    """Relative to the density or temperature; of the drift along x in thermal speeds of the plasma.  A wave of the
+    temperature multiplies that of plasma.temperature_modulation_eV, which is zero by default."""
     mode: PositiveInt = 1
     phase: float = 0.0
     """Radians."""

@@ -1,11 +1,11 @@
 """The copy of its learned kernel in the folder of a run, with hashes, and the config of a run that is resumed."""
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ddco_jax.kernels import store
+from ddco_jax.plasma.clone import VERSION
 from ddco_jax.settings import ConfigError, tuples
 from ddco_jax.simulation.config import Config, parse
 
@@ -51,8 +51,8 @@ def stored(folder: Path, settings: Mapping[str, Any], source: str) -> tuple[Conf
             raise ConfigError(f"{error}; restore it from a copy, or begin the run again in another folder") from None
         data = {**data, "collisions": {**data["collisions"], "kernel": str(folder / KERNEL)}}
     config, notes = parse(tuples(data), source), []
-    if settings.get("version") != version("ddco-jax"):
-        notes.append(f"begun with version {settings.get('version')}, goes on with {version('ddco-jax')}")
+    if settings.get("version") != VERSION:
+        notes.append(f"begun with version {settings.get('version')}, goes on with {VERSION}")
     if "kernel" not in settings and name not in ("none", *store.NAMED):
         notes.append(f"the run has no copy of its kernel; it goes on with {name} as it is now")
     return _of(config, name), notes

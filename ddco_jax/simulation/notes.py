@@ -1,6 +1,7 @@
 """Notes on a run that passes its checks, one line each: resolution, Gamma, positivity, recurrence, build-up."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ differences, and for the ratio form of order 6 or 8.  At order 8 with Landau's k
 asymmetric double well (Gamma = 1.3, 0.4 t0) is 0.005 at a ratio of 1.1 and 0.013 at 1.3."""
 WIDE_ENOUGH = 5.5
 """Smallest recommended half extent of the velocity box, thermal speeds."""
+LONG_CELL = 20
+"""Mean free paths, or Debye lengths without collisions, in a cell along x above which a note says that it is long."""
 LEARNED_RANGE = (0.05, 3.0)
 """Range of Gamma in the training data of the shipped kernels."""
 UNLIKE = 0.3
@@ -40,19 +43,32 @@ def notes(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]
         found.append(
             f"under-resolved: the narrowest feature of the initial f has a width below {least:.2g} dv; raise grid.nv"
         )
-    axes = 1 if config.collisions.kernel == "none" else 3  # without collisions the dynamics is in vx alone
-    extents = report["extent_over_thermal_speed"]
-    if min(extents[:axes]) < WIDE_ENOUGH * 0.98:
-        half = [v * max(1, WIDE_ENOUGH / e) for v, e in zip(config.grid.velocity_extent_m_s, extents, strict=True)]
-        wanted = ", ".join(f"{float(f'{v:.3g}'):g}" for v in half)
-        found.append(
-            f"the velocity box reaches {min(extents[:axes]):.3g} standard deviations of f in the hottest cell (drifts "
-            f"of components included); set grid.velocity_extent_m_s = [{wanted}] to reach {WIDE_ENOUGH:g}"
-        )
-    found += _box(config, grid, start)
+    found += [
+        *_extent(config, start, report["extent_over_thermal_speed"]),
+        *_box(config, grid, start),
+        *_cells(config, grid, report.get("plasma", {})),
+    ]
     if config.collisions.kernel not in ("none", *store.NAMED):
         found += [*_gamma(*report["coupling_parameter"]), *_parts(start)]
     return [*found, *_positivity(config, report), *_recurrence(config, grid, start, report), *_buildup(config)]
+
+
+def _extent(config: Config, start: Survey, extents: Sequence[float]) -> list[str]:
+    """A note where the velocity box cuts a Maxwellian of the spread of f, which collisions would make of f.
+
+    Without collisions the dynamics is in vx alone, and beams stay beams: the box may be as narrow as f(vx) is.
+    """
+    collides, limit = config.collisions.kernel != "none", WIDE_ENOUGH * 0.98
+    reached = min(extents[: 3 if collides else 1])
+    cut = collides or max(cell.edge for cell in start.cells) > math.exp(-(limit**2) / 2)
+    if reached >= limit or not cut:
+        return []
+    half = [v * max(1, WIDE_ENOUGH / e) for v, e in zip(config.grid.velocity_extent_m_s, extents, strict=True)]
+    wanted = ", ".join(f"{float(f'{v:.3g}'):g}" for v in half)
+    return [
+        f"the velocity box reaches {reached:.3g} standard deviations of f in the hottest cell (drifts of components "
+        f"included); set grid.velocity_extent_m_s = [{wanted}] to reach {WIDE_ENOUGH:g}"
+    ]
 
 
 def _box(config: Config, grid: PhaseGrid, start: Survey) -> list[str]:
@@ -64,6 +80,28 @@ def _box(config: Config, grid: PhaseGrid, start: Survey) -> list[str]:
     return [
         f"the box, {grid.length * metres:.3g} m, is shorter than the distance a = {distance * metres:.3g} m between "
         "particles; is grid.length_m or plasma.density_m3 wrong?"
+    ]
+
+
+def _cells(config: Config, grid: PhaseGrid, plasma: dict[str, Any]) -> list[str]:
+    """A note where a cell is far longer than the mean free path, or without collisions than the Debye length.
+
+    It needs the parameters of the `plasma`.
+    """
+    if grid.nx == 1 or not plasma:
+        return []
+    collides = config.collisions.kernel != "none"
+    longest = plasma["mean_free_path" if collides else "debye_length"]["code"][1]
+    if grid.dx <= LONG_CELL * longest or (not collides and config.field == "none"):
+        return []
+    what = (
+        "mean free paths long: f is nearly a Maxwellian in every cell, the plasma is hydrodynamic, and steep gradients"
+        if collides
+        else "Debye lengths long: charge separation and Landau damping"
+    )
+    return [
+        f"a cell along x, {grid.dx * config.scales.length:.3g} m, is {grid.dx / longest:,.0f} {what} are not resolved; "
+        "is grid.length_m too large, or grid.nx too small?"
     ]
 
 
@@ -90,7 +128,12 @@ def _parts(start: Survey) -> list[str]:
 
 
 def _positivity(config: Config, report: dict[str, Any]) -> list[str]:
-    """A note where advection may make f negative; with collisions an advection step is half a time step."""
+    """A note where advection may make f negative; with collisions an advection step is half a time step.
+
+    There is no note where the step is refused because of one of the two numbers.
+    """
+    if max(report["streaming_number"], report["acceleration_number"]) > 1:
+        return []
     steps = 1 if config.collisions.kernel == "none" else 2
     total = (report["streaming_number"] + report["acceleration_number"]) / steps
     if config.x_flux != "weno5" or total <= 1:

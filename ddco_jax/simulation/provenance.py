@@ -3,14 +3,13 @@
 import hashlib
 import json
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from ddco_jax.kernels import store
-from ddco_jax.plasma.clone import commit
+from ddco_jax.plasma.clone import VERSION, commit
 from ddco_jax.simulation.config import Config
 from ddco_jax.simulation.results import scale_attributes
 
@@ -23,7 +22,7 @@ def attributes(config: Config, name: str, kernel_sha256: str) -> dict[str, Any]:
         "config": config.model_dump_json(),
         "kernel": config.collisions.kernel,
         "kernel_sha256": kernel_sha256,
-        "version": version("ddco-jax"),
+        "version": VERSION,
         **({"commit": found} if (found := commit()) else {}),
         "jax": jax.__version__,
         "device": f"{device.platform}: {device.device_kind}",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ddco_jax.plasma.units import BOLTZMANN, Scales
+from ddco_jax.plasma.units import BOLTZMANN, ELEMENTARY_CHARGE, VACUUM_PERMITTIVITY, Scales
 
 
 class Quantity(NamedTuple):
@@ -45,6 +45,11 @@ AXES = {
     "vy": Quantity("velocity along y", "V0", ("vy",)),
     "vz": Quantity("velocity along z", "V0", ("vz",)),
 }
+COMPONENTS = {
+    "axis": Quantity("component of a vector, first of a tensor", "1", ("axis",)),
+    "other_axis": Quantity("second component of a tensor", "1", ("other_axis",)),
+}
+"""Axes of vectors and tensors, whose coordinates are x, y, z."""
 HISTORY = {
     "mass": Quantity("mass per area", "m0 n0 L0"),
     "momentum": Quantity("momentum per area", "m0 n0 L0 V0", ("axis",)),
@@ -64,6 +69,7 @@ HISTORY = {
 SNAPSHOTS = {
     "density": Quantity("number density", "n0", ("x",)),
     "drift_x": Quantity("mean velocity along x", "V0", ("x",)),
+    "drift": Quantity("mean velocity", "V0", ("x", "axis")),
     "temperature": Quantity("temperature, the mean of the three axes", "m0 V0^2/k", ("x",)),
     "axis_temperature": Quantity("temperature along each axis", "m0 V0^2/k", ("x", "axis")),
     "stress": Quantity("pressure tensor n m <c_i c_j>", "m0 n0 V0^2", ("x", "axis", "other_axis")),
@@ -75,7 +81,7 @@ SNAPSHOTS = {
     "f_vxvy": Quantity("distribution of vx and vy", "n0/V0^2", ("x", "vx", "vy")),
     "f": Quantity("distribution function", "n0/V0^3", ("x", "vx", "vy", "vz")),
 }
-QUANTITIES = AXES | HISTORY | SNAPSHOTS
+QUANTITIES = AXES | COMPONENTS | HISTORY | SNAPSHOTS
 """Every variable of a result by name; c is the velocity relative to the mean, < > the mean over f."""
 
 SCALES = {
@@ -89,6 +95,12 @@ SCALES = {
     "electron_volt": "electron_volt_J",
 }
 """Names of the scales (`plasma.units.Scales`) in the attributes of a result."""
+CONSTANTS = {
+    "boltzmann_J_K": BOLTZMANN,
+    "vacuum_permittivity_F_m": VACUUM_PERMITTIVITY,
+    "elementary_charge_C": ELEMENTARY_CHARGE,
+}
+"""Constants (CODATA 2022) in the attributes of a result; the electron-volt of its config is among the scales."""
 
 
 def code_unit(name: str) -> str:

@@ -20,7 +20,7 @@ from ddco_jax.plasma.files import complete, write_text
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import Scales
 from ddco_jax.settings import scales_of
-from ddco_jax.simulation.quantities import QUANTITIES, SCALES, code_unit, in_si, si_unit
+from ddco_jax.simulation.quantities import COMPONENTS, CONSTANTS, QUANTITIES, SCALES, code_unit, in_si, si_unit
 
 STORE = "result.zarr"
 NODES = ("history", "snapshots")
@@ -167,13 +167,15 @@ def _opened(store: Path, node: str, scales: Scales, si: bool) -> xr.Dataset:
     variables: dict[Hashable, xr.Variable] = {name: found[name] for name in dict.fromkeys([*known_first, *found])}
     count = complete_rows(np.asarray(variables["t"]))
     count = min(count, *(len(v) for v in variables.values() if v.dims[:1] == ("t",)))
+    dims = {dim for variable in variables.values() for dim in variable.dims}
+    variables |= {axis: xr.Variable((axis,), ["x", "y", "z"]) for axis in COMPONENTS if axis in dims}
     for name, variable in variables.items():
         if variable.dims[:1] == ("t",):
             variables[name] = variable = variable[:count]
         if (known := str(name)) in QUANTITIES:
             unit = si_unit(known) if si else code_unit(known)
             variable.attrs |= {"units": unit, "long_name": QUANTITIES[known].long_name}
-            if si:
+            if si and known not in COMPONENTS:
                 variable.attrs["scale_factor"] = in_si(known, scales)
     dataset = xr.Dataset(variables, attrs=dict(attributes))
     # decoding multiplies with scale_factor when an array is read
@@ -200,8 +202,8 @@ def export_netcdf(folder: Path, file: Path, units: str = "code") -> None:
 
 
 def scale_attributes(scales: Scales) -> dict[str, float]:
-    """The scales as attributes of a result."""
-    return {attribute: float(getattr(scales, name)) for name, attribute in SCALES.items()}
+    """The scales, and the constants of their conversion to SI, as attributes of a result."""
+    return {attribute: float(getattr(scales, name)) for name, attribute in SCALES.items()} | CONSTANTS
 
 
 def scales_in(attributes: Mapping[Any, Any]) -> Scales:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 from jax import lax
 
 from ddco_jax.plasma.arrays import Array
+from ddco_jax.plasma.clone import VERSION
 from ddco_jax.plasma.files import read_json, sealed, write_text
 from ddco_jax.plasma.invariants import Invariants, compute_invariants
 from ddco_jax.plasma.lock import LOCK_FILE, locked
@@ -48,6 +48,8 @@ class Summary:
 
     folder: Path
     steps: int
+    taken: int
+    """Steps of this process; 0 where the run was complete already."""
     seconds_per_step: float
     """Wall-clock time per step of this process, s, without compilation and without the writing of output."""
     history: dict[str, np.ndarray]
@@ -103,9 +105,8 @@ def run(
             state = initial_state(config, model)
             first = monitors.start(model.grid, state, config.scales)  # refused before anything is stored
             hashes = kernel_copy.keep(config, folder)
-            own = kernel_copy.with_kernel(config, folder, hashes)
-            model = build(own)  # from the copy, as a resumed run is
-        settings = {"name": name, "version": version("ddco-jax"), "config": config.model_dump(mode="json")}
+            own = kernel_copy.with_kernel(config, folder, hashes)  # a resumed run is built from this copy
+        settings = {"name": name, "version": VERSION, "config": config.model_dump(mode="json")}
         write_text(folder / CONFIG_FILE, json.dumps(sealed({**settings, "kernel": hashes}), indent=1))
         shown.log_to(folder / LOG_FILE)
         watch.saved(folder, folder / LOG_FILE)
@@ -239,7 +240,7 @@ def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: 
 def _summary(job: Job, steps: int, seconds: float) -> Summary:
     """The summary of a run that is complete, after `steps` in this process that took `seconds`."""
     history = {str(k): v.to_numpy() for k, v in results.open_result(job.folder)["history"].data_vars.items()}
-    return Summary(job.folder, job.config.time.steps, seconds / max(steps, 1), history)
+    return Summary(job.folder, job.config.time.steps, steps, seconds / max(steps, 1), history)
 
 
 def _repeat(advance: Callable[[State, int], tuple[State, Invariants]], state: State, steps: int) -> State:

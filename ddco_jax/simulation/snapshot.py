@@ -23,6 +23,7 @@ def snapshot(stepper: Strang, state: State) -> dict[str, jax.Array]:
     fields = {
         "density": moments.density,
         "drift_x": moments.drift[:, 0],
+        "drift": moments.drift,
         "temperature": moments.temperature,
         **higher._asdict(),
         "entropy_production": jnp.zeros(grid.nx, f.dtype) if collision is None else collision.entropy_production(state),

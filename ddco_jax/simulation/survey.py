@@ -40,6 +40,8 @@ class CellSurvey:
     """<(v_a - v-bar_a)^2>, (3,), V0^2."""
     widths: np.ndarray
     """Width of the narrowest feature along each axis, (3,), V0."""
+    edge: float
+    """Larger value of f(vx) at the two ends of the vx axis over its maximum."""
     filled: np.ndarray
     """Points along each axis that a velocity window of the cell must have, (3,) (`velocity.window.needed`)."""
     patches: tuple[Patch, ...]
@@ -113,7 +115,8 @@ def survey_cell(grid: PhaseGrid, f: np.ndarray, cell: int = 0) -> CellSurvey:
     widths = np.array([narrowest_width(m, dv) for m, dv in zip(marginals, grid.dv, strict=True)])
     mean = float(np.mean(temperatures))
     low, high = _window(f, window.EMPTY)
-    return CellSurvey(cell, density, mean, temperatures, widths, high - low + 1 + 2 * window.MARGIN, patches(grid, f))
+    edge, points = max(marginals[0][[0, -1]]) / max(marginals[0]), high - low + 1 + 2 * window.MARGIN
+    return CellSurvey(cell, density, mean, temperatures, widths, float(edge), points, patches(grid, f))
 
 
 def marginals_of(f: np.ndarray) -> list[np.ndarray]:
