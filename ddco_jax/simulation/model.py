@@ -31,7 +31,7 @@ class Model:
 def build(config: Config, devices: int = 1) -> Model:
     """Build grid, collision operator and stepper of a config, with the cells divided over some devices.
 
-    Raises ConfigError where the config has precision float64 and JAX has it disabled, where the kernel cannot be
+    Raises ConfigError where JAX or the device has not the precision float64 of the config, where the kernel cannot be
     loaded, where grid.nv has too few points per axis, or where there are fewer devices or fewer cells.
     """
     if config.precision == "float64" and not jax.config.read("jax_enable_x64"):
@@ -39,6 +39,8 @@ def build(config: Config, devices: int = 1) -> Model:
             'precision = "float64" needs jax.config.update("jax_enable_x64", True) before the first array, '
             'or set precision = "float32"'
         )
+    if config.precision == "float64" and jax.default_backend() == "tpu":
+        raise ConfigError('precision = "float64": TPUs compute in single precision; set "float32"')
     grid, kernel, c = divided(config.build_grid(), devices), config.build_kernel(), config.collisions
     try:
         op = None
