@@ -106,12 +106,36 @@ def lowered(count):
     return [list(exported.platforms), exported.nr_devices, "f64" in exported.mlir_module().replace("f64_", "")]
 
 
+def planes(x_flux, count=5):
+    """Cells of f that a device sends in a step of Ampere's law without age, 2 half steps; all divide evenly."""
+    grid = GRID.over(jax.devices()[:count])
+    stepper = steppers.Ampere(grid, x_flux)
+    state = State.from_distribution(grid, F)
+
+    def sent(jaxpr, times=1):
+        total = 0
+        for eqn in jaxpr.eqns:
+            if eqn.primitive.name == "ppermute":
+                total += times * eqn.invars[0].aval.size
+            repeated = times * eqn.params.get("length", 1)
+            for inner in jax.tree.leaves(eqn.params, is_leaf=lambda a: hasattr(a, "eqns") or hasattr(a, "jaxpr")):
+                if hasattr(inner, "eqns") or hasattr(inner, "jaxpr"):
+                    total += sent(getattr(inner, "jaxpr", inner), repeated)
+        return total
+
+    step = lambda state: grid.line.run(
+        lambda stepper, state: stepper.step(state, jnp.asarray(0.02)), stepper, state, result=grid.line.layout(state)
+    )
+    return 2 * sent(jax.make_jaxpr(step)(state).jaxpr) / (8 * 6 * 6)
+
+
 if __name__ == "__main__":
     work = {
         "fast": lambda: {
             "differences": differences([8], [(PAPER, 2)]),
             "poisson": poisson(4),
             "lowered": lowered(8),
+            "planes": {name: planes(name) for name in ("upwind", "weno5")},
         },
         "slow": lambda: {"differences": differences([2, 4, 5, 8], [(PAPER, 2), (ACCURATE, 2)])},
     }

@@ -65,6 +65,12 @@ def test_the_divided_step_lowers_in_float32(fast):
     assert fast["lowered"] == [["cpu", "cuda", "tpu"], 8, False]
 
 
+def test_what_a_step_sends(fast):
+    """The number of planes in docs/scaling.md."""
+    assert fast["planes"] == {"upwind": 10, "weno5": 48}
+    assert "| `weno5` | 48 |" in (HERE.parent / "docs" / "scaling.md").read_text()
+
+
 @pytest.mark.slow
 def test_some_numbers_of_devices():
     """With the gradient of both schemes."""

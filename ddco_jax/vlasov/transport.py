@@ -116,14 +116,12 @@ def limited(
     """
     low_X = x_flux.upwind(grid, f)
     change_X = dt / grid.dx * (X - low_X)
-    left = rate(grid, low_X, jnp.zeros_like(V), None)
     low_V, change_V = V, jnp.zeros_like(_with_edges(V))
     if field is not None:
         E = field[:, None, None, None]
         low_V = jnp.where(E > 0, f[:, :-1], f[:, 1:])
         change_V = _with_edges(dt / grid.dv[0] * E * (V - low_V))
-        left = rate(grid, low_X, low_V, field)
-    left = jnp.maximum(f + dt * left, 0)
+    left = jnp.maximum(f + dt * rate(grid, low_X, low_V, field), 0)
     given = _out(change_X, grid.line.shifted(change_X, 1)[0]) + _out(change_V[:, 1:], change_V[:, :-1])
     beyond = given > left
     smallest = jnp.finfo(f.dtype).tiny ** 0.5  # keeps the denominator of the derivative above zero
