@@ -7,7 +7,7 @@ import pytest
 from jax import export
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, kernels, steppers
-from ddco_jax.velocity import transforms
+from ddco_jax.velocity import transforms, window
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 GRID = PhaseGrid(6.0, 3, (2.5, 2.5, 2.5), (6, 6, 6))
@@ -21,6 +21,9 @@ def radial(height, width):
 def test_step_and_gradient_lower_in_float32(dense_limit, monkeypatch):
     """For three platforms at once: the step is traced once."""
     monkeypatch.setattr(transforms, "DENSE_LIMIT", dense_limit)
+    if dense_limit:
+        monkeypatch.setattr(window, "LEAST", 4)
+        assert len(window.sizes(GRID)) == 2  # with a velocity window
     L, M = radial(0.1, 2.0), radial(1.0, 1.5)
     kernel = kernels.LowRank(g0=((L, M, M),), g1=((L, M, M),), g2=((L, M, M),))
     stepper = steppers.Strang(GRID, CollisionOperator(GRID, kernel))

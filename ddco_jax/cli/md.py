@@ -16,14 +16,20 @@ def md(
     out: Annotated[Path, option("file of the dataset, NetCDF")],
     set_: Overrides = None,
     trajectory: Annotated[Path | None, option("new folder in which the snapshots of all particles are kept")] = None,
+    lammps: Annotated[
+        str | None, option("your command for LAMMPS, e.g. 'mpirun -np 64 lmp -sf gpu', else that of DDCO_LAMMPS")
+    ] = None,
     break_lock: BreakLock = False,
 ) -> None:
     """Run molecular dynamics with LAMMPS and write a dataset; after a kill, the same command continues the run."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # statistics must not take the cores of LAMMPS
     from ddco_jax.evaluation.md_report import md_table
     from ddco_jax.md.config import load
+    from ddco_jax.md.lammps import VARIABLE
     from ddco_jax.md.simulate import estimate, simulate, work_folder
 
+    if lammps is not None:
+        os.environ[VARIABLE] = lammps
     settings = load(config, set_ or [])
     print(estimate(settings), file=sys.stderr)
     unlock(work_folder(out), break_lock)

@@ -37,6 +37,7 @@ Overrides = Annotated[
 Json = Annotated[bool, option("print JSON", "--json")]
 Folder = Annotated[Path, option("folder of a run")]
 BreakLock = Annotated[bool, option("remove the lock that an ended process has left in the folder")]
+Devices = Annotated[int | None, option("devices over which the cells along x are divided", validator=Number(gte=1))]
 Grace = Annotated[
     float,
     option(

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from ddco_jax.cli.options import (
     BreakLock,
     ConfigName,
+    Devices,
     Folder,
     Grace,
     Json,
@@ -27,6 +28,7 @@ def run(
     *,
     out: Annotated[Path | None, option("new folder of the run, by default runs/<config>-<time>")] = None,
     set_: Overrides = None,
+    devices: Devices = 1,
     grace: Grace = 20.0,
     break_lock: BreakLock = False,
 ) -> None:
@@ -39,13 +41,13 @@ def run(
         settings, name = load_config(config, set_)
         folder = out or Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         unlock(folder, break_lock)
-        summary = runner.run(settings, folder, name, watch=watch)
+        summary = runner.run(settings, folder, name, watch=watch, devices=devices or 1)
     print(summary_table(summary))
 
 
 @app.command
-def resume(folder: Folder, *, grace: Grace = 20.0, break_lock: BreakLock = False) -> None:
-    """Continue a run from its last checkpoint and print a summary."""
+def resume(folder: Folder, *, devices: Devices = None, grace: Grace = 20.0, break_lock: BreakLock = False) -> None:
+    """Continue a run from its last checkpoint, by default on as many devices as before, and print a summary."""
     from ddco_jax.evaluation.report import summary_table
     from ddco_jax.simulation import interrupts
     from ddco_jax.simulation import run as runner
@@ -53,7 +55,7 @@ def resume(folder: Folder, *, grace: Grace = 20.0, break_lock: BreakLock = False
     enable_x64()
     with interrupts.watched(grace) as watch:
         unlock(folder, break_lock)
-        summary = runner.resume(folder, watch=watch)
+        summary = runner.resume(folder, watch=watch, devices=devices)
     print(
         summary_table(summary)
         if summary.taken

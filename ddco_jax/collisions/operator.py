@@ -138,7 +138,11 @@ class CollisionOperator(eqx.Module):
     @eqx.filter_jit
     def __call__(self, f: Distribution, now: Record | Profile | None = AGED) -> Distribution:
         """C[f], (nx, nvx, nvy, nvz), n0 V0^-3/t0, with the correlations of `now` (fields (nx,)); aged by default."""
-        return self._over_cells(lambda f, now: self.rate(f, now).rate, f, as_record(now))
+
+        def rates(op: CollisionOperator, f: Distribution, now: Record) -> Distribution:
+            return op._over_cells(lambda f, now: op.rate(f, now).rate, f, now)
+
+        return self.grid.line.run(rates, self, f, as_record(now))
 
     def tables(self, f: VelocityDistribution, now: Record) -> Tables:
         """The kernel of one cell at the density and temperature of f, which collisions do not change."""
@@ -222,11 +226,14 @@ class CollisionOperator(eqx.Module):
         It is non-negative without a memory of the stress.
         """
 
-        def cell(f_cell: VelocityDistribution, now: Record) -> Scalar:
-            flux = self._fluxes(f_cell, now, self.tables(f_cell, now))
-            return jnp.sum(flux.forces * flux.fluxes) * self.grid.dv3
+        def productions(op: CollisionOperator, f: Distribution, now: Record) -> Profile:
+            def cell(f_cell: VelocityDistribution, now: Record) -> Scalar:
+                flux = op._fluxes(f_cell, now, op.tables(f_cell, now))
+                return jnp.sum(flux.forces * flux.fluxes) * op.grid.dv3
 
-        return self._over_cells(cell, f, as_record(now))
+            return op._over_cells(cell, f, now)
+
+        return self.grid.line.run(productions, self, f, as_record(now))
 
     @eqx.filter_jit
     def diffusion(self, f: Distribution, now: Record | Profile | None = AGED) -> Float[Array, "nx 3 nvx nvy nvz"]:
@@ -235,16 +242,18 @@ class CollisionOperator(eqx.Module):
         It includes that of the microfield; `now` is as in C[f].
         """
 
-        def cell(cell: tuple[VelocityDistribution, Record]) -> VelocityVector:
-            f_cell, now = cell
-            one, kernel = Cell.of(self.grid, f_cell), self._kernel(now)
-            if self.method == "direct":
-                A = direct.diffusion(one, kernel)
-            else:
-                A = spectral.diffusion(one, kernel.separable(one.density, one.temperature))
-            return A + now.microfield_rate * one.temperature if isinstance(now, Correlations) else A
+        def diffusions(op: CollisionOperator, *cells: PyTree) -> Float[Array, "nx 3 nvx nvy nvz"]:
+            return lax.map(lambda cell: op._diffusion(*cell), cells)
 
-        return lax.map(cell, (f, as_record(now)))
+        return self.grid.line.run(diffusions, self, f, as_record(now))
+
+    def _diffusion(self, f: VelocityDistribution, now: Record) -> VelocityVector:
+        cell, kernel = Cell.of(self.grid, f), self._kernel(now)
+        if self.method == "direct":
+            A = direct.diffusion(cell, kernel)
+        else:
+            A = spectral.diffusion(cell, kernel.separable(cell.density, cell.temperature))
+        return A + now.microfield_rate * cell.temperature if isinstance(now, Correlations) else A
 
     def _kernel(self, now: Record) -> Kernel:
         """The kernel times the pair rate of `now`; unchanged in an aged plasma, so that it may define omega alone."""

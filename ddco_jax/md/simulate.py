@@ -69,17 +69,25 @@ def _simulate(config: MDConfig, out: Path, trajectory: Path | None, show: bool) 
 
 
 def estimate(config: MDConfig) -> str:
-    """Particles, coupling, step, run time and disk space of a run, in one line."""
+    """Particles, coupling, step, run time, memory and disk space of a run, in one line.
+
+    How fast the user's own command for LAMMPS is (`lammps.given`) is not known: the time is in core hours then.
+    """
     n = config.box.particles
     equilibration = 0 if config.equilibrate.file else config.equilibrate.time_ps
     step = config.steps_per(config.interval(config.time.snapshot_ps))[1]
     seconds = n * config.interval(equilibration + config.replicates * config.time.duration_ps) / step
-    seconds /= RATE * config.processes
+    seconds /= RATE
+    if lammps.given():
+        duration = f"{seconds / 3600:.1f} core hours of CPUs"
+    else:
+        duration = f"{seconds / config.processes / 60:.1f} min"
     snapshots = config.time.duration_ps / config.time.snapshot_ps + 1
     disk = 0 if config.correlations else n * 64 * snapshots
     return (
         f"N = {n:,}, Gamma = {config.coupling_parameter:.3g}, step {step:.3g} t0: "
-        f"about {seconds / 60:.1f} min, {disk / 2**30:.2f} GiB of disk while it runs"
+        f"about {duration}, {n * BYTES_PER_PARTICLE / 2**30:.2f} GiB of memory, "
+        f"{disk / 2**30:.2f} GiB of disk while it runs"
     )
 
 

@@ -25,13 +25,14 @@ def poisson_field(grid: PhaseGrid, density: Profile, scales: Scales) -> Profile:
     """
     k = _wavenumbers(grid, density.dtype)
     inverse = jnp.where(k == 0, 0, 1 / jnp.where(k == 0, 1, k)) / scales.debye_number**2
-    rho_hat = jnp.fft.rfft(density)
-    return jnp.fft.irfft(lax.complex(rho_hat.imag * inverse, -rho_hat.real * inverse), grid.nx)  # rho/(i k)
+    rho_hat = jnp.fft.rfft(grid.line.profile(density))
+    field = jnp.fft.irfft(lax.complex(rho_hat.imag * inverse, -rho_hat.real * inverse), grid.nx)  # rho/(i k)
+    return grid.line.own(field)
 
 
 def gauss_residual(grid: PhaseGrid, electric_field: Profile, density: Profile, scales: Scales) -> Scalar:
     """Residual of Gauss's law, max |dE/dx - (rho - mean rho)/lambda^2|, E0/L0, with the spectral derivative."""
     k = _wavenumbers(grid, density.dtype)
-    E_hat = jnp.fft.rfft(electric_field)
+    E_hat, density = jnp.fft.rfft(grid.line.profile(electric_field)), grid.line.profile(density)
     slope = jnp.fft.irfft(lax.complex(-k * E_hat.imag, k * E_hat.real), grid.nx)
     return jnp.max(jnp.abs(slope - (density - jnp.mean(density)) / scales.debye_number**2))

@@ -1,10 +1,14 @@
 """The phase-space grid of Eq. (19): one periodic spatial axis, three bounded velocity axes."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import cached_property
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
+
+from ddco_jax.plasma.line import AXIS, WHOLE, Divided, Line
 
 
 @jax.tree_util.register_static
@@ -24,6 +28,8 @@ class PhaseGrid:
     """Half extents (Vx, Vy, Vz), V0: the axis alpha covers [-V_alpha, V_alpha]."""
     nv: tuple[int, ...]
     """Number of velocity points per axis."""
+    line: Line = WHOLE
+    """How the cells along x lie on devices (`over`)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "length", float(self.length))
@@ -36,6 +42,19 @@ class PhaseGrid:
             raise ValueError(f"PhaseGrid extents must be positive, got length={self.length}, v_max={self.v_max}")
         if self.nx < 1 or min(self.nv) < 1:
             raise ValueError(f"PhaseGrid needs at least one cell per axis, got nx={self.nx}, nv={self.nv}")
+
+    def over(self, devices: Sequence[jax.Device]) -> "PhaseGrid":
+        """The same grid with its cells along x divided over some devices, at least one cell on each.
+
+        Raises ValueError where there are more devices than cells.
+        """
+        line = WHOLE if len(devices) == 1 else Divided(self.nx, Mesh(np.array(devices), (AXIS,)))
+        return dataclasses.replace(self, line=line)
+
+    @property
+    def whole(self) -> "PhaseGrid":
+        """The same grid on one device."""
+        return dataclasses.replace(self, line=WHOLE)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from ddco_jax.plasma.arrays import Array, Distribution, Float, Scalar
 from ddco_jax.plasma.fields import gauss_residual
 from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.line import EVERYWHERE, WHOLE, Line
 from ddco_jax.plasma.moments import power_moments
 from ddco_jax.plasma.state import State
 from ddco_jax.plasma.units import PAPER, Scales
@@ -51,23 +52,28 @@ class Invariants(eqx.Module):
 
 def compute_invariants(grid: PhaseGrid, state: State, scales: Scales = PAPER) -> Invariants:
     """The invariants of Eq. (21) and the diagnostics of a state."""
+    return grid.line.run(lambda _, state: _invariants(grid, state, scales), None, state, result=EVERYWHERE)
+
+
+def _invariants(grid: PhaseGrid, state: State, scales: Scales) -> Invariants:
+    total = grid.line.sum
     m = power_moments(grid, state.f)
     density = m[:, 0, 0, 0]
-    momentum = jnp.stack([jnp.sum(m[:, 1, 0, 0]), jnp.sum(m[:, 0, 1, 0]), jnp.sum(m[:, 0, 0, 1])]) * grid.dx
-    kinetic = jnp.sum(m[:, 2, 0, 0] + m[:, 0, 2, 0] + m[:, 0, 0, 2]) / 2 * grid.dx
-    field = scales.debye_number**2 / 2 * jnp.sum(state.electric_field**2) * grid.dx
+    momentum = jnp.stack([total(m[:, 1, 0, 0]), total(m[:, 0, 1, 0]), total(m[:, 0, 0, 1])]) * grid.dx
+    kinetic = total(m[:, 2, 0, 0] + m[:, 0, 2, 0] + m[:, 0, 0, 2]) / 2 * grid.dx
+    field = scales.debye_number**2 / 2 * total(state.electric_field**2) * grid.dx
     volume = grid.dx * grid.dv3
     return Invariants(
         time=state.time,
-        mass=jnp.sum(density) * grid.dx,
+        mass=total(density) * grid.dx,
         momentum=momentum,
         kinetic_energy=kinetic,
         field_energy=field,
         total_energy=kinetic + field,
-        entropy=entropy_density(state.f) * volume,
+        entropy=entropy_density(state.f, grid.line) * volume,
         gauss_residual=gauss_residual(grid, state.electric_field, density, scales),
-        negative_mass=jnp.sum(jnp.maximum(-state.f, 0)) * volume,
-        velocity_nyquist=velocity_nyquist(state.f),
+        negative_mass=total(jnp.maximum(-state.f, 0)) * volume,
+        velocity_nyquist=velocity_nyquist(state.f, grid.line),
         evaluations=state.tally.evaluations,
         entropy_limited=state.tally.limited,
         repaired=state.tally.repaired,
@@ -76,13 +82,13 @@ def compute_invariants(grid: PhaseGrid, state: State, scales: Scales = PAPER) ->
     )
 
 
-def entropy_density(f: Distribution) -> Scalar:
+def entropy_density(f: Distribution, line: Line = WHOLE) -> Scalar:
     """-sum of f log f over the points with f > 0; times dx dv^3 this is S of Eq. (21)."""
     positive = f > 0
-    return -jnp.sum(jnp.where(positive, f * jnp.log(jnp.where(positive, f, 1)), 0))
+    return -line.sum(jnp.where(positive, f * jnp.log(jnp.where(positive, f, 1)), 0))
 
 
-def velocity_nyquist(f: Distribution) -> Float[Array, "3"]:
+def velocity_nyquist(f: Distribution, line: Line = WHOLE) -> Float[Array, "3"]:
     """max over x of |sum (-1)^j f|/sum f for j along each velocity axis, (3,).
 
     The central difference D- vanishes on this mode, so M (1 + eps (-1)^j) is a spurious equilibrium; the result is eps
@@ -93,5 +99,5 @@ def velocity_nyquist(f: Distribution) -> Float[Array, "3"]:
     for axis in range(3):
         marginal = jnp.sum(f, tuple(a for a in (1, 2, 3) if a != axis + 1))
         sign = 1 - 2 * (jnp.arange(marginal.shape[1]) % 2).astype(f.dtype)
-        amplitudes.append(jnp.max(jnp.abs(jnp.sum(marginal * sign, 1) / total)))
+        amplitudes.append(line.max(jnp.abs(jnp.sum(marginal * sign, 1) / total)))
     return jnp.stack(amplitudes)

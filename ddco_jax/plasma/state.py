@@ -65,15 +65,17 @@ class State(eqx.Module):
 
         `correlation_age` (1/omega_p), a number or (nx,), is zero at a quench and large in an aged plasma; None (the
         default) leaves the correlations out.  The memory starts with the anisotropy of f as known and nothing new; any
-        later change of f by other means than collisions counts as new.
+        later change of f by other means than collisions counts as new.  With a divided grid (`PhaseGrid.over`) the
+        arrays are made on one device, then divided.
         Raises ValueError if the shape of f is not that of the grid.
         """
         f = jnp.asarray(f)
         if f.shape != grid.shape:
             raise ValueError(f"f has shape {f.shape}, the grid has {grid.shape} (nx, nvx, nvy, nvz)")
-        field = poisson_field(grid, jnp.sum(f, (1, 2, 3)) * grid.dv3, scales)
+        field = poisson_field(grid.whole, jnp.sum(f, (1, 2, 3)) * grid.dv3, scales)
         age = None if correlation_age is None else jnp.broadcast_to(jnp.asarray(correlation_age, f.dtype), (grid.nx,))
-        return cls(f, field, age, _initial_memory(grid, f), jnp.zeros((), f.dtype), Tally.zero(f.dtype))
+        state = cls(f, field, age, _initial_memory(grid, f), jnp.zeros((), f.dtype), Tally.zero(f.dtype))
+        return grid.line.spread(state)
 
     def quenched(self, grid: PhaseGrid) -> "State":
         """State just after all velocities were redrawn from f: f is unchanged; age and memory are reset."""

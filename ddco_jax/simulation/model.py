@@ -11,6 +11,7 @@ from ddco_jax.correlations import AGED_AGE, Markov
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.state import State
 from ddco_jax.simulation.config import Config, ConfigError
+from ddco_jax.simulation.devices import divided
 from ddco_jax.steppers import Strang
 
 
@@ -27,18 +28,20 @@ class Model:
     """Age of the correlations at t = 0, 1/omega_p; None where it does not evolve."""
 
 
-def build(config: Config) -> Model:
-    """Build grid, collision operator and stepper of a config.
+def build(config: Config, devices: int = 1) -> Model:
+    """Build grid, collision operator and stepper of a config, with the cells divided over some devices.
 
-    Raises ConfigError where the config has precision float64 and JAX has it disabled, where the kernel cannot be
-    loaded, or where grid.nv has too few points per axis.
+    Raises ConfigError where JAX or the device has not the precision float64 of the config, where the kernel cannot be
+    loaded, where grid.nv has too few points per axis, or where there are fewer devices or fewer cells.
     """
     if config.precision == "float64" and not jax.config.read("jax_enable_x64"):
         raise ConfigError(
             'precision = "float64" needs jax.config.update("jax_enable_x64", True) before the first array, '
             'or set precision = "float32"'
         )
-    grid, kernel, c = config.build_grid(), config.build_kernel(), config.collisions
+    if config.precision == "float64" and jax.default_backend() == "tpu":
+        raise ConfigError('precision = "float64": TPUs compute in single precision; set "float32"')
+    grid, kernel, c = divided(config.build_grid(), devices), config.build_kernel(), config.collisions
     try:
         op = None
         if kernel is not None:

@@ -24,12 +24,14 @@ from ddco_jax.plasma.arrays import Array
 from ddco_jax.plasma.clone import VERSION
 from ddco_jax.plasma.files import read_json, sealed, write_text
 from ddco_jax.plasma.invariants import Invariants, compute_invariants
+from ddco_jax.plasma.line import EVERYWHERE, Line
 from ddco_jax.plasma.lock import LOCK_FILE, locked
 from ddco_jax.plasma.state import State
 from ddco_jax.simulation import kernel_copy, monitors, provenance, recovery, results, snapshot
 from ddco_jax.simulation.check import check_report, refuse, refuse_memory
 from ddco_jax.simulation.checkpoint import Checkpoints, arrays_of, newest, require_usable, shapes_of, state_of
 from ddco_jax.simulation.config import Config, ConfigError
+from ddco_jax.simulation.devices import prepare
 from ddco_jax.simulation.interrupts import Watch
 from ddco_jax.simulation.model import Model, build, initial_state
 from ddco_jax.simulation.progress import LOG_FILE, Progress
@@ -79,7 +81,12 @@ class Job:
 
 
 def run(
-    config: Config, folder: Path, name: str = "run", progress: bool | None = None, watch: Watch | None = None
+    config: Config,
+    folder: Path,
+    name: str = "run",
+    progress: bool | None = None,
+    watch: Watch | None = None,
+    devices: int = 1,
 ) -> Summary:
     """Check a config, then run it from t = 0 into a new folder.
 
@@ -88,8 +95,9 @@ def run(
     The stages of the collision step that the check chooses are stored with the config, so that `resume` continues the
     same run.  The notes of the check go to stderr, and so does the progress: a bar (True), nothing (False), or a bar on
     a terminal and else lines (None); all lines are also in `run.log`.  `watch` is that of `interrupts.watched`; without
-    one, signals act as in any program.
+    one, signals act as in any program.  The cells along x are divided over `devices`.
     """
+    prepare(devices)
     watch = watch or Watch()
     with locked(folder), Progress(progress, config.time.steps, config.scales.time * 1e12) as shown:
         require_empty(folder)
@@ -101,13 +109,14 @@ def run(
             shown.note(note)
         with shown.busy("building"):
             config = config.with_stages(report["stages"])
-            model = build(config)
+            model = build(config, devices)
             state = initial_state(config, model)
             first = monitors.start(model.grid, state, config.scales)  # refused before anything is stored
             hashes = kernel_copy.keep(config, folder)
             own = kernel_copy.with_kernel(config, folder, hashes)  # a resumed run is built from this copy
-        settings = {"name": name, "version": VERSION, "config": config.model_dump(mode="json")}
-        write_text(folder / CONFIG_FILE, json.dumps(sealed({**settings, "kernel": hashes}), indent=1))
+        settings = {"name": name, "version": VERSION, "devices": devices}
+        settings |= {"config": config.model_dump(mode="json"), "kernel": hashes}
+        write_text(folder / CONFIG_FILE, json.dumps(sealed(settings), indent=1))
         shown.log_to(folder / LOG_FILE)
         watch.saved(folder, folder / LOG_FILE)
         made = provenance.attributes(config, name, provenance.kernel_hash(own))
@@ -122,9 +131,12 @@ def require_empty(folder: Path) -> None:
         raise ConfigError(f"--out {folder}: the folder is not empty; choose another{other}")
 
 
-def resume(folder: Path, progress: bool | None = None, watch: Watch | None = None) -> Summary:
+def resume(
+    folder: Path, progress: bool | None = None, watch: Watch | None = None, devices: int | None = None
+) -> Summary:
     """Continue a run from its last checkpoint; the result is bitwise that of an uninterrupted run.
 
+    `devices` is by default the number with which the run began; with another one the result is the same to rounding.
     `progress` and `watch` are as in `run`.  Raises ConfigError, RunFailed, FolderInUse, Stopped.
     """
     if not (folder / CONFIG_FILE).is_file():
@@ -134,11 +146,13 @@ def resume(folder: Path, progress: bool | None = None, watch: Watch | None = Non
             settings = read_json(folder / CONFIG_FILE)
         except ValueError as error:
             raise ConfigError(f"{error}; there is no run to resume here") from None
-        return _continue(folder, settings, progress, watch or Watch())
+        devices = devices or int(settings.get("devices", 1))
+        return _continue(folder, settings, progress, watch or Watch(), devices)
 
 
-def _continue(folder: Path, settings: dict[str, Any], progress: bool | None, watch: Watch) -> Summary:
+def _continue(folder: Path, settings: dict[str, Any], progress: bool | None, watch: Watch, devices: int) -> Summary:
     """Continue from the last state that checkpoints and results share, or begin again where neither has one."""
+    prepare(devices)
     config, notes = kernel_copy.stored(folder, settings, str(folder / CONFIG_FILE))
     own = kernel_copy.with_kernel(config, folder, settings.get("kernel", {}))
     with (
@@ -149,7 +163,7 @@ def _continue(folder: Path, settings: dict[str, Any], progress: bool | None, wat
         for note in notes:
             shown.note(note)
         with shown.busy("building"):
-            model = build(own)
+            model = build(own, devices)
         job = Job(config, model, folder, shown, watch)
         like = shapes_of(model.grid, model.dtype, model.age is not None)
         fits = lambda step, metadata: recovery.require_rows(folder, job.rows_at(step), metadata)
@@ -161,7 +175,7 @@ def _continue(folder: Path, settings: dict[str, Any], progress: bool | None, wat
             step, arrays = found
             watch.saved(folder, folder / LOG_FILE, step)
             store = results.reopen(folder, job.rows_at(step), job.rows)
-            return _loop(job, state_of(arrays), step, store, checkpoints)
+            return _loop(job, model.grid.line.spread(state_of(arrays)), step, store, checkpoints)
         # killed before the first checkpoint: begin again
         state = initial_state(config, model)
         first = monitors.start(model.grid, state, config.scales)
@@ -192,10 +206,10 @@ def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: 
     out, last, model, shown, watch = job.config.output, job.config.time.steps, job.model, job.shown, job.watch
     if step == last:
         return _summary(job, 0, 0.0)
-    first, seconds, chunk = step, 0.0, 1
+    first, seconds, chunk, line = step, 0.0, 1, model.grid.line
 
     def save() -> None:
-        checkpoints.save(step, arrays_of(state), recovery.stored(job.folder, store.rows))
+        checkpoints.save(step, arrays_of(line.collected(state)), recovery.stored(job.folder, store.rows))
         watch.saved(job.folder, job.folder / LOG_FILE, step)
 
     # everything is compiled here, so that neither estimates nor the summary count that time
@@ -217,7 +231,7 @@ def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: 
         state, buffers = advance(before, n)
         rows = {k: np.asarray(v)[:n] for k, v in vars(buffers).items()}
         spent = time.perf_counter() - tick
-        monitors.check(partial(_repeat, advance, before), rows, step + 1)
+        monitors.check(partial(_repeat, line, advance, before), rows, step + 1)
         del before  # f is large
         recorded = [i for i in range(n) if _due(step + 1 + i, out.history_every, last)]
         if recorded:
@@ -243,8 +257,8 @@ def _summary(job: Job, steps: int, seconds: float) -> Summary:
     return Summary(job.folder, job.config.time.steps, steps, seconds / max(steps, 1), history)
 
 
-def _repeat(advance: Callable[[State, int], tuple[State, Invariants]], state: State, steps: int) -> State:
-    return advance(state, steps)[0]
+def _repeat(line: Line, advance: Callable[[State, int], tuple[State, Invariants]], state: State, steps: int) -> State:
+    return line.collected(advance(state, steps)[0])
 
 
 def _time(state: State) -> np.ndarray:
@@ -262,8 +276,7 @@ def make_advance(stepper: Stepper, dt: float) -> Callable[[State, int], tuple[St
     traced: one program, hence the same arithmetic, serves any number of steps.
     """
 
-    @eqx.filter_jit
-    def advance(stepper: Stepper, state: State, n: Array) -> tuple[State, Invariants]:
+    def on_device(stepper: Stepper, state: State, n: Array) -> tuple[State, Invariants]:
         grid, scales = stepper.grid, stepper.scales
         step_length = jnp.asarray(dt, state.f.dtype)
         like = eqx.filter_eval_shape(compute_invariants, grid, state, scales)
@@ -276,5 +289,10 @@ def make_advance(stepper: Stepper, dt: float) -> Callable[[State, int], tuple[St
             return state, jax.tree.map(lambda b, a: b.at[i].set(a), buffers, now)
 
         return lax.fori_loop(0, n, body, (state, buffers))
+
+    @eqx.filter_jit
+    def advance(stepper: Stepper, state: State, n: Array) -> tuple[State, Invariants]:
+        line = stepper.grid.line
+        return line.run(on_device, stepper, state, n, result=(line.layout(state), EVERYWHERE))
 
     return lambda state, n: advance(stepper, state, jnp.asarray(n))

@@ -16,6 +16,10 @@ from ddco_jax.steppers import Strang
 
 def snapshot(stepper: Strang, state: State) -> dict[str, jax.Array]:
     """Every variable of a snapshot by name, without axis t, in code units (`quantities.SNAPSHOTS`)."""
+    return stepper.grid.line.run(_snapshot, stepper, state)
+
+
+def _snapshot(stepper: Strang, state: State) -> dict[str, jax.Array]:
     grid, f = stepper.grid, state.f
     moments, higher = compute_moments(grid, f), higher_moments(grid, f)
     f_vxvy = jnp.sum(f, -1) * grid.dv[2]
@@ -26,7 +30,9 @@ def snapshot(stepper: Strang, state: State) -> dict[str, jax.Array]:
         "drift": moments.drift,
         "temperature": moments.temperature,
         **higher._asdict(),
-        "entropy_production": jnp.zeros(grid.nx, f.dtype) if collision is None else collision.entropy_production(state),
+        "entropy_production": jnp.zeros_like(moments.density)
+        if collision is None
+        else collision.entropy_production(state),
         "electric_field": state.electric_field,
         "f_vx": jnp.sum(f_vxvy, -1) * grid.dv[1],
         "f_vxvy": f_vxvy,
@@ -37,7 +43,8 @@ def snapshot(stepper: Strang, state: State) -> dict[str, jax.Array]:
 
 def shapes(stepper: Strang, state: State) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and dtypes of the variables of a snapshot."""
-    return eqx.filter_eval_shape(snapshot, stepper, state)
+    nx, found = stepper.grid.nx, eqx.filter_eval_shape(snapshot, stepper, state)
+    return {name: jax.ShapeDtypeStruct((nx, *like.shape[1:]), like.dtype) for name, like in found.items()}
 
 
 def compiling(
@@ -52,7 +59,7 @@ def compiling(
     lowered = jitted.lower(stepper, state)  # traced in this thread: settings of JAX may be those of a thread
 
     def compiled() -> Callable[[State], dict[str, np.ndarray]]:
-        function = lowered.compile()
-        return lambda state: {name: np.asarray(field) for name, field in function(stepper, state).items()}
+        function, line = lowered.compile(), stepper.grid.line
+        return lambda state: {k: np.asarray(v) for k, v in line.collected(function(stepper, state)).items()}
 
     return pool.submit(compiled)

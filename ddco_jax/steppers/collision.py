@@ -161,7 +161,7 @@ class ChebyshevCollision(CollisionStep):
 
     def collide(self, state: State, now: Record, dt: Scalar | float) -> tuple[Distribution, Tally]:
         f, tally = self.op.over_groups(lambda f, now: self._in_windows(f, now, dt), state.f, now)
-        return f, jax.tree.map(lambda a, b: a + jnp.sum(b), state.tally, tally)
+        return f, jax.tree.map(lambda a, b: a + self.grid.line.sum(b), state.tally, tally)
 
     def _in_windows(self, f: Distribution, now: Record, dt: Scalar | float) -> tuple[Distribution, Tally]:
         """`_step_cells` in the smallest window (`velocity.window`) that covers f of all these cells."""

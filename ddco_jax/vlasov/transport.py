@@ -99,7 +99,7 @@ def named(name: str) -> Transport:
 
 def rate(grid: PhaseGrid, X: Distribution, V: Faces, field: Profile | None) -> Distribution:
     """df/dt = -dX/dx - E dV/dvx, n0 V0^-3/t0; no flux leaves the vx axis, and `field=None` leaves the force out."""
-    out = (jnp.roll(X, 1, 0) - X) / grid.dx
+    out = (grid.line.shifted(X, 1)[0] - X) / grid.dx
     if field is not None:
         faces = _with_edges(V)
         out = out - field[:, None, None, None] / grid.dv[0] * (faces[:, 1:] - faces[:, :-1])
@@ -116,19 +116,17 @@ def limited(
     """
     low_X = x_flux.upwind(grid, f)
     change_X = dt / grid.dx * (X - low_X)
-    left = rate(grid, low_X, jnp.zeros_like(V), None)
     low_V, change_V = V, jnp.zeros_like(_with_edges(V))
     if field is not None:
         E = field[:, None, None, None]
         low_V = jnp.where(E > 0, f[:, :-1], f[:, 1:])
         change_V = _with_edges(dt / grid.dv[0] * E * (V - low_V))
-        left = rate(grid, low_X, low_V, field)
-    left = jnp.maximum(f + dt * left, 0)
-    given = _out(change_X, jnp.roll(change_X, 1, 0)) + _out(change_V[:, 1:], change_V[:, :-1])
+    left = jnp.maximum(f + dt * rate(grid, low_X, low_V, field), 0)
+    given = _out(change_X, grid.line.shifted(change_X, 1)[0]) + _out(change_V[:, 1:], change_V[:, :-1])
     beyond = given > left
     smallest = jnp.finfo(f.dtype).tiny ** 0.5  # keeps the denominator of the derivative above zero
     share = jnp.where(beyond, left / (smallest + jnp.where(beyond, given, 1)), 1)
-    X = low_X + jnp.where(change_X > 0, share, jnp.roll(share, -1, 0)) * (X - low_X)
+    X = low_X + jnp.where(change_X > 0, share, grid.line.shifted(share, -1)[0]) * (X - low_X)
     if field is not None:
         V = low_V + jnp.where(change_V[:, 1:-1] > 0, share[:, :-1], share[:, 1:]) * (V - low_V)
     return X, V
@@ -157,10 +155,10 @@ def transport_correlations(
 
     def divergence(flux: Array, carried: Numbers = 1.0) -> Array:
         flux = flux * carried
-        return (flux - jnp.roll(flux, 1, 0)) / grid.dx
+        return (flux - grid.line.shifted(flux, 1)[0]) / grid.dx
 
     def upwind(flux: Array, carried: Array) -> Array:
-        return jnp.where(flux > 0, carried, jnp.roll(carried, -1, 0))
+        return jnp.where(flux > 0, carried, grid.line.shifted(carried, -1)[0])
 
     def growth(rho: Array) -> Array:
         return rho * scales.plasma_frequency(rho) * ages

@@ -1,0 +1,38 @@
+"""The devices over which a run divides its cells."""
+
+import contextlib
+import os
+
+import jax
+
+from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.settings import ConfigError
+
+IN_ORDER = "--xla_cpu_enable_concurrency_optimized_scheduler=false"
+"""On CPUs XLA may else start exchanges between devices in another order on each, and wait forever (jax 0.10.1)."""
+
+
+def prepare(count: int) -> None:
+    """Before JAX first uses a device: let the CPU count as that many devices, with exchanges in order."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if count < 2 or "xla_force_host_platform_device_count" in flags:
+        return
+    if "xla_cpu_enable_concurrency_optimized_scheduler" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {IN_ORDER}".strip()
+    with contextlib.suppress(RuntimeError):  # JAX has begun: `divided` says if there are too few devices
+        jax.config.update("jax_num_cpu_devices", count)
+
+
+def divided(grid: PhaseGrid, count: int) -> PhaseGrid:
+    """The grid with its cells divided over the first `count` devices.
+
+    Raises ConfigError where there are fewer devices or fewer cells.
+    """
+    if count == 1:
+        return grid
+    present = jax.devices()
+    if not 1 <= count <= len(present):
+        raise ConfigError(f"--devices {count}: JAX finds {len(present)} ({present[0].platform}); take 1 ... that many")
+    if count > grid.nx:
+        raise ConfigError(f"--devices {count}: the grid has {grid.nx} cells along x, take at most {grid.nx}")
+    return grid.over(present[:count])
