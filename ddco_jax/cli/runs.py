@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
+from cyclopts.validators import Number
+
 from ddco_jax.cli.options import (
     BreakLock,
     ConfigName,
@@ -54,6 +56,32 @@ def resume(folder: Folder, *, grace: Grace = 20.0, break_lock: BreakLock = False
         unlock(folder, break_lock)
         summary = runner.resume(folder, watch=watch)
     print(summary_table(summary))
+
+
+@app.command
+def sweep(
+    config: ConfigName,
+    *,
+    set_: Annotated[
+        list[str] | None, option("section.key=value,value,... for what varies, section.key=value for the rest", "--set")
+    ] = None,
+    out: Annotated[Path, option("folder of the runs and of their summary")],
+    jobs: Annotated[int, option("runs at a time", validator=Number(gte=1))] = 1,
+    grace: Grace = 20.0,
+    break_lock: BreakLock = False,
+) -> None:
+    """Run a config for each combination of values, and summarise the runs; the same command continues."""
+    from ddco_jax.settings import RunFailed
+    from ddco_jax.simulation import sweep as sweeps
+    from ddco_jax.simulation.sweep_summary import write_summary
+
+    planned = sweeps.plan(config, set_ or [], out)
+    unlock(out, break_lock)
+    options = ["--grace", str(grace), *["--break-lock"] * break_lock]
+    outcomes = sweeps.run_all(planned, out, jobs, options)
+    print(write_summary(planned, outcomes, out))
+    if failed := sum(outcome.status != "complete" for outcome in outcomes):
+        raise RunFailed(f"{failed} of {len(outcomes)} runs failed, as said above; the same command tries them again")
 
 
 @app.command
