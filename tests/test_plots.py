@@ -106,6 +106,10 @@ def test_axes_are_in_practical_units():
     for name, (value, label, drawn) in cases.items():
         axis = units.axis(name, np.array([-value, 0.0]))
         assert axis.label == label and axis.factor * value == pytest.approx(drawn), name
+    for name, largest, unit in (("t", 200, "ps"), ("t", 700, "ns"), ("t", 0.3, "fs")):
+        assert units.axis(name, np.array([largest])).unit == unit
+    for degrees, unit in ((0.02, "meV"), (0.06, "eV"), (600.0, "eV"), (2000.0, "keV")):
+        assert units.axis("temperature", PAPER.temperature_from_ev(np.array([degrees]))).unit == unit
     assert units.axis("t", np.array([2.0])).text(0.12) == "$t$ = 0.12 ps"
     cold = Units(Scales(velocity=10.0, length=1e-5), False)
     assert cold.axis("t", np.ones(1)).label == "$t$ (µs)"

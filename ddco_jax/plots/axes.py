@@ -43,8 +43,8 @@ PREFIXES = {
     18: "E",
 }
 """SI prefixes by power of ten."""
-ABOVE_TENTH = ("t", "temperature")
-"""Variables of which numbers from 0.1 on read well: 0.3 eV, not 300 meV."""
+LEAST = {"t": 0.5, "rate": 0.02, "temperature": 0.05}
+"""Least numbers below one that read well, by variable: 0.7 ps and 0.2 eV in place of 700 fs and 200 meV."""
 
 
 class Axis(NamedTuple):
@@ -105,7 +105,7 @@ class Units:
         """Factor and unit of rates in 1/t0."""
         if self.code:
             return 1.0, "$t_0^{-1}$"
-        factor, _, unit = _scaled("t", 1 / self.scales.time, float(np.max(np.abs(values), initial=0.0)), "s", "")
+        factor, _, unit = _scaled("rate", 1 / self.scales.time, float(np.max(np.abs(values), initial=0.0)), "s", "")
         inverse = {symbol: PREFIXES[-power] for power, symbol in PREFIXES.items() if -power in PREFIXES}
         return factor, f"{inverse[unit[:-1]]}s$^{{-1}}$"
 
@@ -135,13 +135,15 @@ _PER_SPEED = ("", " (km/s)$^{-1}$", " (km/s)$^{-2}$")
 
 
 def _scaled(name: str, factor: float, largest: float, unit: str, symbol: str) -> tuple[float, str, str]:
-    """Factor, symbol and unit with a prefix or a power of ten, so that the largest number is between 0.1 and 1000."""
+    """Factor, symbol and unit with a prefix or a power of ten, so that the largest number reads well."""
     size = largest * factor
     power = math.floor(math.log10(size) + 1e-9) if 0 < size < math.inf else 0
     if name in ("density", "f_vx", "f_vxvy"):
         return factor / 10.0**power, f"${symbol}$", (f"$10^{{{power}}}$ " if power else "") + unit
-    thousand = 3 * ((power + (name in ABOVE_TENTH)) // 3)
-    if si_unit(name) == "m/s":
+    thousand = 3 * (power // 3)
+    if size >= LEAST.get(name, 1.0) * 10.0 ** (thousand + 3) and (name != "temperature" or thousand < 0):
+        thousand += 3
+    if name in ("vx", "vy", "vz", "drift_x"):
         thousand = 3 if thousand > 0 else 0
     thousand = min(max(thousand, min(PREFIXES)), max(PREFIXES))
     return factor / 10.0**thousand, f"${symbol}$", PREFIXES[thousand] + unit

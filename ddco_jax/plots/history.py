@@ -12,6 +12,8 @@ ROUNDINGS = 64
 """Change of the entropy, in units of its last place, that counts as rounding: it is a sum over all points."""
 DECADES = 1.5
 """Powers of ten over which a quantity varies, from which its axis is logarithmic."""
+SMALL_RATE = 1e-4
+"""Rates of the entropy, over the largest, below which an axis with both signs is linear."""
 VISIBLE = 1e-10
 """Smallest field energy that is shown, over the largest."""
 SPAN = 0.04
@@ -95,14 +97,14 @@ def entropy_figure(history: xr.Dataset, snapshots: xr.Dataset, units: Units) -> 
             axes[1].set_ylim(bottom=np.min(rate) * factor / 2)
         else:
             axes[1].set_ylim(bottom=-0.02 * np.max(rate) * factor)
-    elif np.max(np.abs(rate), initial=0) > rounding:  # logarithmic beyond rounding, linear within
-        axes[1].set_yscale("symlog", linthresh=rounding * factor)
+    elif (largest := np.max(np.abs(rate), initial=0)) > rounding:  # linear near zero, else logarithmic
+        axes[1].set_yscale("symlog", linthresh=max(rounding, SMALL_RATE * largest) * factor)
     for panel in axes:
         panel.set_xlabel(time.label)
     return Drawing(
         figure,
         "Entropy per particle since t = 0, in units of k, and its rate of change between records; circles, the entropy "
-        "that the collision operator produces in the snapshots.  An axis with both signs is linear within rounding.",
+        "that the collision operator produces in the snapshots.  An axis with both signs is linear near zero.",
     )
 
 
