@@ -86,7 +86,15 @@ def test_plot_makes_figures(finished):
     folder, _ = finished
     out, _ = ddco("plot", "whole", cwd=folder)
     paths = [folder / line for line in out.split()]
-    assert {p.stem for p in paths} == {"conservation", "entropy", "vx_vy", "marginal", "x_vx", "profiles"}
+    assert {p.stem for p in paths} == {
+        "conservation",
+        "entropy",
+        "vx_vy",
+        "marginal",
+        "temperature",
+        "x_vx",
+        "profiles",
+    }
     assert all(p.stat().st_size > 5000 for p in paths)
 
 

@@ -126,9 +126,9 @@ def test_units_of_run_and_md_do_not_matter(run_folder, tmp_path):
             assert row["time"] * t0 == pytest.approx(other["time"], abs=1e-12)
             for key in ("total", "noise"):
                 assert row[key] == pytest.approx(other[key], rel=1e-6, abs=1e-12)
-    assert (
-        plot_against_md([run_folder / "run", tmp_path / "other"], others, tmp_path / "figure.png").stat().st_size > 5000
-    )
+    paths = plot_against_md([run_folder / "run", tmp_path / "other"], others, tmp_path, "md", formats=("png", "pdf"))
+    assert [path.name for path in paths] == ["md.png", "md.pdf"] and all(p.stat().st_size > 5000 for p in paths)
+    assert "standard deviation" in (tmp_path / "captions.txt").read_text()
 
 
 def test_md_of_another_gamma_is_refused(run_folder, rng):

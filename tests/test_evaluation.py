@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from ddco_jax.evaluation import provenance, tables, verdict
 from ddco_jax.evaluation.conservation import conservation
 from ddco_jax.kernels.store import held_out
-from ddco_jax.plots.run import entropy_figure
 
 ROOT = Path(__file__).parents[1]
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
@@ -81,25 +79,3 @@ def test_a_result_file_states_where_it_was_made(file):
         assert set(provenance.KEYS) <= set(made) <= {*provenance.KEYS, "stored_by"}
         assert {"jax", "numpy"} <= set(made["versions"])
         assert made["date"] and (made["commit"] or made["stored_by"])
-
-
-GAINS = {
-    "grows": (np.array([1e-3, 1e-4, 1e-6]), "log"),
-    "falls by rounding": (np.array([4e-16, -9e-16, 0.0]), "linear"),
-    "falls": (np.array([1e-3, -1e-5, 0.0]), "symlog"),
-}
-
-
-@pytest.mark.parametrize("case", GAINS)
-def test_the_figure_of_the_entropy_shows_gains_and_losses_alike(case):
-    """No axis reaches below the smallest change that is not rounding."""
-    gains, scale = GAINS[case]
-    entropy = np.cumsum(np.append(3.0, gains))
-    figure = entropy_figure(xr.Dataset({"entropy": ("t", entropy)}, {"t": np.arange(4.0)}))
-    right = figure.axes[1]
-    figure.canvas.draw()  # the limits are those that are seen
-    low, high = right.get_ylim()
-    assert right.get_yscale() == scale
-    np.testing.assert_array_equal(right.lines[0].get_ydata(), np.diff(entropy))
-    assert low <= np.diff(entropy).min() and high >= np.diff(entropy).max()
-    assert low == pytest.approx(1e-6 / 3) if scale == "log" else -1e-2 < low < 0

@@ -183,7 +183,7 @@ def test_a_description_and_a_path_with_signs_of_their_own(tmp_path):
     assert json.loads(open_result(tmp_path / out).attrs["config"])["description"] == "cost $\\foo$ x"
     ddco_here("resume", out, cwd=tmp_path)
     paths, _ = ddco_here("plot", out, cwd=tmp_path)
-    assert len(paths.splitlines()) == 6
+    assert len(paths.splitlines()) == 7
     data = runner.Path(__file__).parents[1] / "data" / "md" / "held_out_draws" / "gamma_1_bimaxwellian_0.25.nc"
     refused("compare", out, data, "--bin-m-s", "nan", cwd=tmp_path)
     (tmp_path / out / "result.zarr/snapshots/f_vxvy/c/1/0/0/0").unlink()

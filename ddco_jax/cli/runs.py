@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
+from cyclopts.validators import Number
+
 from ddco_jax.cli.options import (
     BreakLock,
     ConfigName,
@@ -65,6 +67,32 @@ def resume(folder: Folder, *, devices: Devices = None, grace: Grace = 20.0, brea
 
 
 @app.command
+def sweep(
+    config: ConfigName,
+    *,
+    set_: Annotated[
+        list[str] | None, option("section.key=value,value,... for what varies, section.key=value for the rest", "--set")
+    ] = None,
+    out: Annotated[Path, option("folder of the runs and of their summary")],
+    jobs: Annotated[int, option("runs at a time", validator=Number(gte=1))] = 1,
+    grace: Grace = 20.0,
+    break_lock: BreakLock = False,
+) -> None:
+    """Run a config for each combination of values, and summarise the runs; the same command continues."""
+    from ddco_jax.settings import RunFailed
+    from ddco_jax.simulation import sweep as sweeps
+    from ddco_jax.simulation.sweep_summary import write_summary
+
+    planned = sweeps.plan(config, set_ or [], out)
+    unlock(out, break_lock)
+    options = ["--grace", str(grace), *["--break-lock"] * break_lock]
+    outcomes = sweeps.run_all(planned, out, jobs, options)
+    print(write_summary(planned, outcomes, out))
+    if failed := sum(outcome.status != "complete" for outcome in outcomes):
+        raise RunFailed(f"{failed} of {len(outcomes)} runs failed, as said above; the same command tries them again")
+
+
+@app.command
 def export(
     folder: Folder,
     *,
@@ -106,20 +134,29 @@ def plot(
     *,
     md: Annotated[Path | None, option("an MD file, for a figure of the run beside it")] = None,
     beside: Annotated[list[Path] | None, option("another run in that figure, may be repeated", "--with")] = None,
+    units: Annotated[Literal["si", "code"], option("units of the axes")] = "si",
+    format_: Annotated[
+        list[Literal["png", "pdf", "svg"]] | None, option("format, png by default; may be repeated", "--format")
+    ] = None,
+    movie: Annotated[bool, option("also a movie of f(x, vx), f(vx, vy): MP4 with ffmpeg, else GIF")] = False,
 ) -> None:
-    """Write figures of a run as PNG to FOLDER/figures."""
+    """Write figures of a run, with captions, to FOLDER/figures."""
     from ddco_jax.md.dataset import open_dataset
     from ddco_jax.plots.against_md import plot_against_md
-    from ddco_jax.plots.run import plot_run
+    from ddco_jax.plots.movie import plot_movie
+    from ddco_jax.plots.run import FOLDER, plot_run
     from ddco_jax.simulation.config import ConfigError
 
     if beside and md is None:
         raise ConfigError("--with: only the figure beside MD shows several runs; give --md FILE")
+    formats = format_ or ["png"]
     try:
-        paths = plot_run(folder)
+        paths = plot_run(folder, units, formats)
         if md is not None:
-            target = folder / "figures" / f"md_{md.stem}.png"
-            paths.append(plot_against_md([folder, *(beside or [])], open_dataset(md), target))
+            runs, data = [folder, *(beside or [])], open_dataset(md)
+            paths += plot_against_md(runs, data, folder / FOLDER, f"md_{md.stem}", units=units, formats=formats)
+        if movie:
+            paths.append(plot_movie(folder, units))
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from None
     for path in paths:

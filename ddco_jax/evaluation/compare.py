@@ -109,6 +109,7 @@ def in_scales(dataset: xr.Dataset, own: Scales, scales: Scales) -> xr.Dataset:
     """Snapshots of a run or of MD that are in code units of `own`, with what is compared in those of `scales`."""
     speed, density = own.velocity / scales.velocity, own.density / scales.density
     factors = {"t": own.time / scales.time, "vx": speed, "vy": speed, "density": density, "temperature": speed**2}
+    factors |= {"axis_temperature": speed**2, "temperature_axis": speed**2}
     factors |= {"drift": speed, "drift_x": speed, "f_vx": density / speed, "f_vxvy": density / speed**2}
     if all(factor == 1 for factor in factors.values()):
         return dataset

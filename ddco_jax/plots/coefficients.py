@@ -12,14 +12,14 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from ddco_jax.kernels import chapman_enskog, store
 from ddco_jax.md.green_kubo import Transport as Measured
 from ddco_jax.plasma.units import PAPER
-from ddco_jax.plots.run import STYLE
+from ddco_jax.plots.style import STYLE
 
 DENSITIES = (1e21, 1e24)
 """Densities in the paper, 1/m^3."""
 KERNELS = ("landau-classical", "landau", "dd-landau", "ddco-paper", "ddco")
 SPAN = (0.05, 3.0)
 """Range of Gamma of the curves: that of the training data."""
-CURVE_POINTS = 25
+CURVE_POINTS = 49
 LABELS = {"landau-classical": "Landau, classical lnΛ", "landau": "Landau, effective potential"}
 
 
@@ -39,22 +39,31 @@ def plot_coefficients(
         for name in names
     }
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(2, len(densities), figsize=(3.6 * len(densities), 5.4), layout="constrained")
-        axes = np.reshape(axes, (2, -1))
+        figure, axes = plt.subplots(
+            2, len(densities), figsize=(3.5 * len(densities), 5.6), squeeze=False, layout="constrained"
+        )
         for column, density in zip(axes.T, densities, strict=True):
             for row, (axis, key) in enumerate(zip(column, ("D_m2_s", "eta_Pa_s"), strict=True)):
                 for k, name in enumerate(names):
                     _curve(axis, gammas, curves[name], density, key, f"C{k}", LABELS.get(name, name))
                 _points(axis, measured, density, row)
-                axis.set(xscale="log", yscale="log", xlabel="T (eV)", ylabel=("D (m²/s)", "η (Pa s)")[row])
+                axis.set(xscale="log", yscale="log", xlabel="$T$ (eV)", ylabel=("$D$ (m²/s)", "$\\eta$ (Pa s)")[row])
                 axis.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
                 axis.xaxis.set_major_formatter("{x:g}")
                 axis.xaxis.set_minor_formatter(NullFormatter())
-            column[0].set_title(f"n = {density:.0e} m⁻³".replace("e+", "e"))
-        axes[0, 0].legend(fontsize=7, frameon=False)
+            column[0].set_title(_density_text(density))
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=3)
         figure.savefig(path)
         plt.close(figure)
     return path
+
+
+def _density_text(density: float) -> str:
+    """A density (1/m^3) as a power of ten times a number."""
+    number, _, power = f"{density:.2e}".partition("e")
+    factor = "" if float(number) == 1 else rf"{float(number):g} \times "
+    return f"$n = {factor}10^{{{int(power)}}}$ m$^{{-3}}$"
 
 
 def _curve(
@@ -66,7 +75,7 @@ def _curve(
         chapman_enskog.physical(chapman_enskog.Transport(*(c[i] for c in found)), gammas[i], density)
         for i in np.flatnonzero(known)
     ]
-    axis.plot([r["temperature_eV"] for r in rows], [r[key] for r in rows], color=colour, lw=1.2, label=label)
+    axis.plot([r["temperature_eV"] for r in rows], [r[key] for r in rows], color=colour, label=label)
 
 
 def _points(axis: Axes, measured: Sequence[Measured], density: float, row: int) -> None:

@@ -7,11 +7,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from ddco_jax.md.green_kubo import Transport, running_integral
 from ddco_jax.plasma import ocp
-from ddco_jax.plots.run import STYLE
+from ddco_jax.plots.style import STYLE, WIDTH, legend_above
 
 
 def plot_correlations(groups: Sequence[xr.Dataset], path: Path) -> Path:
@@ -33,7 +34,7 @@ def _save(figure: Figure, path: Path) -> Path:
 
 
 def _correlations(groups: Sequence[xr.Dataset]) -> Figure:
-    figure, axes = plt.subplots(2, 2, figsize=(7.2, 5.2), sharex="row", layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(WIDTH + 0.8, 4.8), sharex="row", layout="constrained")
     for colour, data in zip(_colours(len(groups)), groups, strict=True):
         omega = data.attrs["plasma_frequency"]
         t = data["lag"].to_numpy() * omega
@@ -54,18 +55,19 @@ def _correlations(groups: Sequence[xr.Dataset]) -> Figure:
                 t, (integral.mean(0) - spread) / end, (integral.mean(0) + spread) / end, color=colour, alpha=0.3, lw=0
             )
     for row, name in zip(axes, ("velocity", "kinetic stress"), strict=True):
-        row[0].set_ylabel(f"{name} correlation")
-        row[1].set_ylabel("running integral")
+        row[0].set_ylabel(f"{name} autocorrelation,\nover that at $t=0$")
+        row[1].set_ylabel("running integral,\nover its end")
         for axis in row:
             axis.set_xscale("log")
             axis.axhline(0, color="0.7", lw=0.6)
             axis.set_xlabel(r"$\omega_p t$")
-    axes[0, 0].legend(fontsize=7, frameon=False)
+    band = Patch(color="0.7", label="±1 standard error")
+    figure.legend(handles=[*axes[0, 0].get_legend_handles_labels()[0], band], loc="outside right center")
     return figure
 
 
 def _transport(results: Sequence[Transport]) -> Figure:
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.4), layout="constrained")
     gammas = np.array([r.gamma for r in results])
     span = np.geomspace(gammas.min() / 1.3, gammas.max() * 1.3, 100)
     for axis, i in ((left, 0), (right, 1)):
@@ -98,7 +100,7 @@ def _transport(results: Sequence[Transport]) -> Figure:
             side.set_major_locator(LogLocator(10, (1, 2, 5)))
             side.set_major_formatter("{x:g}")
             side.set_minor_formatter(NullFormatter())
-        axis.legend(fontsize=7, frameon=False)
+        legend_above(axis, 2)
     return figure
 
 

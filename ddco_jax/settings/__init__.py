@@ -188,7 +188,7 @@ def read(source: str, shipped: dict[str, Path], overrides: Overrides = ()) -> tu
 
 def override(data: dict[str, Any], overrides: Overrides) -> None:
     """Replace settings in a nested dict.  Raises ConfigError."""
-    pairs = overrides.items() if isinstance(overrides, Mapping) else map(_parsed, overrides)
+    pairs = overrides.items() if isinstance(overrides, Mapping) else map(parsed, overrides)
     for key, value in pairs:
         *sections, last = key.split(".")
         part = data
@@ -222,7 +222,7 @@ def tuples(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _parsed(override: str) -> tuple[str, Any]:
+def parsed(override: str) -> tuple[str, Any]:
     """Key and value of a text `section.key=value`."""
     key, equals, text = override.partition("=")
     if not equals or not key:
