@@ -17,6 +17,7 @@ from ddco_jax.learning import data as learning_data
 from ddco_jax.md.dataset import open_dataset, write
 from ddco_jax.plasma.files import sealed
 from ddco_jax.settings import ConfigError
+from ddco_jax.simulation import recovery
 
 DATA = Path(__file__).parents[1] / "data" / "md" / "held_out_draws" / "gamma_1_bimaxwellian_0.25.nc"
 CONFIG = (
@@ -90,6 +91,10 @@ def other_row(folder):
     zarr.open_group(str(folder / "result.zarr"), mode="r+")["history/entropy"][6] = 0.25
 
 
+def earlier_row(folder):
+    zarr.open_group(str(folder / "result.zarr"), mode="r+")["history/momentum"][3, 1] = 0.25
+
+
 def other_chunk(folder):
     """A valid chunk with a valid checksum, of another time."""
     chunks = folder / "result.zarr" / "snapshots" / "f" / "c"
@@ -113,6 +118,7 @@ BACK = {
     "lost f": (lambda d: (d / "result.zarr/snapshots/f/c/3/0/0/0/0").unlink(), "snapshots/f lacks chunk 3/0/0/0/0"),
     "flipped snapshot": (lambda d: flip(d / "result.zarr/snapshots/density/c/3/0"), "checksum"),
     "another row": (other_row, "history/entropy is not that of the checkpoint"),
+    "an earlier row": (earlier_row, "history/momentum is not that of the checkpoint"),
     "snapshot of another run": (other_chunk, "snapshots/f is not that of the checkpoint"),
     "foreign": (foreign, "checkpoint 99 is not used"),
 }
@@ -178,6 +184,35 @@ def test_a_run_without_hashes_goes_on_with_a_note(copy, whole):
     _, err = ddco_here("resume", "copy", cwd=copy.parent)
     assert said(err) == ["note: checkpoint 4 is of version 0.1, without hashes: damage goes unnoticed"]
     np.testing.assert_array_equal(open_result(whole)["snapshots/f"], open_result(copy)["snapshots/f"])
+
+
+def test_a_checkpoint_reads_the_chunks_of_results_once(whole, monkeypatch):
+    """What it costs does not grow with the number of chunks before it."""
+    read, checksum = [], recovery._checksum
+    monkeypatch.setattr(recovery, "_checksum", lambda path: read.append(path) or checksum(path))
+    grown = recovery.Fingerprints(whole)
+    found = [grown({"history": 2 * n + 1, "snapshots": n + 1}) for n in range(4)]
+    assert len(read) == len(set(read)) and sum("snapshots/f/" in str(path) for path in read) == 4
+    assert found[3] == recovery.Fingerprints(whole)({"history": 7, "snapshots": 4})
+    for path in ("history/entropy", "snapshots/f_vx"):
+        assert len({rows[path] for rows in found}) == 4
+
+
+CHANGED = {
+    "attribute": ("zarr.json", '"density_m3": ', '"density_m3": 1', "changed after it was written"),
+    "axes": ("snapshots/f_vx/zarr.json", '"vx"', '"vy"', r"axes \('t', 'x', 'vy'\) in place of"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_changed_metadata_of_a_result_are_noticed(case, copy):
+    """Scales of the units, names of axes: no wrong number without an error."""
+    name, before, after, message = CHANGED[case]
+    path = copy / "result.zarr" / name
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(ValueError, match=message):
+        open_result(copy)
 
 
 def test_a_flipped_bit_of_a_result_is_no_number(copy):

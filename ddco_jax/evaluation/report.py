@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tqdm import tqdm
 
 from ddco_jax.evaluation import tables
 from ddco_jax.evaluation.conservation import conservation
 from ddco_jax.kernels import chapman_enskog, store
-from ddco_jax.simulation import notes
+from ddco_jax.simulation import monitors, notes
 
 if TYPE_CHECKING:  # these load xarray and the optimiser, which takes seconds and which most tables do not need
     from ddco_jax.learning.recompress import Recompression
@@ -106,6 +107,9 @@ def _division(report: dict[str, Any]) -> str:
 def summary_table(summary: "Summary") -> str:
     """Conservation over a run as text."""
     found, entropy = conservation(summary.history), summary.history["entropy"]
+    edge = summary.history.get("velocity_edge", np.zeros((1, 3)))  # version 0.1 did not record it
+    small = bool(monitors.beyond(edge, edge[0]).any())
+    box = {"max f at box edge/max f": f"{edge.max():.1e}  (raise grid.velocity_extent_m_s and grid.nv)"}
     return tables.listing(
         {
             "result": str(summary.folder),
@@ -119,6 +123,7 @@ def summary_table(summary: "Summary") -> str:
             "max Gauss residual": f"{found.gauss_residual:.1e} E0/L0",
             "max velocity Nyquist mode": f"{found.velocity_nyquist:.1e}",
         }
+        | (box if small else {})
     )
 
 

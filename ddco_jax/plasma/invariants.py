@@ -34,6 +34,8 @@ class Invariants(eqx.Module):
     """Magnitude of the mass of the points with f < 0, n0 L0."""
     velocity_nyquist: Float[Array, "*t 3"]
     """Largest relative amplitude over x of the mode (-1)^j along each velocity axis (`velocity_nyquist`)."""
+    velocity_edge: Float[Array, "*t 3"]
+    """Largest f at the ends of each velocity axis, relative to its maximum (`velocity_edge`)."""
     evaluations: Float[Array, "*t"]
     """Evaluations of C[f] for one cell, summed over the cells, since the start (`State.tally`)."""
     entropy_limited: Float[Array, "*t"]
@@ -68,6 +70,7 @@ def compute_invariants(grid: PhaseGrid, state: State, scales: Scales = PAPER) ->
         gauss_residual=gauss_residual(grid, state.electric_field, density, scales),
         negative_mass=jnp.sum(jnp.maximum(-state.f, 0)) * volume,
         velocity_nyquist=velocity_nyquist(state.f),
+        velocity_edge=velocity_edge(state.f),
         evaluations=state.tally.evaluations,
         entropy_limited=state.tally.limited,
         repaired=state.tally.repaired,
@@ -95,3 +98,15 @@ def velocity_nyquist(f: Distribution) -> Float[Array, "3"]:
         sign = 1 - 2 * (jnp.arange(marginal.shape[1]) % 2).astype(f.dtype)
         amplitudes.append(jnp.max(jnp.abs(jnp.sum(marginal * sign, 1) / total)))
     return jnp.stack(amplitudes)
+
+
+def velocity_edge(f: Distribution) -> Float[Array, "3"]:
+    """max over x of the marginal of f along each velocity axis at the two ends, over its largest value, (3,).
+
+    A Maxwellian whose box reaches s thermal speeds has exp(-s^2/2).
+    """
+    shares = []
+    for axis in range(3):
+        marginal = jnp.abs(jnp.sum(f, tuple(a for a in (1, 2, 3) if a != axis + 1)))
+        shares.append(jnp.max(jnp.maximum(marginal[:, 0], marginal[:, -1]) / jnp.max(marginal, 1)))
+    return jnp.stack(shares)

@@ -89,7 +89,7 @@ def run(
     one, signals act as in any program.
     """
     watch = watch or Watch()
-    with locked(folder), Progress(progress, config.time.steps, config.scales.time * 1e12) as shown:
+    with locked(folder) as watch.release, Progress(progress, config.time.steps, config.scales.time * 1e12) as shown:
         require_empty(folder)
         with shown.busy("checking"):
             report = check_report(config)
@@ -104,11 +104,12 @@ def run(
             first = monitors.start(model.grid, state, config.scales)  # refused before anything is stored
             hashes = kernel_copy.keep(config, folder)
             own = kernel_copy.with_kernel(config, folder, hashes)
-            model = build(own)  # from the copy, as a resumed run is
         settings = {"name": name, "version": version("ddco-jax"), "config": config.model_dump(mode="json")}
         write_text(folder / CONFIG_FILE, json.dumps(sealed({**settings, "kernel": hashes}), indent=1))
         shown.log_to(folder / LOG_FILE)
         watch.saved(folder, folder / LOG_FILE)
+        with shown.busy("building"):
+            model = build(own)  # from the copy, as a resumed run is
         made = provenance.attributes(config, name, provenance.kernel_hash(own))
         return _from_start(Job(config, model, folder, shown, watch), state, first, made)
 
@@ -128,12 +129,13 @@ def resume(folder: Path, progress: bool | None = None, watch: Watch | None = Non
     """
     if not (folder / CONFIG_FILE).is_file():
         raise ConfigError(f"{folder}: no run to resume here (no {CONFIG_FILE})")
-    with locked(folder):
+    watch = watch or Watch()
+    with locked(folder) as watch.release:
         try:
             settings = read_json(folder / CONFIG_FILE)
         except ValueError as error:
             raise ConfigError(f"{error}; there is no run to resume here") from None
-        return _continue(folder, settings, progress, watch or Watch())
+        return _continue(folder, settings, progress, watch)
 
 
 def _continue(folder: Path, settings: dict[str, Any], progress: bool | None, watch: Watch) -> Summary:
@@ -192,9 +194,10 @@ def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: 
     if step == last:
         return _summary(job, 0, 0.0)
     first, seconds, chunk = step, 0.0, 1
+    fingerprints, edges = recovery.Fingerprints(job.folder), monitors.Edges(job.config, store.first("history"))
 
     def save() -> None:
-        checkpoints.save(step, arrays_of(state), recovery.stored(job.folder, store.rows))
+        checkpoints.save(step, arrays_of(state), {"rows": fingerprints(store.rows)})
         watch.saved(job.folder, job.folder / LOG_FILE, step)
 
     # everything is compiled here, so that neither estimates nor the summary count that time
@@ -217,6 +220,8 @@ def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: 
         rows = {k: np.asarray(v)[:n] for k, v in vars(buffers).items()}
         spent = time.perf_counter() - tick
         monitors.check(partial(_repeat, advance, before), rows, step + 1)
+        for note in edges(rows, step + 1):
+            shown.note(note)
         del before  # f is large
         recorded = [i for i in range(n) if _due(step + 1 + i, out.history_every, last)]
         if recorded:
