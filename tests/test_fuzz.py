@@ -174,7 +174,7 @@ def sets(chosen):
     return [word for setting in chosen for word in ("--set", setting)]
 
 
-@examples(120, 450)
+@examples(120, 300)
 @given(overrides)
 def test_settings(tmp_path_factory, chosen):
     """What is accepted runs two steps."""
@@ -189,7 +189,7 @@ def test_settings(tmp_path_factory, chosen):
     assert list(folder.iterdir()) == []
 
 
-@examples(30, 500)
+@examples(30, 900)
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode), st.just(b"[grid]\nnx = 3\n")))
 def test_files_of_settings(tmp_path_factory, content):
     folder = tmp_path_factory.getbasetemp()
@@ -226,7 +226,7 @@ COMMANDS = {
 }
 
 
-@examples(70, 700)
+@examples(70, 500)
 @given(st.sampled_from(sorted(COMMANDS)), damages)
 def test_files(samples, name, damage):
     whole = (samples / name).read_bytes()
@@ -273,7 +273,7 @@ def mixed(file, order, place):
         del out[names[int(place * (len(names) - 1))]]
 
 
-@examples(60, 800)
+@examples(60, 750)
 @given(
     st.sampled_from(sorted(TRAJECTORIES)),
     st.one_of(damages, st.lists(st.integers(0, 7), min_size=7, max_size=9), st.permutations(range(8))),
@@ -348,7 +348,7 @@ def same(one, two):
     return a.identical(b)
 
 
-@examples(20, 100)
+@examples(20, 60)
 @given(st.lists(spoils, min_size=1, max_size=2))
 def test_checkpoints(run, chosen):
     """Resumed, the result is that of the whole run or cannot be read; refused, the folder is as before."""

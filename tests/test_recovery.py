@@ -3,6 +3,8 @@
 import itertools
 import json
 import shutil
+import sys
+import threading
 from pathlib import Path
 
 import netCDF4
@@ -257,3 +259,16 @@ def test_damaged_pair_averages_are_made_again(tmp_path):
         damage()
         np.testing.assert_array_equal(kept("pairs", (1,), make), np.arange(6.0).reshape(2, 3))
         assert made == [1]
+
+
+def test_what_threads_raise_after_an_error_is_not_shown(tmp_path, capsys, monkeypatch):
+    """A full disk: TensorStore's threads find the event loop closed; `ddco` has said its one line by then."""
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    ddco_here("configs", cwd=tmp_path)
+    error = RuntimeError("Event loop is closed")
+    thread = threading.Thread(target=sys.excepthook, args=(RuntimeError, error, None))
+    thread.start()
+    thread.join()
+    assert capsys.readouterr().err == ""
+    sys.excepthook(RuntimeError, error, None)
+    assert "Event loop is closed" in capsys.readouterr().err

@@ -3,8 +3,10 @@
 import logging
 import os
 import sys
+import threading
 import traceback
 import warnings
+from types import TracebackType
 
 from cyclopts import CycloptsError
 
@@ -18,6 +20,8 @@ def main() -> None:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # zarr's tasks, after an error that is reported anyway
     warnings.filterwarnings("ignore", message="Object at .* is not recognized as a component of a Zarr hierarchy")
     words = [word for word in sys.argv[1:] if word != DEBUG]
+    if DEBUG not in sys.argv[1:]:
+        sys.excepthook = _of_this_thread
     try:
         app(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -30,6 +34,12 @@ def main() -> None:
         if DEBUG in sys.argv[1:]:
             traceback.print_exc()
         _end(*explained(error))
+
+
+def _of_this_thread(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Show an exception that nobody has caught, but not what threads of other libraries raise after it is reported."""
+    if threading.current_thread() is threading.main_thread():
+        sys.__excepthook__(kind, error, trace)
 
 
 def _end(message: str, status: int) -> None:
