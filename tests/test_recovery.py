@@ -4,7 +4,6 @@ import itertools
 import json
 import shutil
 import sys
-import threading
 from pathlib import Path
 
 import netCDF4
@@ -261,14 +260,15 @@ def test_damaged_pair_averages_are_made_again(tmp_path):
         assert made == [1]
 
 
-def test_what_threads_raise_after_an_error_is_not_shown(tmp_path, capsys, monkeypatch):
-    """A full disk: TensorStore's threads find the event loop closed; `ddco` has said its one line by then."""
-    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
-    ddco_here("configs", cwd=tmp_path)
-    error = RuntimeError("Event loop is closed")
-    thread = threading.Thread(target=sys.excepthook, args=(RuntimeError, error, None))
-    thread.start()
-    thread.join()
-    assert capsys.readouterr().err == ""
-    sys.excepthook(RuntimeError, error, None)
-    assert "Event loop is closed" in capsys.readouterr().err
+class Raising:
+    def __del__(self):
+        raise RuntimeError("Event loop is closed")
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_nobody_can_catch_is_shown_with_debug_alone(debug, tmp_path, capsys, monkeypatch):
+    """After a full disk TensorStore's threads find the event loop closed; `ddco` says its one line for that."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    ddco_here(*(("--debug",) if debug else ()), "configs", cwd=tmp_path)
+    Raising()
+    assert ("Event loop is closed" in capsys.readouterr().err) == debug

@@ -3,10 +3,8 @@
 import logging
 import os
 import sys
-import threading
 import traceback
 import warnings
-from types import TracebackType
 
 from cyclopts import CycloptsError
 
@@ -20,8 +18,9 @@ def main() -> None:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # zarr's tasks, after an error that is reported anyway
     warnings.filterwarnings("ignore", message="Object at .* is not recognized as a component of a Zarr hierarchy")
     words = [word for word in sys.argv[1:] if word != DEBUG]
-    if DEBUG not in sys.argv[1:]:
-        sys.excepthook = _of_this_thread
+    if DEBUG not in sys.argv[1:] and sys.unraisablehook is sys.__unraisablehook__:
+        # after a full disk TensorStore's threads find the event loop closed; the error itself is reported below
+        sys.unraisablehook = lambda _: None
     try:
         app(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -34,12 +33,6 @@ def main() -> None:
         if DEBUG in sys.argv[1:]:
             traceback.print_exc()
         _end(*explained(error))
-
-
-def _of_this_thread(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Show an exception that nobody has caught, but not what threads of other libraries raise after it is reported."""
-    if threading.current_thread() is threading.main_thread():
-        sys.__excepthook__(kind, error, trace)
 
 
 def _end(message: str, status: int) -> None:
