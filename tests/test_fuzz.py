@@ -116,7 +116,6 @@ POSSIBLE = {
 possible = st.sampled_from([f"{key}={toml(value)}" for key, some in POSSIBLE.items() for value in some])
 wild = st.builds("{}={}".format, keys, st.one_of(values.map(toml), st.text(max_size=12)))
 wilds = st.lists(wild.filter(lambda s: "\x00" not in s), min_size=1, max_size=3)
-overrides = st.one_of(wilds, wilds, wilds, st.lists(possible, min_size=1, max_size=4))
 
 
 def mebibytes(key):
@@ -174,11 +173,8 @@ def sets(chosen):
     return [word for setting in chosen for word in ("--set", setting)]
 
 
-@examples(120, 300)
-@given(overrides)
-def test_settings(tmp_path_factory, chosen):
+def checked_and_run(folder, chosen):
     """What is accepted runs two steps."""
-    folder = tmp_path_factory.getbasetemp() / "settings"
     folder.mkdir(exist_ok=True)
     if outcome("settings", "check", "langmuir", *sets((*BASE, *chosen)), cwd=folder) == 0:
         command = ("run", "langmuir", "--out", "run", *sets((*BASE, *chosen, *SMALL)))
@@ -189,7 +185,19 @@ def test_settings(tmp_path_factory, chosen):
     assert list(folder.iterdir()) == []
 
 
-@examples(30, 900)
+@examples(112, 1000)
+@given(wilds)
+def test_settings(tmp_path_factory, chosen):
+    checked_and_run(tmp_path_factory.getbasetemp() / "settings", chosen)
+
+
+@examples(8, 50)
+@given(st.lists(possible, min_size=1, max_size=3))
+def test_settings_that_may_fit(tmp_path_factory, chosen):
+    checked_and_run(tmp_path_factory.getbasetemp() / "settings", chosen)
+
+
+@examples(30, 400)
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode), st.just(b"[grid]\nnx = 3\n")))
 def test_files_of_settings(tmp_path_factory, content):
     folder = tmp_path_factory.getbasetemp()
@@ -226,7 +234,7 @@ COMMANDS = {
 }
 
 
-@examples(70, 500)
+@examples(70, 380)
 @given(st.sampled_from(sorted(COMMANDS)), damages)
 def test_files(samples, name, damage):
     whole = (samples / name).read_bytes()
@@ -273,7 +281,7 @@ def mixed(file, order, place):
         del out[names[int(place * (len(names) - 1))]]
 
 
-@examples(60, 750)
+@examples(60, 640)
 @given(
     st.sampled_from(sorted(TRAJECTORIES)),
     st.one_of(damages, st.lists(st.integers(0, 7), min_size=7, max_size=9), st.permutations(range(8))),
@@ -348,7 +356,7 @@ def same(one, two):
     return a.identical(b)
 
 
-@examples(20, 60)
+@examples(20, 30)
 @given(st.lists(spoils, min_size=1, max_size=2))
 def test_checkpoints(run, chosen):
     """Resumed, the result is that of the whole run or cannot be read; refused, the folder is as before."""
