@@ -142,6 +142,12 @@ def test_resume_goes_back_to_the_last_state_that_is_whole(case, copy, whole):
     assert said(err) == []  # what was set aside is so for good
 
 
+def other_attributes(folder):
+    """Those of another run, with a valid hash."""
+    attributes = zarr.open_group(str(folder / "result.zarr"), mode="r+").attrs
+    attributes.put(sealed({k: 2 * v if k == "density_m3" else v for k, v in attributes.items() if k != "sha256"}))
+
+
 def no_checkpoints(folder):
     shutil.rmtree(folder / "checkpoints")
 
@@ -152,6 +158,7 @@ REFUSED = {
     "lost node": (lambda d: shutil.rmtree(d / "result.zarr/snapshots"), "no checkpoint can be used, 6: "),
     "lost store": (lambda d: shutil.rmtree(d / "result.zarr"), "no checkpoint can be used, 6: "),
     "flipped history": (lambda d: flip(d / "result.zarr/history/mass/c/0"), "checksum"),
+    "attributes of another run": (other_attributes, "result.zarr/zarr.json is not that of the checkpoint"),
     "no checkpoints": (no_checkpoints, "holds results but no checkpoint"),
     "half a config": (lambda d: (d / "config.json").write_text('{"name": '), "not valid JSON"),
     "deep config": (lambda d: (d / "config.json").write_text("[" * 5000), "not valid JSON"),

@@ -86,7 +86,7 @@ class Edges:
         return found
 
 
-def beyond(edge: np.ndarray, start: np.ndarray | float) -> np.ndarray:
+def beyond(edge: np.ndarray, start: np.ndarray | np.floating) -> np.ndarray:
     """Where `velocity_edge` of a history says that the velocity box has become too small; `start` is that at t = 0."""
     return edge > np.maximum(EDGE, GROWN * np.asarray(start))
 

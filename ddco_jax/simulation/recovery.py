@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
 
+from ddco_jax.plasma.files import SEAL
 from ddco_jax.settings import ConfigError
 from ddco_jax.simulation.checkpoint import Damaged
 from ddco_jax.simulation.results import STORE, complete_rows
@@ -25,18 +26,22 @@ PRESENT_ONLY = ("f",)
 class Fingerprints:
     """Hashes of what the store of a run holds, by array: of the checksums in full chunks, and of the rows after them.
 
+    Those of the attributes are under `zarr.json`.
+
     Full chunks are read once, so that a checkpoint late in a run costs as much as the first.
     """
 
     def __init__(self, folder: Path) -> None:
         root = zarr.open_group(str(folder / STORE), mode="r")
         self._arrays = {f"{node}/{name}": array for node, group in root.groups() for name, array in group.arrays()}
+        self._attributes = str(root.attrs.get(SEAL, ""))
         self._full = {path: (0, hashlib.sha256()) for path in self._arrays}
         """Number of chunks along the first axis that have been hashed, and their hash."""
 
     def __call__(self, rows: Mapping[str, int]) -> dict[str, str]:
         """The hashes of the first `rows` of each node, which must not be fewer than in the call before."""
-        return {path: self._of(path, rows[path.partition("/")[0]]) for path in self._arrays}
+        found = {path: self._of(path, rows[path.partition("/")[0]]) for path in self._arrays}
+        return {"zarr.json": self._attributes, **found}
 
     def _of(self, path: str, rows: int) -> str:
         array, (done, found) = self._arrays[path], self._full[path]
