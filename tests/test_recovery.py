@@ -246,6 +246,15 @@ def test_a_flipped_bit_of_a_dataset_is_noticed(tmp_path):
         open_dataset(tmp_path / "copy.nc")
 
 
+def test_any_flipped_byte_of_a_dataset_ends_in_one_line(tmp_path):
+    """xarray raises other exceptions for damaged attributes: a quarter into the file, for one."""
+    data = bytearray(DATA.read_bytes())
+    data[len(data) // 4] ^= 1
+    (tmp_path / "flip.nc").write_bytes(data)
+    with pytest.raises(ConfigError, match="not a netCDF-4 file"):
+        open_dataset(tmp_path / "flip.nc")
+
+
 def test_damaged_pair_averages_are_made_again(tmp_path):
     made = []
 
