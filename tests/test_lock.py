@@ -24,6 +24,17 @@ with locked(Path(sys.argv[1])):
 """
 
 
+SIGNALLED = """
+import os, signal, sys, time
+from pathlib import Path
+from ddco_jax.plasma.lock import locked
+from ddco_jax.simulation.interrupts import watched
+with watched() as watch, locked(Path(sys.argv[1])) as watch.release:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+"""
+
+
 @pytest.fixture
 def held(tmp_path):
     """A folder whose lock another process holds."""
@@ -129,3 +140,11 @@ def test_an_owner_that_ends_meanwhile_leaves_a_usable_lock(tmp_path, monkeypatch
     monkeypatch.setattr(lock, "_try", slow)
     with locked(tmp_path):
         assert len(calls) == 2 and (tmp_path / "lock").exists()
+
+
+def test_a_signal_before_the_first_step_leaves_nothing(tmp_path):
+    """The process ends at once, from another thread, and removes its lock and the folders that it has made."""
+    command = [sys.executable, "-c", SIGNALLED, str(tmp_path / "a" / "b")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (143, "ddco: stopped by SIGTERM; nothing was written\n")
+    assert not list(tmp_path.iterdir())

@@ -5,8 +5,9 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import ddco_here
+from helpers import ddco_here, said
 
+from ddco_jax import open_result
 from ddco_jax.steppers import Strang
 
 FEW = ("grid.nx=4", "grid.nv=[20, 6, 6]", "collisions.kernel=none", "time.step_ps=0.01", "time.steps=12")
@@ -67,3 +68,21 @@ def test_a_start_that_overflows_is_refused(precision, value, tmp_path):
     _, err = ddco_here("run", "langmuir", "--out", "run", *SETTINGS, *start, cwd=tmp_path, expect=2)
     assert "ddco: initial: " in err.splitlines()[-1] and f"not finite in {precision}" in err
     assert [p.name for p in tmp_path.iterdir()] == ["f.npy"]
+
+
+def test_a_box_that_becomes_too_small_is_noted_once(tmp_path):
+    """A large wave accelerates f beyond the box: said at the step, in run.log and in the summary, with the key."""
+    wave = ("initial.density_perturbation=0.9", "grid.velocity_extent_m_s=[21000.0, 11000.0, 11000.0]")
+    wave += ("time.step_ps=0.02", "output.snapshot_every=4")
+    out, err = ddco_here(
+        "run", "langmuir", "--out", "run", *SETTINGS, *(w for s in wave for w in ("--set", s)), cwd=tmp_path
+    )
+    (note,) = (line for line in said(err) if "has reached the edge" in line)
+    edge = open_result(tmp_path / "run")["history/velocity_edge"].to_numpy()
+    step = int(np.argmax(edge[:, 0] > 1e-4))
+    assert 1 < step < 12 and note.startswith(f"note: step {step}: f has reached the edge of the velocity box along vx")
+    assert "raise grid.velocity_extent_m_s above 21000 there" in note
+    assert (tmp_path / "run" / "run.log").read_text().count(note) == 1
+    assert f"max f at box edge/max f   {edge.max():.1e}  (raise grid.velocity_extent_m_s and grid.nv)" in out
+    f = open_result(tmp_path / "run")["snapshots/f_vx"].to_numpy()[-1]
+    assert edge[-1, 0] == pytest.approx(np.max(np.maximum(f[:, 0], f[:, -1]) / f.max(1)), rel=1e-12)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import netCDF4
@@ -17,6 +18,7 @@ from ddco_jax.learning import data as learning_data
 from ddco_jax.md.dataset import open_dataset, write
 from ddco_jax.plasma.files import sealed
 from ddco_jax.settings import ConfigError
+from ddco_jax.simulation import recovery
 
 DATA = Path(__file__).parents[1] / "data" / "md" / "held_out_draws" / "gamma_1_bimaxwellian_0.25.nc"
 CONFIG = (
@@ -90,6 +92,10 @@ def other_row(folder):
     zarr.open_group(str(folder / "result.zarr"), mode="r+")["history/entropy"][6] = 0.25
 
 
+def earlier_row(folder):
+    zarr.open_group(str(folder / "result.zarr"), mode="r+")["history/momentum"][3, 1] = 0.25
+
+
 def other_chunk(folder):
     """A valid chunk with a valid checksum, of another time."""
     chunks = folder / "result.zarr" / "snapshots" / "f" / "c"
@@ -113,6 +119,7 @@ BACK = {
     "lost f": (lambda d: (d / "result.zarr/snapshots/f/c/3/0/0/0/0").unlink(), "snapshots/f lacks chunk 3/0/0/0/0"),
     "flipped snapshot": (lambda d: flip(d / "result.zarr/snapshots/density/c/3/0"), "checksum"),
     "another row": (other_row, "history/entropy is not that of the checkpoint"),
+    "an earlier row": (earlier_row, "history/momentum is not that of the checkpoint"),
     "snapshot of another run": (other_chunk, "snapshots/f is not that of the checkpoint"),
     "foreign": (foreign, "checkpoint 99 is not used"),
 }
@@ -135,6 +142,12 @@ def test_resume_goes_back_to_the_last_state_that_is_whole(case, copy, whole):
     assert said(err) == []  # what was set aside is so for good
 
 
+def other_attributes(folder):
+    """Those of another run, with a valid hash."""
+    attributes = zarr.open_group(str(folder / "result.zarr"), mode="r+").attrs
+    attributes.put(sealed({k: 2 * v if k == "density_m3" else v for k, v in attributes.items() if k != "sha256"}))
+
+
 def no_checkpoints(folder):
     shutil.rmtree(folder / "checkpoints")
 
@@ -145,6 +158,7 @@ REFUSED = {
     "lost node": (lambda d: shutil.rmtree(d / "result.zarr/snapshots"), "no checkpoint can be used, 6: "),
     "lost store": (lambda d: shutil.rmtree(d / "result.zarr"), "no checkpoint can be used, 6: "),
     "flipped history": (lambda d: flip(d / "result.zarr/history/mass/c/0"), "checksum"),
+    "attributes of another run": (other_attributes, "result.zarr/zarr.json is not that of the checkpoint"),
     "no checkpoints": (no_checkpoints, "holds results but no checkpoint"),
     "half a config": (lambda d: (d / "config.json").write_text('{"name": '), "not valid JSON"),
     "deep config": (lambda d: (d / "config.json").write_text("[" * 5000), "not valid JSON"),
@@ -180,6 +194,35 @@ def test_a_run_without_hashes_goes_on_with_a_note(copy, whole):
     np.testing.assert_array_equal(open_result(whole)["snapshots/f"], open_result(copy)["snapshots/f"])
 
 
+def test_a_checkpoint_reads_the_chunks_of_results_once(whole, monkeypatch):
+    """What it costs does not grow with the number of chunks before it."""
+    read, checksum = [], recovery._checksum
+    monkeypatch.setattr(recovery, "_checksum", lambda path: read.append(path) or checksum(path))
+    grown = recovery.Fingerprints(whole)
+    found = [grown({"history": 2 * n + 1, "snapshots": n + 1}) for n in range(4)]
+    assert len(read) == len(set(read)) and sum("snapshots/f/" in str(path) for path in read) == 4
+    assert found[3] == recovery.Fingerprints(whole)({"history": 7, "snapshots": 4})
+    for path in ("history/entropy", "snapshots/f_vx"):
+        assert len({rows[path] for rows in found}) == 4
+
+
+CHANGED = {
+    "attribute": ("zarr.json", '"density_m3": ', '"density_m3": 1', "changed after it was written"),
+    "axes": ("snapshots/f_vx/zarr.json", '"vx"', '"vy"', r"axes \('t', 'x', 'vy'\) in place of"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_changed_metadata_of_a_result_are_noticed(case, copy):
+    """Scales of the units, names of axes: no wrong number without an error."""
+    name, before, after, message = CHANGED[case]
+    path = copy / "result.zarr" / name
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(ValueError, match=message):
+        open_result(copy)
+
+
 def test_a_flipped_bit_of_a_result_is_no_number(copy):
     """crc32c: whoever reads the result notices, with xarray as well."""
     flip(copy / "result.zarr" / "snapshots" / "f" / "c/1/0/0/0/0")
@@ -203,6 +246,15 @@ def test_a_flipped_bit_of_a_dataset_is_noticed(tmp_path):
         open_dataset(tmp_path / "copy.nc")
 
 
+def test_any_flipped_byte_of_a_dataset_ends_in_one_line(tmp_path):
+    """xarray raises other exceptions for damaged attributes: a quarter into the file, for one."""
+    data = bytearray(DATA.read_bytes())
+    data[len(data) // 4] ^= 1
+    (tmp_path / "flip.nc").write_bytes(data)
+    with pytest.raises(ConfigError, match="not a netCDF-4 file"):
+        open_dataset(tmp_path / "flip.nc")
+
+
 def test_damaged_pair_averages_are_made_again(tmp_path):
     made = []
 
@@ -222,3 +274,17 @@ def test_damaged_pair_averages_are_made_again(tmp_path):
         damage()
         np.testing.assert_array_equal(kept("pairs", (1,), make), np.arange(6.0).reshape(2, 3))
         assert made == [1]
+
+
+class Raising:
+    def __del__(self):
+        raise RuntimeError("Event loop is closed")
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_nobody_can_catch_is_shown_with_debug_alone(debug, tmp_path, capsys, monkeypatch):
+    """After a full disk TensorStore's threads find the event loop closed; `ddco` says its one line for that."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    ddco_here(*(("--debug",) if debug else ()), "configs", cwd=tmp_path)
+    Raising()
+    assert ("Event loop is closed" in capsys.readouterr().err) == debug

@@ -18,6 +18,9 @@ def main() -> None:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # zarr's tasks, after an error that is reported anyway
     warnings.filterwarnings("ignore", message="Object at .* is not recognized as a component of a Zarr hierarchy")
     words = [word for word in sys.argv[1:] if word != DEBUG]
+    if DEBUG not in sys.argv[1:] and sys.unraisablehook is sys.__unraisablehook__:
+        # after a full disk TensorStore's threads find the event loop closed; the error itself is reported below
+        sys.unraisablehook = lambda _: None
     try:
         app(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:

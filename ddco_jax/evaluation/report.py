@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ddco_jax.evaluation import tables
 from ddco_jax.evaluation.conservation import conservation
 from ddco_jax.kernels import chapman_enskog, store
-from ddco_jax.simulation import notes
+from ddco_jax.simulation import monitors, notes
 
 if TYPE_CHECKING:  # these load xarray and the optimiser, which takes seconds and which most tables do not need
     import xarray as xr
@@ -112,6 +112,9 @@ def summary_table(summary: "Summary") -> str:
     from ddco_jax.simulation.results import open_result
 
     found, entropy = conservation(summary.history), summary.history["entropy"]
+    edge = summary.history.get("velocity_edge", np.zeros((1, 3)))  # version 0.1 did not record it
+    small = bool(monitors.beyond(edge, edge[0]).any())
+    box = {"max f at box edge/max f": f"{edge.max():.1e}  (raise grid.velocity_extent_m_s and grid.nv)"}
     return tables.listing(
         {
             "result": str(summary.folder),
@@ -125,6 +128,7 @@ def summary_table(summary: "Summary") -> str:
             "max Gauss residual": gauss_law(open_result(summary.folder)),
             "max velocity Nyquist mode": f"{found.velocity_nyquist:.1e}",
         }
+        | (box if small else {})
     )
 
 

@@ -199,7 +199,7 @@ def open_dataset(path: str | Path) -> xr.Dataset:
     try:
         with xr.open_dataset(path, engine="netcdf4") as dataset:
             dataset.load()
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, AttributeError, KeyError) as error:  # as damage may be
         raise ConfigError(f"{path}: not a netCDF-4 file ({' '.join(str(error).split())[:80]})") from None
     if not str(dataset.attrs.get("format", "")).startswith("ddco_jax MD"):
         raise ConfigError(f"{path}: not an MD dataset; make one with `ddco md` or `ddco import-md`")

@@ -35,6 +35,8 @@ class Invariants(eqx.Module):
     """Magnitude of the mass of the points with f < 0, n0 L0."""
     velocity_nyquist: Float[Array, "*t 3"]
     """Largest relative amplitude over x of the mode (-1)^j along each velocity axis (`velocity_nyquist`)."""
+    velocity_edge: Float[Array, "*t 3"]
+    """Largest f at the ends of each velocity axis, relative to its maximum (`velocity_edge`)."""
     evaluations: Float[Array, "*t"]
     """Evaluations of C[f] for one cell, summed over the cells, since the start (`State.tally`)."""
     entropy_limited: Float[Array, "*t"]
@@ -74,6 +76,7 @@ def _invariants(grid: PhaseGrid, state: State, scales: Scales) -> Invariants:
         gauss_residual=gauss_residual(grid, state.electric_field, density, scales),
         negative_mass=total(jnp.maximum(-state.f, 0)) * volume,
         velocity_nyquist=velocity_nyquist(state.f, grid.line),
+        velocity_edge=velocity_edge(state.f, grid.line),
         evaluations=state.tally.evaluations,
         entropy_limited=state.tally.limited,
         repaired=state.tally.repaired,
@@ -101,3 +104,15 @@ def velocity_nyquist(f: Distribution, line: Line = WHOLE) -> Float[Array, "3"]:
         sign = 1 - 2 * (jnp.arange(marginal.shape[1]) % 2).astype(f.dtype)
         amplitudes.append(line.max(jnp.abs(jnp.sum(marginal * sign, 1) / total)))
     return jnp.stack(amplitudes)
+
+
+def velocity_edge(f: Distribution, line: Line = WHOLE) -> Float[Array, "3"]:
+    """max over x of the marginal of f along each velocity axis at the two ends, over its largest value, (3,).
+
+    A Maxwellian whose box reaches s thermal speeds has exp(-s^2/2).
+    """
+    shares = []
+    for axis in range(3):
+        marginal = jnp.abs(jnp.sum(f, tuple(a for a in (1, 2, 3) if a != axis + 1)))
+        shares.append(line.max(jnp.maximum(marginal[:, 0], marginal[:, -1]) / jnp.max(marginal, 1)))
+    return jnp.stack(shares)

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,24 +25,33 @@ class FolderInUse(RuntimeError):
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[Callable[[], None]]:
     """Hold the lock of a folder.  A missing folder is created, and removed again where it is left empty.
 
+    Yields a function that does the same for a process that is about to end without leaving the block.
     Raises FolderInUse where another process holds it, or may hold it.
     """
     created = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+
+    def tidy() -> None:
+        with suppress(OSError):  # not empty
+            for path in created:
+                path.rmdir()
+
+    def release() -> None:
+        (folder / LOCK_FILE).unlink(missing_ok=True)
+        tidy()
+
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         descriptor = _take(folder)
         try:
-            yield
+            yield release
         finally:
             (folder / LOCK_FILE).unlink(missing_ok=True)
             os.close(descriptor)
     finally:
-        with suppress(OSError):  # not empty
-            for path in created:
-                path.rmdir()
+        tidy()
 
 
 def break_lock(folder: Path) -> None:

@@ -39,7 +39,8 @@ class Checkpoints:
     """The checkpoints in one folder of a run or a training, keyed by step."""
 
     def __init__(self, folder: Path, kept: int) -> None:
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        # Orbax logs the traceback of every exception in its threads, which it also raises
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         require_usable(folder)
         self.folder, self._kept = (folder / "checkpoints").resolve(), kept
 

@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +40,8 @@ class Watch:
         self.remedy = "nothing was written"
         """How to go on from what is on disk."""
         self.log = Path(os.devnull)
+        self.release: Callable[[], object] = int
+        """Releases the folder of the run, before the process ends at once."""
 
     def saved(self, folder: Path, log: Path, step: int | None = None) -> None:
         """Note that `folder` can be resumed, from the checkpoint of `step` or, without one, from the beginning."""
@@ -122,6 +124,7 @@ def _leave(watch: Watch, cause: str, number: int, over: threading.Lock) -> None:
         os.write(2, (f"\n{line}" if os.isatty(2) else line).encode())  # print() may wait for a lock of the main thread
         with open(watch.log, "a") as log:
             log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}")
+        watch.release()
     finally:  # whatever has become of stderr and the folder
         os._exit(128 + number)
 

@@ -1,6 +1,6 @@
 """Checks of the state, at the start and during a run; the error message names field, step and cell."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -10,9 +10,15 @@ from ddco_jax.plasma.invariants import Invariants, compute_invariants
 from ddco_jax.plasma.state import State
 from ddco_jax.plasma.units import Scales
 from ddco_jax.settings import ConfigError, RunFailed
+from ddco_jax.simulation.config import Config
 
 NEGATIVE_MASS_LIMIT = 1e-3
 """Ratio of negative mass to total mass above which a run fails."""
+EDGE = 1e-4
+"""f at the edge of the velocity box, relative to its maximum, above which the box is too small: that of a Maxwellian at
+4.3 thermal speeds."""
+GROWN = 3.0
+"""What is at the edge from the start is said by the notes of the check, until it has grown by this factor."""
 
 
 def start(grid: PhaseGrid, state: State, scales: Scales) -> Invariants:
@@ -54,6 +60,35 @@ def check(after: Callable[[int], State], history: dict[str, np.ndarray], first_s
             f"step {first_step + step}: f lost positivity, negative mass is {share[step]:.1e} of the total, the "
             f"lowest f at {place}; lower time.step_ps or raise grid.nv"
         )
+
+
+class Edges:
+    """Notes of a run where f reaches the edge of the velocity box, one for each axis."""
+
+    def __init__(self, config: Config, start: Mapping[str, np.ndarray]) -> None:
+        """`start` holds the first row of the history, without `velocity_edge` where version 0.1 has begun the run."""
+        self._start, self._extent = start.get("velocity_edge", np.zeros(3)), config.grid.velocity_extent_m_s
+        self._noted: set[int] = set()
+
+    def __call__(self, history: Mapping[str, np.ndarray], first_step: int) -> list[str]:
+        """The notes on rows of the history from `first_step` on."""
+        now, found = history["velocity_edge"], []
+        for axis in range(3):
+            over = np.flatnonzero(beyond(now[:, axis], self._start[axis]))
+            if over.size and axis not in self._noted:
+                self._noted.add(axis)
+                found.append(
+                    f"step {first_step + int(over[0])}: f has reached the edge of the velocity box along "
+                    f"v{'xyz'[axis]}, where it is {now[over[0], axis]:.1e} of its maximum ({self._start[axis]:.1e} "
+                    f"at the start); raise grid.velocity_extent_m_s above {self._extent[axis]:g} there, and "
+                    "grid.nv as much"
+                )
+        return found
+
+
+def beyond(edge: np.ndarray, start: np.ndarray | np.floating) -> np.ndarray:
+    """Where `velocity_edge` of a history says that the velocity box has become too small; `start` is that at t = 0."""
+    return edge > np.maximum(EDGE, GROWN * np.asarray(start))
 
 
 def _origin(before: State, state: State) -> str:

@@ -60,6 +60,7 @@ HISTORY = {
     "gauss_residual": Quantity("largest residual of Gauss's law", "E0/L0"),
     "negative_mass": Quantity("mass per area where f < 0", "m0 n0 L0"),
     "velocity_nyquist": Quantity("largest share of the Nyquist mode along each velocity axis", "1", ("axis",)),
+    "velocity_edge": Quantity("largest f at the ends of each velocity axis, over its maximum", "1", ("axis",)),
     "evaluations": Quantity("evaluations of C[f] of one cell since the start", "1"),
     "entropy_limited": Quantity("evaluations whose flux the entropy limiter has changed", "1"),
     "repaired": Quantity("parts of collision steps with a repair of f", "1"),

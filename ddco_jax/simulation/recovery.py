@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
 
+from ddco_jax.plasma.files import SEAL
 from ddco_jax.settings import ConfigError
 from ddco_jax.simulation.checkpoint import Damaged
 from ddco_jax.simulation.results import STORE, complete_rows
@@ -22,16 +23,37 @@ PRESENT_ONLY = ("f",)
 """Arrays of which resuming checks that all chunks are there, but does not read them: their size is that of all f."""
 
 
-def stored(folder: Path, rows: Mapping[str, int]) -> dict[str, Any]:
-    """What a checkpoint says of the first `rows` of each node: the last one of the history, `_fingerprint` by array."""
-    root = zarr.open_group(str(folder / STORE), mode="r")
-    last, chunks = {}, {}
-    for node, group in root.groups():
-        for name, array in group.arrays():
-            chunks[f"{node}/{name}"] = _fingerprint(array, rows[node])
-            if node == "history":
-                last[name] = np.asarray(array[rows[node] - 1]).tolist()
-    return {"last": last, "chunks": chunks}
+class Fingerprints:
+    """Hashes of what the store of a run holds, by array: of the checksums in full chunks, and of the rows after them.
+
+    Those of the attributes are under `zarr.json`.
+
+    Full chunks are read once, so that a checkpoint late in a run costs as much as the first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        root = zarr.open_group(str(folder / STORE), mode="r")
+        self._arrays = {f"{node}/{name}": array for node, group in root.groups() for name, array in group.arrays()}
+        self._attributes = str(root.attrs.get(SEAL, ""))
+        self._full = {path: (0, hashlib.sha256()) for path in self._arrays}
+        """Number of chunks along the first axis that have been hashed, and their hash."""
+
+    def __call__(self, rows: Mapping[str, int]) -> dict[str, str]:
+        """The hashes of the first `rows` of each node, which must not be fewer than in the call before."""
+        found = {path: self._of(path, rows[path.partition("/")[0]]) for path in self._arrays}
+        return {"zarr.json": self._attributes, **found}
+
+    def _of(self, path: str, rows: int) -> str:
+        array, (done, found) = self._arrays[path], self._full[path]
+        count, size = rows if _along_t(array) else array.shape[0], array.chunks[0]
+        full = count // size
+        for _, file in _files(array, done, full):
+            found.update(_checksum(file))
+        self._full[path] = full, found
+        if count % size:
+            found = found.copy()
+            found.update(np.ascontiguousarray(array[full * size : count]).tobytes())
+        return found.hexdigest()[:16]
 
 
 def rows_stored(folder: Path) -> int:
@@ -51,28 +73,25 @@ def rows_stored(folder: Path) -> int:
 def require_rows(folder: Path, rows: Mapping[str, int], metadata: Mapping[str, Any]) -> None:
     """Raise Damaged where the store lacks any of the first `rows` of its nodes, or differs from the metadata.
 
-    Metadata without `last` and `chunks` are those of version 0.1.
+    Metadata without `rows`, the `Fingerprints` of the checkpoint, are those of version 0.1.
     """
     try:
         root = zarr.open_group(str(folder / STORE), mode="r")
         for node, count in rows.items():
             group = root[node]
             arrays = dict(group.arrays()) if isinstance(group, zarr.Group) else {}
-            known = metadata.get("chunks", {})
-            for path in [key for key in known if key.startswith(f"{node}/")] or [f"{node}/t"]:
+            known = [path for path in metadata.get("rows", ()) if path.startswith(f"{node}/")]
+            for path in known or [f"{node}/t"]:
                 if path.partition("/")[2] not in arrays:
                     raise Damaged(f"{STORE}/{path} is missing")
             for name, array in arrays.items():
                 _require(array, count, f"{STORE}/{node}/{name}", name not in PRESENT_ONLY)
             if (complete := complete_rows(np.asarray(arrays["t"][:count]))) < count:
                 raise Damaged(f"{STORE}/{node}/t has {complete} of {count} rows")
-            for name, array in arrays.items():
-                if known and known.get(f"{node}/{name}") != _fingerprint(array, count):
-                    raise Damaged(f"{STORE}/{node}/{name} is not that of the checkpoint")
-        for name, value in metadata.get("last", {}).items():
-            row = np.asarray(root[f"history/{name}"][rows["history"] - 1])  # type: ignore[index]
-            if not np.array_equal(row, np.asarray(value, row.dtype), equal_nan=True):
-                raise Damaged(f"{STORE}/history/{name} is not that of the checkpoint")
+        if "rows" in metadata:
+            for path, found in Fingerprints(folder)(rows).items():
+                if metadata["rows"].get(path) != found:
+                    raise Damaged(f"{STORE}/{path} is not that of the checkpoint")
     except (Damaged, MemoryError):
         raise
     except Exception as error:  # of zarr and its codecs: a store that cannot be read is damaged
@@ -101,23 +120,18 @@ def _along_t(array: zarr.Array) -> bool:
     return (getattr(array.metadata, "dimension_names", None) or ("",))[0] == "t"
 
 
-def _files(array: zarr.Array, first: int) -> Iterator[tuple[tuple[int, ...], Path]]:
-    """Index and file of every chunk, of the first `first` along the first axis."""
+def _files(array: zarr.Array, first: int, end: int) -> Iterator[tuple[tuple[int, ...], Path]]:
+    """Index and file of every chunk whose index along the first axis is `first` ... `end` - 1."""
     folder = Path(str(array.store_path).removeprefix("file://"))
     numbers = [math.ceil(n / c) for n, c in zip(array.shape[1:], array.chunks[1:], strict=True)]
-    for index in itertools.product(range(first), *map(range, numbers)):
+    for index in itertools.product(range(first, end), *map(range, numbers)):
         yield index, folder / array.metadata.encode_chunk_key(index)
 
 
-def _fingerprint(array: zarr.Array, rows: int) -> str:
-    """Hash of the checksums with which the chunks end, of those that hold nothing but the first `rows`."""
-    full = rows // array.chunks[0] if _along_t(array) else math.ceil(array.shape[0] / array.chunks[0])
-    found = hashlib.sha256()
-    for _, path in _files(array, full):
-        with open(path, "rb") as file:
-            file.seek(-min(CHECKSUM, path.stat().st_size), os.SEEK_END)
-            found.update(file.read())
-    return found.hexdigest()[:16]
+def _checksum(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(-min(CHECKSUM, path.stat().st_size), os.SEEK_END)
+        return file.read()
 
 
 def _require(array: zarr.Array, count: int, name: str, read: bool) -> None:
@@ -125,7 +139,7 @@ def _require(array: zarr.Array, count: int, name: str, read: bool) -> None:
     rows = count if _along_t(array) else array.shape[0]
     if array.shape[0] < rows:
         raise Damaged(f"{name} has {array.shape[0]} of {rows} rows")
-    for index, path in _files(array, math.ceil(rows / array.chunks[0])):
+    for index, path in _files(array, 0, math.ceil(rows / array.chunks[0])):
         if not path.is_file():
             raise Damaged(f"{name} lacks chunk {'/'.join(map(str, index))}")
     for first in range(0, rows if read else 0, array.chunks[0]):

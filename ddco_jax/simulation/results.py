@@ -16,7 +16,7 @@ import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from ddco_jax.plasma.files import complete, write_text
+from ddco_jax.plasma.files import complete, sealed, unsealed, write_text
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import Scales
 from ddco_jax.settings import scales_of
@@ -69,7 +69,7 @@ def create(
     partial, final = folder / f"{STORE}.part", folder / STORE
     shutil.rmtree(partial, ignore_errors=True)
     root = zarr.open_group(str(partial), mode="w", zarr_format=3)
-    root.attrs.update(dict(attributes))
+    root.attrs.update(sealed(attributes))
     for node in NODES:
         group = root.create_group(node)
         double = jax.ShapeDtypeStruct((), np.float64)
@@ -96,9 +96,15 @@ def _create(
         chunks=chunks,
         compressors=(ZstdCodec(), Crc32cCodec()),
         fill_value=np.nan,
-        dimension_names=quantity.dims if name in ("x", "vx", "vy", "vz") else ("t", *quantity.dims),
+        dimension_names=_dims_of(name),
         attributes={"units": quantity.unit, "long_name": quantity.long_name},
     )
+
+
+def _dims_of(name: str) -> tuple[str, ...]:
+    """The axes of a variable of a result."""
+    dims = QUANTITIES[name].dims
+    return dims if name in ("x", "vx", "vy", "vz") else ("t", *dims)
 
 
 def reopen(folder: Path, kept: Mapping[str, int], rows: Mapping[str, int]) -> Store:
@@ -143,7 +149,8 @@ def open_result(folder: str | Path, units: str = "code") -> xr.DataTree:
     `units` is "code", as stored, or "si"; every variable has attributes `units` and `long_name`.  The attributes of the
     tree hold the scales as numbers (`quantities.SCALES`), the config and what made the result.  Arrays are read when
     they are used.  A running simulation does not add to a tree that is open: open it again.
-    Raises FileNotFoundError where the folder holds no result or an old one without rows, ValueError for other units.
+    Raises FileNotFoundError where the folder holds no result or an old one without rows, ValueError for other units and
+    for damage.
     """
     store = Path(folder) / STORE
     if not store.is_dir():
@@ -153,7 +160,7 @@ def open_result(folder: str | Path, units: str = "code") -> xr.DataTree:
     root = zarr.open_group(str(store), mode="r", use_consolidated=False)
     if missing := [node for node in NODES if f"{node}/t" not in root]:
         raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)} yet; wait until the run has stored it")
-    attributes = dict(root.attrs)
+    attributes = unsealed(dict(root.attrs), f"{store}/zarr.json")
     scales = scales_in(attributes)
     attributes |= scale_attributes(scales) | {"units": units}
     nodes = {f"/{node}": _opened(store, node, scales, units == "si") for node in NODES}
@@ -173,6 +180,8 @@ def _opened(store: Path, node: str, scales: Scales, si: bool) -> xr.Dataset:
         if variable.dims[:1] == ("t",):
             variables[name] = variable = variable[:count]
         if (known := str(name)) in QUANTITIES:
+            if (dims := _dims_of(known)) != variable.dims:
+                raise ValueError(f"{store}/{node}/{known}/zarr.json: axes {variable.dims} in place of {dims}")
             unit = si_unit(known) if si else code_unit(known)
             variable.attrs |= {"units": unit, "long_name": QUANTITIES[known].long_name}
             if si and known not in COMPONENTS:

@@ -99,7 +99,7 @@ def run(
     """
     prepare(devices)
     watch = watch or Watch()
-    with locked(folder), Progress(progress, config.time.steps, config.scales.time * 1e12) as shown:
+    with locked(folder) as watch.release, Progress(progress, config.time.steps, config.scales.time * 1e12) as shown:
         require_empty(folder)
         with shown.busy("checking"):
             report = check_report(config)
@@ -141,13 +141,14 @@ def resume(
     """
     if not (folder / CONFIG_FILE).is_file():
         raise ConfigError(f"{folder}: no run to resume here (no {CONFIG_FILE})")
-    with locked(folder):
+    watch = watch or Watch()
+    with locked(folder) as watch.release:
         try:
             settings = read_json(folder / CONFIG_FILE)
         except ValueError as error:
             raise ConfigError(f"{error}; there is no run to resume here") from None
         devices = devices or int(settings.get("devices", 1))
-        return _continue(folder, settings, progress, watch or Watch(), devices)
+        return _continue(folder, settings, progress, watch, devices)
 
 
 def _continue(folder: Path, settings: dict[str, Any], progress: bool | None, watch: Watch, devices: int) -> Summary:
