@@ -104,7 +104,7 @@ def _create(
 def _dims_of(name: str) -> tuple[str, ...]:
     """The axes of a variable of a result."""
     dims = QUANTITIES[name].dims
-    return dims if name in ("x", "vx", "vy", "vz") else ("t", *dims)
+    return dims if name in dims else ("t", *dims)  # coordinates do not depend on t
 
 
 def reopen(folder: Path, kept: Mapping[str, int], rows: Mapping[str, int]) -> Store:
@@ -174,8 +174,8 @@ def _opened(store: Path, node: str, scales: Scales, si: bool) -> xr.Dataset:
     variables: dict[Hashable, xr.Variable] = {name: found[name] for name in dict.fromkeys([*known_first, *found])}
     count = complete_rows(np.asarray(variables["t"]))
     count = min(count, *(len(v) for v in variables.values() if v.dims[:1] == ("t",)))
-    dims = {dim for variable in variables.values() for dim in variable.dims}
-    variables |= {axis: xr.Variable((axis,), ["x", "y", "z"]) for axis in COMPONENTS if axis in dims}
+    present = {dim for variable in variables.values() for dim in variable.dims}
+    variables |= {axis: xr.Variable((axis,), ["x", "y", "z"]) for axis in COMPONENTS if axis in present}
     for name, variable in variables.items():
         if variable.dims[:1] == ("t",):
             variables[name] = variable = variable[:count]

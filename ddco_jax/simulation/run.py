@@ -208,9 +208,10 @@ def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: 
     if step == last:
         return _summary(job, 0, 0.0)
     first, seconds, chunk, line = step, 0.0, 1, model.grid.line
+    fingerprints, edges = recovery.Fingerprints(job.folder), monitors.Edges(job.config, store.first("history"))
 
     def save() -> None:
-        checkpoints.save(step, arrays_of(line.collected(state)), recovery.stored(job.folder, store.rows))
+        checkpoints.save(step, arrays_of(line.collected(state)), {"rows": fingerprints(store.rows)})
         watch.saved(job.folder, job.folder / LOG_FILE, step)
 
     # everything is compiled here, so that neither estimates nor the summary count that time
@@ -233,6 +234,8 @@ def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: 
         rows = {k: np.asarray(v)[:n] for k, v in vars(buffers).items()}
         spent = time.perf_counter() - tick
         monitors.check(partial(_repeat, line, advance, before), rows, step + 1)
+        for note in edges(rows, step + 1):
+            shown.note(note)
         del before  # f is large
         recorded = [i for i in range(n) if _due(step + 1 + i, out.history_every, last)]
         if recorded:

@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from ddco_jax.plasma.clone import VERSION
 from ddco_jax.plasma.files import complete
-from ddco_jax.simulation.quantities import QUANTITIES
+from ddco_jax.simulation.quantities import COMPONENTS, QUANTITIES
 from ddco_jax.simulation.results import NODES, open_result
 from ddco_jax.simulation.sweep import Outcome, Sweep
 
@@ -19,7 +19,7 @@ OF_F = ("f_vx", "f_vxvy", "f")
 """Variables of a result that are too large for a summary."""
 UNEQUAL = {"t": "time", "x": "position"}
 """Names of the variables that hold times and positions where these differ between runs."""
-RESERVED = {*QUANTITIES, "axis", "other_axis", "status", "error", "folder", *UNEQUAL.values()}
+RESERVED = {*QUANTITIES, "status", "error", "folder", *UNEQUAL.values()}
 SAME = 1e-9
 """Largest relative difference of times or positions that count as equal."""
 
@@ -65,7 +65,7 @@ def summarised(sweep: Sweep, outcomes: Sequence[Outcome]) -> xr.DataTree:
                 root |= {f"{name}_start": start[name] for name in start.data_vars}
             root |= {str(name): last[name] for name in last.data_vars}
     fixed = {k: v for k, v in sweep.points[0].overrides.items() if k not in sweep.axes}
-    attributes = {"config": sweep.source, "set": json.dumps(fixed), "version": version("ddco-jax"), "units": "si"}
+    attributes = {"config": sweep.source, "set": json.dumps(fixed), "version": VERSION, "units": "si"}
     return xr.DataTree.from_dict({"/": xr.Dataset(root, coords, attributes), **nodes})
 
 
@@ -91,6 +91,9 @@ def _stacked(rows: Rows, coords: Mapping[str, xr.Variable], shape: tuple[int, ..
     found: dict[str, Any] = {}
     axes: dict[str, Any] = dict(coords)
     for name, like in first.variables.items():
+        if name in COMPONENTS:  # the names of the axes
+            axes[name] = like
+            continue
         if name not in QUANTITIES or any(name not in row or row[name].shape != like.shape for row in rows.values()):
             continue
         values = np.full((int(np.prod(shape)), *like.shape), np.nan)
