@@ -40,6 +40,18 @@ def test_the_shipped_starts_are_resolved_in_their_coldest_cells():
         assert report["coupling_parameter"] == pytest.approx([0.776, 2.29], abs=0.01)
 
 
+def test_a_mean_drift_of_components_is_noted_as_a_current():
+    """The bump of the package moves alone; a drift of the bulk that balances it has no current, nor has no field."""
+    bump = load("bump_on_tail", {})[0].initial.component
+    against = -bump[1].fraction * bump[1].drift_m_s[0] / bump[0].fraction
+    noted = []
+    for changed in ({}, {"initial.component.0.drift_m_s": [against, 0.0, 0.0]}, {"field": "none"}):
+        drifts = {"initial.component.0.drift_m_s": [0.0, 0.0, 0.0], "grid.nv": [80, 8, 8], **changed}
+        notes = check_report(load("bump_on_tail", drifts)[0])["notes"]
+        noted.append([note for note in notes if "a current" in note])
+    assert [len(found) for found in noted] == [1, 0, 0] and "omega_p" in noted[0][0]
+
+
 @pytest.mark.parametrize("case", ["streaming", "parts"])
 def test_the_step_that_a_refusal_names_is_in_ps_and_passes(case):
     """With t0 = 0.0075 ps, where a step in t0 is 133 times one in ps."""
@@ -257,7 +269,10 @@ def test_a_box_shorter_than_the_distance_of_particles_is_noted():
         changed = (f"grid.length_angstrom={length}", f"grid.nx={nx}", "time.step_ps=1e-5")
         notes = check_report(load("langmuir", changed)[0])["notes"]
         noted += [[note for note in notes if "shorter than the distance" in note]]
-    assert [len(found) for found in noted] == [1, 0, 0] and "6.2e-09 m" in noted[0][0]
+    assert [len(found) for found in noted] == [1, 0, 0] and "6.2e-09 m; is grid.length_angstrom" in noted[0][0]
+    # where such a box makes the step too long, the box is what is refused
+    with pytest.raises(ConfigError, match=r"^the box, 1e-11 m, is shorter than .*; is grid\.length_m or"):
+        check.refuse(check_report(load("langmuir", {"grid.length_m": 1e-11, "grid.length_angstrom": None})[0]))
 
 
 def test_the_step_that_a_refusal_names_meets_all_limits():

@@ -101,7 +101,8 @@ def test_the_command_prints_the_plasma_and_what_it_chooses(tmp_path):
     assert lines["species"][:3] == ["that", "of", "[units]"] and lines["kernel"] == ["landau,", "as", "stated"]
     assert lines["correlations"][:3] == ["quench,", "as", "stated:"]
     assert lines["plasma frequency"][1] == "1/s" and lines["plasma frequency"][3] == "1/t0"
-    assert lines["time"][-5:] == ["0.05", "ps", "=", "0.05", "t0"]
+    assert lines["time step"] == ["0.05", "ps", "=", "0.05", "t0"]
+    assert lines["time"] == ["48", "steps,", "2.4", "ps", "=", "2.4", "t0"]
     out, _ = ddco_here("check", "relaxation", "--json", "--set", "collisions.buildup=auto", cwd=tmp_path)
     report = json.loads(out)
     assert report["choices"]["correlations"] == "quench, auto: the law that was learned with the kernel"

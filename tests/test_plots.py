@@ -78,6 +78,28 @@ def test_the_command_draws_what_there_is_in_the_formats_asked_for(runs):
     assert "--format" in err and err.count("\n") == 1
 
 
+def test_runs_are_drawn_side_by_side(runs, monkeypatch):
+    """Two runs of one kernel are told apart by their folders; f of the second is that of its own cell and time."""
+    drawn = []
+    keep = lambda drawing, folder, name, formats: drawn.append((drawing, name)) or [folder / f"{name}.png"]
+    monkeypatch.setattr("ddco_jax.plots.side_by_side.save", keep)
+    out, _ = ddco_here("plot", "wave", "--with", "cell", cwd=runs)
+    assert out.splitlines()[-1] == "wave/figures/side_by_side.png"
+    ((drawing, name),) = drawn
+    assert name == "side_by_side" and drawing.caption.startswith("f(vx) of the runs at ")
+    above, heat = (part.axes for part in drawing.figure.subfigs)
+    labels = above[0].get_legend_handles_labels()[1]
+    assert [label.partition(" ")[0] for label in labels] == ["wave", "cell"]
+    shown = [float(np.max(above[0].lines[k].get_ydata())) for k in (0, 3)]
+    snapshots = [open_result(runs / run)["snapshots"].isel(t=0) for run in ("wave", "cell")]
+    largest = [float(now["f_vx"][int(np.argmax(now["temperature"].to_numpy()))].max()) for now in snapshots]
+    assert shown[0] / shown[1] == pytest.approx(largest[0] / largest[1], rel=0.03)  # maxima of splines and of points
+    assert abs(largest[0] / largest[1] - 1) > 0.05
+    assert len(heat[0].lines) > 4 and len(heat[1].lines) == 2
+    _, err = ddco_here("compare", "wave", "cell", cwd=runs, expect=2)
+    assert "a folder, not an MD file" in err and err.count("\n") == 1
+
+
 def test_a_movie_has_a_frame_per_snapshot(runs):
     out, _ = ddco_here("plot", "cell", "--movie", "--units", "code", cwd=runs)
     assert (runs / out.splitlines()[-1]).stem == "movie"

@@ -79,6 +79,17 @@ def test_overrides_are_checked_like_a_file():
         ddco.load_config("relaxation", {"precision.x": 3})
 
 
+def test_a_section_of_a_list_is_set_by_its_number():
+    config = ddco.load_config(
+        "bump_on_tail", {"initial.component.1.fraction": 0.2, "initial.component.0.fraction": 0.8}
+    )
+    assert [component.fraction for component in config.initial.component] == [0.8, 0.2]
+    with pytest.raises(ConfigError, match=r"give the number of the section, from 0: initial\.component\.0\.fraction"):
+        ddco.load_config("bump_on_tail", {"initial.component.fraction": 0.2})
+    with pytest.raises(ConfigError, match=r"component\.2\.fraction: 2 is not a section"):
+        ddco.load_config("bump_on_tail", {"initial.component.2.fraction": 0.2})
+
+
 def test_a_model_is_its_kernel_with_its_law():
     """Strang takes it in place of an operator; a stated law takes the place of the model's."""
     grid = ddco.PhaseGrid(1.0, 1, (2.2, 2.0, 2.0), (8, 8, 8))

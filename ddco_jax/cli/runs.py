@@ -132,8 +132,10 @@ def check(config: ConfigName, *, set_: Overrides = None, json_: Json = False) ->
 def plot(
     folder: Folder,
     *,
-    md: Annotated[Path | None, option("an MD file, for a figure of the run beside it")] = None,
-    beside: Annotated[list[Path] | None, option("another run in that figure, may be repeated", "--with")] = None,
+    md: Annotated[Path | None, option("an MD file, for a figure of the run, or runs, beside it")] = None,
+    beside: Annotated[
+        list[Path] | None, option("another run, in one figure with this one; may be repeated", "--with")
+    ] = None,
     units: Annotated[Literal["si", "code"], option("units of the axes")] = "si",
     format_: Annotated[
         list[Literal["png", "pdf", "svg"]] | None, option("format, png by default; may be repeated", "--format")
@@ -145,13 +147,14 @@ def plot(
     from ddco_jax.plots.against_md import plot_against_md
     from ddco_jax.plots.movie import plot_movie
     from ddco_jax.plots.run import FOLDER, plot_run
+    from ddco_jax.plots.side_by_side import plot_side_by_side
     from ddco_jax.simulation.config import ConfigError
 
-    if beside and md is None:
-        raise ConfigError("--with: only the figure beside MD shows several runs; give --md FILE")
     formats = format_ or ["png"]
     try:
         paths = plot_run(folder, units, formats)
+        if beside:
+            paths += plot_side_by_side([folder, *beside], units, formats)
         if md is not None:
             runs, data = [folder, *(beside or [])], open_dataset(md)
             paths += plot_against_md(runs, data, folder / FOLDER, f"md_{md.stem}", units=units, formats=formats)

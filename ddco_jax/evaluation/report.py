@@ -45,7 +45,9 @@ def check_table(report: dict[str, Any]) -> str:
     table += tables.listing(
         {
             "grid": f"{' x '.join(map(str, report['grid']))} = {report['points']:,} points",
-            "time": f"{report['steps']} steps of {report['time_step_ps']:.4g} ps = {report['time_step_t0']:.4g} t0",
+            "time step": f"{report['time_step_ps']:.4g} ps = {report['time_step_t0']:.4g} t0",
+            "time": f"{report['steps']} steps, {report['steps'] * report['time_step_ps']:.4g} ps = "
+            f"{report['steps'] * report['time_step_t0']:.4g} t0",
             "max|vx| dt/dx": f"{report['streaming_number']:.3f}   (at most 1)",
             "max|E| dt/dvx": f"{report['acceleration_number']:.3f}   (at most 1)",
             "collision number": f"{report['collision_number']:.3f}   (at most 1{_division(report)})",

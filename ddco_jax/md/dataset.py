@@ -194,6 +194,8 @@ def join_draws(dataset: xr.Dataset, groups: int) -> xr.Dataset:
 def open_dataset(path: str | Path) -> xr.Dataset:
     """An MD dataset, read into memory.  Raises ConfigError where the file is missing or no MD dataset."""
     path = Path(path)
+    if path.is_dir():
+        raise ConfigError(f"{path}: a folder, not an MD file (netCDF); `ddco plot RUN --with OTHER` shows two runs")
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
     try:

@@ -17,7 +17,7 @@ from ddco_jax.plots.style import (
     time_colours,
 )
 
-CELLS = "  Where T varies at t = 0: the hottest, a middle and the coldest cell."
+CELLS = "  Cells: the hottest, a middle and the coldest at t = 0; where T is uniform, at 0, 1/4 and 1/2 of the box."
 """What figures of single cells say of their choice."""
 SEEN = 2e-3
 """Share of the largest f below which panels in linear colours are cropped."""

@@ -193,9 +193,15 @@ def override(data: dict[str, Any], overrides: Overrides) -> None:
         *sections, last = key.split(".")
         part = data
         for section in sections:
-            part = part.setdefault(section, {})
-            if not isinstance(part, dict):
+            if isinstance(part, list | tuple):  # sections of one name, numbered from 0
+                part = part[int(section)] if section.isdigit() and int(section) < len(part) else None
+            else:
+                part = part.setdefault(section, {})
+            several = isinstance(part, list | tuple) and part and all(isinstance(one, dict) for one in part)
+            if not isinstance(part, dict) and not several:
                 raise ConfigError(f"{key}: {section} is not a section")
+        if isinstance(part, list | tuple):
+            raise ConfigError(f"{key}: give the number of the section, from 0: {'.'.join(sections)}.0.{last}")
         part[last] = value
 
 

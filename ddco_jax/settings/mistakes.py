@@ -238,6 +238,8 @@ def _walk(model: type[BaseModel], location: Sequence[str | int]) -> Place:
 def _near(model: type[BaseModel], place: Place) -> str:
     """Which key an unknown one may stand for: a longer or near one, or one of the same name in another section."""
     name = place.keys[-1]
+    if place.key in set(_paths(model)):
+        return f"it does not go with the other keys of [{'.'.join(place.keys[:-1])}]"
     if longer := [key for key in place.known if len(name) > 2 and key.startswith(name)]:
         return f"did you mean {listed(list(map(repr, longer)))}?"
     found = dict.fromkeys(path for path in _paths(model) if path.rpartition(".")[2] == name and path != place.key)

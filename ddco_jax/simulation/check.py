@@ -193,7 +193,8 @@ def _gigabytes(needed: int, present: int) -> str:
 def refuse(report: dict[str, Any]) -> None:
     """Raise ConfigError where a stability number exceeds its limit.
 
-    The message states the number that exceeds its limit most, and the largest time step (ps) that meets all limits.
+    The message states the number that exceeds its limit most, and the largest time step (ps) that meets all limits; or,
+    where cells are crossed too fast and the box is shorter than the distance of particles, that.
     """
     limits = {
         "streaming_number": "CFL: max|vx| dt/dx",
@@ -214,6 +215,8 @@ def refuse(report: dict[str, Any]) -> None:
             f"time.step_ps: collision stability: {report['stages']} stages would divide each step into "
             f"{report['parts']} parts, more than {MOST_PARTS}; {remedy}, or more collisions.stages"
         )
+    if worst == "streaming_number" and (short := [n for n in report["notes"] if n.startswith(notes.SHORT_BOX)]):
+        raise ConfigError(short[0])
     more = ", or more collisions.substeps" if worst == "collision_number" else ""
     raise ConfigError(f"time.step_ps: {limits[worst]} = {number:.3f} exceeds 1; {remedy}{more}")
 

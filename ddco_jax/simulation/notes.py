@@ -9,6 +9,7 @@ import numpy as np
 from ddco_jax.correlations.functions import GAMMA_RANGE
 from ddco_jax.kernels import store
 from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.simulation.components import Components
 from ddco_jax.simulation.config import Config
 from ddco_jax.simulation.survey import Survey
 from ddco_jax.velocity.differences import DIFFERENCES, MOST_GROWN, Differences
@@ -19,6 +20,10 @@ differences, and for the ratio form of order 6 or 8.  At order 8 with Landau's k
 asymmetric double well (Gamma = 1.3, 0.4 t0) is 0.005 at a ratio of 1.1 and 0.013 at 1.3."""
 WIDE_ENOUGH = 5.5
 """Smallest recommended half extent of the velocity box, thermal speeds."""
+SHORT_BOX = "the box"
+"""How the note on a box that is too short begins."""
+ROUNDED = 1e-3
+"""Mean drift over the largest that counts as none."""
 LONG_CELL = 20
 """Mean free paths, or Debye lengths without collisions, in a cell along x above which a note says that it is long."""
 LEARNED_RANGE = (0.05, 3.0)
@@ -47,6 +52,7 @@ def notes(config: Config, grid: PhaseGrid, start: Survey, report: dict[str, Any]
         *_extent(config, start, report["extent_over_thermal_speed"]),
         *_box(config, grid, start),
         *_cells(config, grid, report.get("plasma", {})),
+        *_current(config),
     ]
     if config.collisions.kernel not in ("none", *store.NAMED):
         found += [*_gamma(*report["coupling_parameter"]), *_parts(start)]
@@ -76,10 +82,10 @@ def _box(config: Config, grid: PhaseGrid, start: Survey) -> list[str]:
     distance = config.scales.particle_distance(float(np.mean(start.density)))
     if grid.nx == 1 or grid.length >= distance:
         return []
-    metres = config.scales.length
+    metres, key = config.scales.length, "length_m" if config.grid.length_m is not None else "length_angstrom"
     return [
-        f"the box, {grid.length * metres:.3g} m, is shorter than the distance a = {distance * metres:.3g} m between "
-        "particles; is grid.length_m or plasma.density_m3 wrong?"
+        f"{SHORT_BOX}, {grid.length * metres:.3g} m, is shorter than the distance between particles, "
+        f"a = {distance * metres:.3g} m; is grid.{key} or plasma.density_m3 wrong?"
     ]
 
 
@@ -102,6 +108,20 @@ def _cells(config: Config, grid: PhaseGrid, plasma: dict[str, Any]) -> list[str]
     return [
         f"a cell along x, {grid.dx * config.scales.length:.3g} m, is {grid.dx / longest:,.0f} {what} are not resolved; "
         "is grid.length_m too large, or grid.nx too small?"
+    ]
+
+
+def _current(config: Config) -> list[str]:
+    """A note where the components have a mean drift along x, in the field of Ampere's law."""
+    if config.field != "ampere" or not isinstance(config.initial, Components):
+        return []
+    parts = config.initial.component
+    drift, largest = math.fsum(p.fraction * p.drift_m_s[0] for p in parts), max(abs(p.drift_m_s[0]) for p in parts)
+    if abs(drift) <= ROUNDED * largest:
+        return []
+    return [
+        f"the components have a mean drift of {drift:.3g} m/s along x, a current: its field oscillates with omega_p "
+        "and changes the momentum; a drift in which the others move against it has none"
     ]
 
 
