@@ -63,10 +63,11 @@ def results(devices, gradients):
 
 
 def differences(counts, gradients):
-    """Results on some numbers of devices against those on one."""
-    one, rows = results(1, gradients), {}
+    """Results on some numbers of devices against those on one; `gradients` gives the schemes and steps by number."""
+    most = max((gradients(count) for count in counts), key=len)
+    one, rows = results(1, most), {}
     for count in counts:
-        rate, end, history, found, text = results(count, gradients)
+        rate, end, history, found, text = results(count, gradients(count))
         rows[count] = {
             "rate": float(np.max(np.abs(rate - one[0])) / np.max(F)),
             "rate_size": float(np.max(np.abs(rate)) / np.max(F)),
@@ -75,7 +76,7 @@ def differences(counts, gradients):
                 name: spread(getattr(end, name), getattr(one[1], name)) for name in ("f", "electric_field", "memory")
             },
             "history": {k: spread(history[k], one[2][k]) for k in ("mass", "total_energy", "entropy", "evaluations")},
-            "gradient": [spread(a, b) for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(one[3]), strict=True)],
+            "gradient": [spread(a, b) for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(one[3]), strict=False)],
             "exchanges": [text.count("collective-permute("), text.count("all-reduce(")],
             "gathers": text.count("all-gather"),
         }
@@ -129,14 +130,19 @@ def planes(x_flux, count=5):
     return 2 * sent(jax.make_jaxpr(step)(state).jaxpr) / (8 * 6 * 6)
 
 
+def schemes(count):
+    """Both on 5 devices, which have 4 cells each; the gradient of the accurate scheme takes long to compile."""
+    return [(PAPER, 2), (ACCURATE, 1)] if count == 5 else [(PAPER, 2)]
+
+
 if __name__ == "__main__":
     work = {
         "fast": lambda: {
-            "differences": differences([8], [(PAPER, 2)]),
+            "differences": differences([8], lambda _: [(PAPER, 2)]),
             "poisson": poisson(4),
             "lowered": lowered(8),
             "planes": {name: planes(name) for name in ("upwind", "weno5")},
         },
-        "slow": lambda: {"differences": differences([2, 4, 5, 8], [(PAPER, 2), (ACCURATE, 2)])},
+        "slow": lambda: {"differences": differences([2, 4, 5], schemes)},
     }
     print(json.dumps(work[sys.argv[1]]()))
