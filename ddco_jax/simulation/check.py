@@ -215,7 +215,7 @@ def refuse(report: dict[str, Any]) -> None:
             f"time.step_ps: collision stability: {report['stages']} stages would divide each step into "
             f"{report['parts']} parts, more than {MOST_PARTS}; {remedy}, or more collisions.stages"
         )
-    if worst == "streaming_number" and (short := [n for n in report["notes"] if n.startswith(notes.SHORT_BOX)]):
+    if worst == "streaming_number" and (short := [n for n in report.get("notes", ()) if n.startswith(notes.SHORT_BOX)]):
         raise ConfigError(short[0])
     more = ", or more collisions.substeps" if worst == "collision_number" else ""
     raise ConfigError(f"time.step_ps: {limits[worst]} = {number:.3f} exceeds 1; {remedy}{more}")
