@@ -209,6 +209,7 @@ def test_a_checkpoint_reads_the_chunks_of_results_once(whole, monkeypatch):
 CHANGED = {
     "attribute": ("zarr.json", '"density_m3": ', '"density_m3": 1', "changed after it was written"),
     "axes": ("snapshots/f_vx/zarr.json", '"vx"', '"vy"', r"axes \('t', 'x', 'vy'\) in place of"),
+    "variable": ("snapshots/density/zarr.json", '"data_type"', '"data_tyqe"', "density/zarr.json: damaged or missing"),
 }
 
 

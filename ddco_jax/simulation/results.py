@@ -170,6 +170,9 @@ def open_result(folder: str | Path, units: str = "code") -> xr.DataTree:
 def _opened(store: Path, node: str, scales: Scales, si: bool) -> xr.Dataset:
     """A node with its complete rows; its arrays may have different numbers of rows."""
     found, attributes = xr.backends.ZarrStore.open_group(str(store), "r", group=node, consolidated=False).load()
+    # a variable whose zarr.json is damaged is left out when a group is read
+    if lost := sorted(path.name for path in (store / node).iterdir() if path.is_dir() and path.name not in found):
+        raise ValueError(f"{store}/{node}/{lost[0]}/zarr.json: damaged or missing")
     known_first = [name for name in QUANTITIES if name in found]
     variables: dict[Hashable, xr.Variable] = {name: found[name] for name in dict.fromkeys([*known_first, *found])}
     count = complete_rows(np.asarray(variables["t"]))
