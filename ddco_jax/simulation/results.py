@@ -186,7 +186,7 @@ def _opened(store: Path, node: str, scales: Scales, si: bool) -> xr.Dataset:
             if (dims := _dims_of(known)) != variable.dims:
                 raise ValueError(f"{store}/{node}/{known}/zarr.json: axes {variable.dims} in place of {dims}")
             unit = si_unit(known) if si else code_unit(known)
-            variable.attrs |= {"units": unit, "long_name": QUANTITIES[known].long_name}
+            variable.attrs = {"units": unit, "long_name": QUANTITIES[known].long_name}
             if si and known not in COMPONENTS:
                 variable.attrs["scale_factor"] = in_si(known, scales)
     dataset = xr.Dataset(variables, attrs=dict(attributes))
