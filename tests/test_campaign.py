@@ -9,7 +9,7 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "campaign.py"
 
 
 def test_nothing_is_lost(tmp_path):
-    options = ("--jobs", "kill,full,signal,two,damage", "--cases", "2")
+    options = ("--jobs", "kill,full,signal,two,damage", "--cases", "2", "--plain")
     command = [sys.executable, str(SCRIPT), str(tmp_path / "campaign"), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
