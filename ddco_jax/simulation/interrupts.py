@@ -40,7 +40,7 @@ class Watch:
         self.remedy = "nothing was written"
         """How to go on from what is on disk."""
         self.log = Path(os.devnull)
-        self.release: Callable[[], object] = int
+        self.release: Callable[[], None] = lambda: None
         """Releases the folder of the run, before the process ends at once."""
 
     def saved(self, folder: Path, log: Path, step: int | None = None) -> None:

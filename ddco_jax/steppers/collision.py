@@ -207,6 +207,7 @@ class ChebyshevCollision(CollisionStep):
         def part(
             carry: tuple[Distribution, Profile, Profile, Tally], _: None
         ) -> tuple[tuple[Distribution, Profile, Profile, Tally], None]:
+            # checkpointed inside the cond as well: a branch not taken fills all that the other would keep with zeros
             return lax.cond(jnp.any(carry[1] < 1), jax.checkpoint(attempt), lambda carry: carry, carry), None
 
         begun, start = f, (f, none, one, Tally(none, none, none, none, none))

@@ -36,6 +36,7 @@ def _solve(stepper: Stepper, state: State, dt: Scalar, n_steps: int) -> tuple[St
 
     @jax.checkpoint
     def one_step(state: State, k: Array) -> tuple[State, Invariants]:
+        # checkpointed inside the cond as well: an idle step fills all that a step would keep with zeros
         state = lax.cond(k < n_steps, jax.checkpoint(advanced), lambda state: state, state)
         return state, compute_invariants(grid, state, scales)
 
