@@ -96,6 +96,14 @@ def test_runs_are_drawn_side_by_side(runs, monkeypatch):
     assert shown[0] / shown[1] == pytest.approx(largest[0] / largest[1], rel=0.03)  # maxima of splines and of points
     assert abs(largest[0] / largest[1] - 1) > 0.05
     assert len(heat[0].lines) > 4 and len(heat[1].lines) == 2
+    # another species: the same eV
+    narrower = ("plasma.species=helium", "grid.velocity_extent_m_s=[12500, 12500, 12500]")
+    extra = [word for setting in (*HOMOGENEOUS, *narrower) for word in ("--set", setting)]
+    ddco_here("run", "wave.toml", "--out", "helium", *extra, cwd=runs)
+    ddco_here("plot", "cell", "--with", "helium", cwd=runs)
+    heat = drawn[1][0].figure.subfigs[1].axes[0]
+    first = [line.get_ydata()[0] for line in heat.lines]
+    assert len(first) == 4 and first[2:] == pytest.approx(first[:2], rel=5e-3)
     _, err = ddco_here("compare", "wave", "cell", cwd=runs, expect=2)
     assert "a folder, not an MD file" in err and err.count("\n") == 1
 

@@ -36,7 +36,10 @@ def plot_side_by_side(
         history = result["history"].to_dataset().load()
         gained = (history["entropy"] - history["entropy"][0]) / history["mass"][0]
         gained = gained.assign_coords(t=history["t"] * (own.time / scales.time))
-        runs.append((in_scales(snapshots, own, scales), gained))
+        converted = in_scales(snapshots, own, scales)
+        if "axis_temperature" in converted:  # kT/m: another species at the same speeds has another temperature
+            converted["axis_temperature"] = converted["axis_temperature"] * (own.mass / scales.mass)
+        runs.append((converted, gained))
     kernels = [Path(opened(folder)[0].attrs["kernel"]).name for folder in folders]
     labels = [k if kernels.count(k) == 1 else f"{Path(f).name} ({k})" for k, f in zip(kernels, folders, strict=True)]
     with plt.rc_context(STYLE):
