@@ -6,8 +6,11 @@ import tempfile
 from pathlib import Path
 
 # most tests take longer to compile than to run: this compiles five times as fast, to programs of half the speed
-# (jax 0.10.1); scripts/test.sh runs those marked `optimised` apart, without it
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+# (jax 0.10.1), the last flag by a tenth; scripts/test.sh runs those marked `optimised` apart, without it
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
 
 import jax
 import numpy as np
