@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,15 @@ class Process:
     """`ddco` in a process of its own, forked from this one; it calls `prepare` first."""
 
     def __init__(self, folder: Path, *words: str, prepare: Callable[[], object] = int) -> None:
-        self._err, (go, self._go) = folder / f"stderr-{time.monotonic_ns()}", os.pipe()
-        self.process = fork.Process(target=self._work, args=(folder, words, prepare, go, self._go))
+        (go, self._go), (self._err, err) = os.pipe(), os.pipe()
+        self.process = fork.Process(target=self._work, args=(folder, words, prepare, go, err))
         self.process.start()
         os.close(go)
+        os.close(err)
 
-    def _work(self, folder: Path, words: tuple[str, ...], prepare: Callable[[], object], go: int, end: int) -> None:
-        os.close(end)
-        err = os.open(self._err, os.O_WRONLY | os.O_CREAT)
+    def _work(self, folder: Path, words: tuple[str, ...], prepare: Callable[[], object], go: int, err: int) -> None:
+        os.close(self._go)
+        os.close(self._err)
         for number, target in ((1, os.open(os.devnull, os.O_WRONLY)), (2, err)):
             os.dup2(target, number)
         sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
@@ -53,8 +53,8 @@ class Process:
         if hangs:
             self.process.kill()
             self.process.join()
-        err = self._err.read_text()
-        self._err.unlink()
+        with open(self._err) as pipe:  # which holds 64 KiB: a process that writes more hangs
+            err = pipe.read()
         status = self.process.exitcode
         assert status is not None
         return status, "Traceback: it hangs" if hangs else err

@@ -3,6 +3,8 @@
 import errno
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -199,6 +201,13 @@ def test_a_folder_in_which_checkpoints_would_be_lost(tmp_path):
         err = refused("run", "langmuir", *SETTINGS, "--out", out, cwd=tmp_path)
         assert "checkpoints cannot be written below a path with" in err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_status_holds_where_stderr_is_full():
+    """A log on a full disk takes no message."""
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "ddco_jax.cli", "run", "nothing"]
+        assert subprocess.run(command, stderr=full, check=False).returncode == 2
 
 
 def test_the_traceback_is_shown_on_demand(tmp_path):

@@ -36,5 +36,8 @@ def main() -> None:
 
 
 def _end(message: str, status: int) -> None:
-    print(f"ddco: {message}", file=sys.stderr)
+    try:
+        print(f"ddco: {message}", file=sys.stderr, flush=True)
+    except OSError:  # stderr is a file on a full disk
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  what is left in the buffer would fail again at the end
     sys.exit(status)
