@@ -16,6 +16,7 @@ from ddco_jax import CollisionOperator, PhaseGrid, State, initial, kernels, load
 from ddco_jax.correlations import AGED_AGE, NO_MEMORY, Quench, Retardation, Undisturbed
 from ddco_jax.correlations.buildup import FIRST_FADING
 from ddco_jax.correlations.memory import StressMemory
+from ddco_jax.correlations.tagged import TaggedMemory
 from ddco_jax.evaluation import linear_response
 from ddco_jax.kernels.linear_response import aged_response, response
 from ddco_jax.kernels.store import load_learned
@@ -140,8 +141,8 @@ def kicked():
 def test_the_step_s_response_is_that_of_the_expansion(kicked):
     dt, _, rows = kicked
     kernel, steps = load_learned("ddco").kernel, len(rows) - 1
-    fresh = response(kernel, law(), GAMMA, dt, steps).stress
-    aged = aged_response(kernel, law(), GAMMA, dt, steps).stress
+    fresh = response(kernel, law(), GAMMA, dt, steps)
+    aged = aged_response(kernel, law(), GAMMA, dt, steps)
     assert abs(float(fresh[10] - aged[10])) > 0.03
     np.testing.assert_allclose(rows[:, 0], fresh, atol=0.012)
     np.testing.assert_allclose(rows[:, 1], aged, atol=0.012)
@@ -158,8 +159,8 @@ def test_two_kicks_add_up(kicked):
 def test_an_aged_response_begins_with_rate_zero_and_has_the_kernel_s_integral():
     """int C dt = 1/nu: the memory moves relaxation in time, and leaves the viscosity."""
     kernel, base = load_learned("ddco").kernel, law()
-    remembering = aged_response(kernel, base, GAMMA, 0.05, 1200).stress
-    without = aged_response(kernel, eqx.tree_at(lambda q: q.memory, base, NO_MEMORY), GAMMA, 0.05, 1200).stress
+    remembering = aged_response(kernel, base, GAMMA, 0.05, 1200)
+    without = aged_response(kernel, eqx.tree_at(lambda q: q.memory, base, NO_MEMORY), GAMMA, 0.05, 1200)
     assert 1 - remembering[1] < 0.35 * (1 - without[1])
     area = [0.05 * (float(jnp.sum(c)) - 0.5) for c in (remembering, without)]
     assert area[0] == pytest.approx(area[1], rel=1e-3)
@@ -167,7 +168,7 @@ def test_an_aged_response_begins_with_rate_zero_and_has_the_kernel_s_integral():
 
 def test_the_response_is_of_second_order():
     kernel = load_learned("ddco").kernel
-    ends = [response(kernel, law(), GAMMA, 0.8 / n, 3 * n, 0.5, False).stress[-1] for n in (2, 4, 8)]
+    ends = [response(kernel, law(), GAMMA, 0.8 / n, 3 * n, 0.5, False)[-1] for n in (2, 4, 8)]
     assert (ends[0] - ends[1]) / (ends[1] - ends[2]) == pytest.approx(4, rel=0.2)
 
 
@@ -193,7 +194,7 @@ def test_a_quench_is_forgotten_before_its_stress_is_gone():
     allowed = np.maximum(VERDICT["response"]["target_stress"], 2 * data.stress_error)
     off = []
     for each in (ours, before):
-        found = response(kernel, each, data.gamma, linear_response.INTERVAL, len(data.time) - 1).stress
+        found = response(kernel, each, data.gamma, linear_response.INTERVAL, len(data.time) - 1)
         off.append(float(np.max(np.abs(np.asarray(found) - data.stress) / allowed)))
     assert off[0] < 1.3 < off[1]
 
@@ -206,6 +207,9 @@ def test_the_memory_that_ships_is_that_of_the_data():
     found = memory.fitted(eqx.tree_at(lambda m: m.buildup.memory, learned, StressMemory.initial()), groups)
     np.testing.assert_allclose(found.buildup.memory.rate, learned.buildup.memory.rate, atol=0.01)
     np.testing.assert_allclose(found.buildup.memory.growth, learned.buildup.memory.growth, atol=0.01)
+    for name, begun in vars(TaggedMemory.initial()).items():
+        np.testing.assert_allclose(getattr(found.tagged, name), getattr(learned.tagged, name), atol=0.01)
+        assert float(jnp.max(jnp.abs(getattr(found.tagged, name) - begun))) > 1e-3
     assert float(jnp.max(jnp.abs(found.buildup.memory.rate - StressMemory.initial().rate))) > 1e-3
 
 

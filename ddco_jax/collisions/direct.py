@@ -6,7 +6,7 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from ddco_jax.kernels import Kernel
-from ddco_jax.plasma.arrays import Array, Float, VelocityVector
+from ddco_jax.plasma.arrays import Array, Float, VelocityDistribution, VelocityVector
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.velocity.cell import Cell
 from ddco_jax.velocity.differences import Forces
@@ -21,10 +21,14 @@ def velocity_points(grid: PhaseGrid, dtype: DTypeLike) -> Float[Array, "points 3
     return jnp.stack(jnp.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
 
 
-def collision_flux(cell: Cell, kernel: Kernel, forces: Forces) -> tuple[Forces, VelocityVector]:
-    """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') and A_aa = dv^3 sum_j' omega_aa f_j' of one spatial cell.
+def collision_flux(
+    cell: Cell, kernel: Kernel, forces: Forces, g: VelocityDistribution, own: Forces
+) -> tuple[Forces, VelocityVector]:
+    """p_j = dv^3 sum_j' omega_jj' g_j f_j' (own_j - q_j') and A_aa = dv^3 sum_j' omega_aa f_j' of one spatial cell.
 
-    Where the forces include the roughness (`velocity.differences`), the fluxes include A_aa f times the roughness.
+    f and its forces q are those of all particles, g and `own` those of the particles whose flux is asked for: the same
+    ones, or a tagged population.  Where the forces include the roughness (`velocity.differences`), the fluxes include
+    A_aa g times the roughness.
     """
     grid = cell.grid
     points = velocity_points(grid, cell.f.dtype)
@@ -32,14 +36,16 @@ def collision_flux(cell: Cell, kernel: Kernel, forces: Forces) -> tuple[Forces, 
 
     @jax.checkpoint
     def row(values: tuple[Array, Array, Array]) -> Float[Array, "6"]:
-        v, f_v, q_v = values
+        v, g_v, own_v = values
         omega = kernel(v, points, cell.drift, cell.density, cell.temperature) * (grid.dv3 * f)[:, None, None]
-        p = f_v * jnp.einsum("sij,sj->i", omega, q_v - q, precision=lax.Precision.HIGHEST)
+        p = g_v * jnp.einsum("sij,sj->i", omega, own_v - q, precision=lax.Precision.HIGHEST)
         return jnp.concatenate([p, jnp.einsum("sii->i", omega)])
 
-    rows = lax.map(row, (points, f, q), batch_size=ROWS_AT_ONCE).T.reshape(6, *cell.f.shape)
+    rows = lax.map(row, (points, g.reshape(-1), own[:3].reshape(3, -1).T), batch_size=ROWS_AT_ONCE).T.reshape(
+        6, *cell.f.shape
+    )
     p, A = rows[:3], rows[3:]
-    return jnp.concatenate([p, cell.f * A[: len(forces) - 3] * forces[3:]]), A
+    return jnp.concatenate([p, g * A[: len(own) - 3] * own[3:]]), A
 
 
 def diffusion(cell: Cell, kernel: Kernel) -> VelocityVector:

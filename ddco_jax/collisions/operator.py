@@ -39,7 +39,7 @@ from ddco_jax.plasma.arrays import (
     VelocityVector,
 )
 from ddco_jax.plasma.grid import PhaseGrid
-from ddco_jax.velocity.cell import Cell, Maxwellian
+from ddco_jax.velocity.cell import Cell, Maxwellian, floored
 from ddco_jax.velocity.differences import DIFFERENCES, Differences, Forces
 from ddco_jax.velocity.force import FORCES
 from ddco_jax.velocity.positivity import tolerance
@@ -201,9 +201,38 @@ class CollisionOperator(eqx.Module):
     def collide(self, cell: Cell, forces: Forces, kernel: Kernel, tables: Tables) -> tuple[Forces, VelocityVector]:
         """The flux p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') of one cell by pair collisions, and A_aa."""
         with jax.named_scope("collision_flux"):
-            if self.method == "direct":
-                return direct.collision_flux(cell, kernel, forces)
-            return spectral.collision_flux(cell, kernel.separable(cell.density, cell.temperature), tables, forces)
+            return self._pair_flux(cell, forces, cell.f, forces, kernel, tables)
+
+    def _pair_flux(
+        self, cell: Cell, forces: Forces, g: VelocityDistribution, own: Forces, kernel: Kernel, tables: Tables
+    ) -> tuple[Forces, VelocityVector]:
+        """The flux of g, with the forces `own`, by collisions with all particles of a cell; and A_aa."""
+        if self.method == "direct":
+            return direct.collision_flux(cell, kernel, forces, g, own)
+        separable = kernel.separable(cell.density, cell.temperature)
+        return spectral.collision_flux(cell, separable, tables, forces, g, own)
+
+    def tagged_rate(
+        self, g: VelocityDistribution, f: VelocityDistribution, now: Aged | Mature, new: Float[Array, "3"]
+    ) -> VelocityDistribution:
+        """Rate of change of a tagged population g by collisions with all particles f of one cell, n0 V0^-3/t0.
+
+        Tagged particles are a few of the plasma's own: g is as small against f as one likes, and does not act on f.
+        `new` (V0) is the part of their mean velocity to which the correlations have not responded
+        (`correlations.tagged`).  The number of particles is conserved.  g proportional to f changes as f does, where
+        the entropy limiter does not act.  In the ratio form the rate is linear in g up to rises of g/M by a factor e
+        per point.
+        """
+        cell, force, tables = Cell.of(self.grid, f), FORCES[self.force], self.tables(f, now)
+        equilibrium = force.equilibrium(cell, self.differences.forces(jnp.log(cell.f)))
+        parts = [cell, cell.with_f(floored(g))]
+        if isinstance(now, Mature):
+            parts = [jumps.smooth(part, equilibrium, now.pair_jump)[0] for part in parts]
+        driven = jax.vmap(lambda f: force.of(self.differences, cell.with_f(f), equilibrium))
+        q, own = driven(jnp.stack([part.f for part in parts]))
+        own = own.at[:3].add(-new[:, None, None, None] / cell.temperature)
+        p, _ = self._pair_flux(parts[0], q, parts[1].f, own, self._kernel(now), tables)
+        return self.differences.divergence(p)
 
     def dissipation(
         self, f: VelocityDistribution, a: VelocityDistribution, b: VelocityDistribution, now: Record = AGED

@@ -89,11 +89,14 @@ def _tables(cell: Cell, separable: Separable, groups: list[_Group]) -> Tables:
         return Tables(chi, tuple(tuple(map(tensors.octant, group.kernels)) for group in groups))
 
 
-def collision_flux(cell: Cell, separable: Separable, known: Tables, forces: Forces) -> tuple[Forces, VelocityVector]:
-    """p_j = dv^3 sum_j' omega_jj' f_j f_j' (q_j - q_j') and A_aa = dv^3 sum_j' omega_aa f_j' of one spatial cell.
+def collision_flux(
+    cell: Cell, separable: Separable, known: Tables, forces: Forces, g: VelocityDistribution, own: Forces
+) -> tuple[Forces, VelocityVector]:
+    """p_j = dv^3 sum_j' omega_jj' g_j f_j' (own_j - q_j') and A_aa = dv^3 sum_j' omega_aa f_j' of one spatial cell.
 
-    `known` are the `tables` of the kernel at the cell's density and temperature.  Where the forces include the
-    roughness (`velocity.differences`), the fluxes include A_aa f times the roughness.
+    f and its forces q are those of all particles, g and `own` those of the particles whose flux is asked for: the same
+    ones, or a tagged population.  `known` are the `tables` of the kernel at the cell's density and temperature.  Where
+    the forces include the roughness (`velocity.differences`), the fluxes include A_aa g times the roughness.
     """
     f, c, q = cell.f, cell.velocity, forces[:3]
     flux, A = jnp.zeros_like(q), jnp.zeros_like(q)
@@ -101,11 +104,11 @@ def collision_flux(cell: Cell, separable: Separable, known: Tables, forces: Forc
         # a dependence on `flux` that the compiler cannot remove: groups run in turn, so only one holds its fields
         source = jnp.where(jnp.isnan(flux[0, 0, 0, 0]), jnp.nan, f) if place else f
         for m, found in _convolutions(group, octants, known.chi, source, c, q).items():
-            flux = flux + known.chi[m] * jnp.stack([_flux_along(i, found, q, c) for i in range(3)])
+            flux = flux + known.chi[m] * jnp.stack([_flux_along(i, found, own[:3], c) for i in range(3)])
             A = A + known.chi[m] * jnp.stack([found["A", i, i] for i in range(3)])
     dv3 = cell.grid.dv3
-    p = dv3 * f * flux
-    return jnp.concatenate([p, dv3 * f * A * forces[3:]]) if len(forces) > 3 else p, dv3 * A
+    p = dv3 * g * flux
+    return jnp.concatenate([p, dv3 * g * A * own[3:]]) if len(own) > 3 else p, dv3 * A
 
 
 def diffusion(cell: Cell, separable: Separable) -> VelocityVector:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ddco_jax.correlations import MARKOV, Markov, Quench, StretchedRise
+from ddco_jax.correlations.tagged import PROMPT, Prompt, TaggedMemory
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.convex import SHAPE, Convex
 from ddco_jax.kernels.encoders import Encoder, State, encoder, prefactor
@@ -45,6 +46,8 @@ class Learned(eqx.Module):
 
     kernel: Kernel
     buildup: Markov | StretchedRise | Quench
+    tagged: TaggedMemory | Prompt = PROMPT
+    """The memory of tagged populations."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +72,7 @@ class SeparableForm:
     def build(self, seed: int) -> Learned:
         """A model with random parameters."""
         rngs = nnx.Rngs(seed)
-        return Learned(PositiveSeparable([self._term(rngs, k) for k in range(self.rank)]), BUILDUPS[self.buildup]())
+        return _with_law(PositiveSeparable([self._term(rngs, k) for k in range(self.rank)]), self.buildup)
 
     def _term(self, rngs: nnx.Rngs, index: int) -> Term:
         absent = {"isotropic": not self.isotropic, "perpendicular": not self.perpendicular}
@@ -112,7 +115,7 @@ class LowRankForm:
         names = ("g0", "g1", "g2") if self.isotropic else ("g1", "g2")
         shared = [(function(0.0, 0), function(0.0, 0)) for _ in range(self.rank)]
         triples = {name: tuple((function(0.5, int(name != "g0")), *mn) for mn in shared) for name in names}
-        return Learned(LowRank(**triples), BUILDUPS[self.buildup]())
+        return _with_law(LowRank(**triples), self.buildup)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +130,7 @@ class LandauForm:
 
     def build(self, seed: int) -> Learned:
         """A model with random parameters."""
-        return Learned(Landau(prefactor(nnx.Rngs(seed), **_size(self))), BUILDUPS[self.buildup]())
+        return _with_law(Landau(prefactor(nnx.Rngs(seed), **_size(self))), self.buildup)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +142,12 @@ class ConvexForm:
 
     def build(self, seed: int) -> Learned:
         """A model with all coefficients zero."""
-        return Learned(Convex(jnp.zeros(SHAPE, jnp.float32)), BUILDUPS[self.buildup]())
+        return _with_law(Convex(jnp.zeros(SHAPE, jnp.float32)), self.buildup)
+
+
+def _with_law(kernel: Kernel, buildup: Buildup) -> Learned:
+    """The kernel with the initial law of the correlations; memories belong to "quench" alone."""
+    return Learned(kernel, BUILDUPS[buildup](), TaggedMemory.initial() if buildup == "quench" else PROMPT)
 
 
 def buildup_name(buildup: Markov | StretchedRise | Quench) -> Buildup:

@@ -7,6 +7,8 @@ exact at any coupling (fluctuation-dissipation theorem), and molecular dynamics 
 In thermal units, the deviation phi of f = M (1 + phi) is a vector over the polynomials of `chapman_enskog`.  C[f] is a
 matrix that changes with the age of the plasma: pair collisions, those at |u| weighted by A(s; |u|), and diffusion in
 the microfield.  It acts on phi minus the new part of the stress (`correlations.memory`), which is in the first entry.
+For the deviation of a tagged population the matrix is that of an aged plasma (`correlations.tagged`): a quench does not
+change the velocity autocorrelation, as long as f is a Maxwellian.
 """
 
 import functools
@@ -21,6 +23,7 @@ from jax.typing import ArrayLike
 
 from ddco_jax.correlations import AGED_AGE, Correlations, Mature, NoMemory, Retardation, as_record, retardation
 from ddco_jax.correlations.model import Model
+from ddco_jax.correlations.tagged import Delay, Prompt, TaggedMemory
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.chapman_enskog import (
     omega_hat,
@@ -37,15 +40,6 @@ ORDER, POINTS = 3, (32, 12, 8)
 Gamma = 0.5 ... 3 differ by 1e-4."""
 INDICES = (1.5, 2.5)
 """Indices of the Sonine polynomials of vectors and of tensors."""
-
-
-class Response(NamedTuple):
-    """Response to a kick of size 1, dimensionless, at t = 0 and after every step, (n_steps + 1,)."""
-
-    stress: Array
-    """Anisotropy of f, relative to that of the kick."""
-    velocity: Array
-    """Mean velocity of a tagged population, relative to that of the kick."""
 
 
 class Brackets(NamedTuple):
@@ -126,12 +120,13 @@ def response(
     age: ArrayLike = 0.0,
     is_quench: ArrayLike = True,
     second: tuple[ArrayLike, ArrayLike] = (0, 0.0),
-) -> Response:
-    """The response at 0, step, 2 step, ... n_steps step (1/omega_p) to a kick at an age of the plasma.
+) -> Array:
+    """Anisotropy of f over that of a kick at an age of the plasma, at 0, step, ... n_steps step (1/omega_p).
 
     With `is_quench`, the kick is the quench from which the age counts, such as a redraw of all velocities, and the law
     of the quench describes its decay.  Otherwise the kick counts as a new anisotropy in the memory of the stress.
     `second` = (k, size) is a further kick after k steps, which always counts as new.  Second order in the step.
+    The result has shape (n_steps + 1,).
     """
     gamma = jnp.asarray(gamma, None if hasattr(gamma, "dtype") else float)
     numbers = [jnp.asarray(x, gamma.dtype) for x in (step, age, is_quench, *second)]
@@ -149,45 +144,72 @@ def _response(
     is_quench: Scalar,
     second: Scalar,
     size: Scalar,
-) -> Response:
+) -> Array:
     found, new = brackets(kernel, gamma), 1 - is_quench
     first = jnp.zeros(ORDER + 2, gamma.dtype).at[0].set(1)
     memory = rates(found, law, age, gamma)[2]
     kick = first if isinstance(memory, NoMemory) else first.at[ORDER].set(1).at[ORDER + 1].set(memory.growth)
     start = first + new * (kick - first)
 
-    def advance(carry: tuple[Array, Array], k: Scalar) -> tuple[tuple[Array, Array], tuple[Scalar, Scalar]]:
-        vector, tensor = carry
-        now = jnp.where(k == second, size, 0)
-        vector, tensor = vector + now * first[:ORDER], tensor + now * kick
-        vectors, tensors, memory = rates(found, law, age + (k + 0.5) * step, gamma)
-        vector = _cayley(vectors, vector, step)
+    def advance(tensor: Array, k: Scalar) -> tuple[Array, Scalar]:
+        tensor = tensor + jnp.where(k == second, size, 0) * kick
+        _, tensors, memory = rates(found, law, age + (k + 0.5) * step, gamma)
         tensor = _cayley(with_memory(tensors, memory), tensor, step)
-        return (vector, tensor), (tensor[0], vector[0])
+        return tensor, tensor[0]
 
-    _, (stress, velocity) = lax.scan(advance, (first[:ORDER], start), jnp.arange(n_steps, dtype=gamma.dtype))
-    one = jnp.ones(1, gamma.dtype)
-    return Response(jnp.concatenate([one, stress]), jnp.concatenate([one, velocity]))
+    _, stress = lax.scan(advance, start, jnp.arange(n_steps, dtype=gamma.dtype))
+    return jnp.concatenate([jnp.ones(1, gamma.dtype), stress])
 
 
-def aged_response(kernel: Kernel, law: Model, gamma: ArrayLike, step: ArrayLike, n_steps: int) -> Response:
-    """The response of an aged plasma at 0, step, ... n_steps step (1/omega_p)."""
+def aged_response(kernel: Kernel, law: Model, gamma: ArrayLike, step: ArrayLike, n_steps: int) -> Array:
+    """The response of an aged plasma at 0, step, ... n_steps step (1/omega_p), (n_steps + 1,)."""
     return response(kernel, law, gamma, step, n_steps, AGED_AGE, False)
 
 
-def with_memory(tensors: Array, memory: Retardation | NoMemory) -> Array:
+def tagged_response(
+    kernel: Kernel, law: Model, tagged: TaggedMemory | Prompt, gamma: ArrayLike, step: ArrayLike, n_steps: int
+) -> Array:
+    """Mean velocity of a tagged population over its start, at 0, step, ... n_steps step (1/omega_p), (n_steps + 1,).
+
+    It is the model's velocity autocorrelation function.  Second order in the step.
+    """
+    gamma = jnp.asarray(gamma, None if hasattr(gamma, "dtype") else float)
+    return _tagged_response(kernel, law, tagged, gamma, jnp.asarray(step, gamma.dtype), n_steps)
+
+
+@eqx.filter_jit
+def _tagged_response(
+    kernel: Kernel, law: Model, tagged: TaggedMemory | Prompt, gamma: Scalar, step: Scalar, n_steps: int
+) -> Array:
+    vectors, memory = rates(brackets(kernel, gamma), law, jnp.asarray(AGED_AGE, gamma.dtype), gamma)[0], tagged(gamma)
+    start = jnp.zeros(ORDER + 2, gamma.dtype).at[0].set(1)
+    if isinstance(memory, Delay):
+        vectors, start = memory.strength * vectors, start.at[ORDER].set(1).at[ORDER + 1].set(memory.growth)
+    matrix = with_memory(vectors, memory)
+
+    def advance(vector: Array, _: None) -> tuple[Array, Scalar]:
+        vector = _cayley(matrix, vector, step)
+        return vector, vector[0]
+
+    _, velocity = lax.scan(advance, start, None, length=n_steps)
+    return jnp.concatenate([jnp.ones(1, gamma.dtype), velocity])
+
+
+def with_memory(matrix: Array, memory: Retardation | NoMemory | Delay | Prompt) -> Array:
     """Matrix R of dy/dt = -R y for y = (phi_0 ... phi_p, e, h), (ORDER + 2, ORDER + 2).
 
-    Collisions act on phi with phi_0 - e in place of phi_0; e and h obey the equations of `correlations.memory`.
+    Collisions, `matrix` (p, q), act on phi with phi_0 - e in place of phi_0; e and h obey the equations of
+    `correlations.memory`, or of `correlations.tagged`.
     """
-    matrix = jnp.zeros((ORDER + 2, ORDER + 2), tensors.dtype).at[:ORDER, :ORDER].set(tensors)
-    matrix = matrix.at[:ORDER, ORDER].set(-tensors[:, 0])
-    if isinstance(memory, NoMemory):
-        return matrix.at[:, ORDER].set(0)
-    driven = memory.forgotten * matrix[0]
-    matrix = matrix.at[ORDER].add(driven).at[ORDER + 1].add(memory.growth * driven)
-    matrix = matrix.at[ORDER, ORDER].add(memory.rate).at[ORDER, ORDER + 1].add(-1)
-    return matrix.at[ORDER + 1, ORDER + 1].add(memory.rate)
+    whole = jnp.zeros((ORDER + 2, ORDER + 2), matrix.dtype).at[:ORDER, :ORDER].set(matrix)
+    if isinstance(memory, NoMemory | Prompt):
+        return whole
+    whole = whole.at[:ORDER, ORDER].set(-matrix[:, 0])
+    counted, swing = (1.0, memory.swing) if isinstance(memory, Delay) else (memory.forgotten, 0.0)
+    driven = counted * whole[0]
+    whole = whole.at[ORDER].add(driven).at[ORDER + 1].add(memory.growth * driven)
+    whole = whole.at[ORDER, ORDER].add(memory.rate).at[ORDER, ORDER + 1].add(-1)
+    return whole.at[ORDER + 1, ORDER + 1].add(memory.rate).at[ORDER + 1, ORDER].add(swing**2)
 
 
 def _cayley(matrix: Array, state: Array, step: Scalar) -> Array:

@@ -20,6 +20,7 @@ from jaxtyping import PyTree
 
 from ddco_jax.correlations import MARKOV
 from ddco_jax.correlations.model import Model
+from ddco_jax.correlations.tagged import PROMPT
 from ddco_jax.kernels import numbered
 from ddco_jax.kernels.base import Kernel
 from ddco_jax.kernels.convex import Convex
@@ -111,7 +112,7 @@ def load_model(name_or_folder: str | Path, scales: Scales = PAPER) -> Learned:
     if name in NAMED:
         return Learned(analytic(name, scales), MARKOV)
     learned = load_learned(name)
-    return Learned(tabulated(in_units(learned.kernel, scales)), learned.buildup)
+    return Learned(tabulated(in_units(learned.kernel, scales)), learned.buildup, learned.tagged)
 
 
 def load_kernel(name_or_folder: str | Path, scales: Scales = PAPER) -> Kernel:
@@ -204,6 +205,8 @@ def _filled(like: Learned, path: Path, numbers: numbered.Names) -> Learned:
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ValueError(f"{path}: {name} must hold finite real numbers")
+    if not any(name.startswith("tagged.") for name in arrays):  # written before there was such a memory
+        like = dataclasses.replace(like, tagged=PROMPT)
     learned = filled(like, numbered.renamed(arrays, numbers, path) if numbers else arrays, str(path))
     if isinstance(learned.kernel, Convex) and np.min(learned.kernel.coefficients) < 0:
         raise ValueError(f"{path}: a coefficient is negative, so the kernel is not positive semidefinite")

@@ -125,7 +125,7 @@ def recompress_learned(name: str, folder: Path, products: int, seed: int = 0) ->
         "recompressed_from": Path(name).name,
         "relative_distance": dict(zip(map(str, GAMMAS.round(4)), map(float, error), strict=True)),
     }
-    store.save(folder, form, Learned(fitted, learned.buildup), about)
+    store.save(folder, form, Learned(fitted, learned.buildup, learned.tagged), about)
     counts, times = zip(*(_cost(tabulated(k)) for k in (learned.kernel, fitted)), strict=True)
     return Recompression(folder, GAMMAS, error, (counts[0], counts[1]), (times[0], times[1]))
 
