@@ -36,5 +36,8 @@ def main() -> None:
 
 
 def _end(message: str, status: int) -> None:
+    joined = sys.modules.get("ddco_jax.simulation.processes")  # not loaded for a usage error
+    if joined is not None and joined.several():
+        joined.end(message, status)
     print(f"ddco: {message}", file=sys.stderr)
     sys.exit(status)
