@@ -91,9 +91,9 @@ class Checkpoints:
             metadata = unsealed(metadata, METADATA)
             like = expected(metadata)
             with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as reader:
-                found = reader.restore(
-                    folder / "default", {n: jax.ShapeDtypeStruct(a.shape, a.dtype) for n, a in like.items()}
-                )
+                # what is like an array of NumPy is read as one, whatever devices had it
+                wanted = {name: np.broadcast_to(np.zeros((), a.dtype), a.shape) for name, a in like.items()}
+                found = reader.restore(folder / "default", wanted)
             arrays = {name: np.asarray(array) for name, array in found.items()}
         except MemoryError:
             raise
