@@ -32,10 +32,10 @@ RUN = {
 }
 SETTINGS = [word for key, value in RUN.items() for word in ("--set", f"{key}={value}")]
 MANY = ("--set", "time.steps=400", "--set", "output.checkpoints_kept=400")
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+ENVIRONMENT = dict(os.environ)  # later tests may change it
 
 
-def started(count, *command, env=ENVIRONMENT):
+def started(count, *command):
     """The processes of one run, which find each other by variables of the environment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -44,7 +44,7 @@ def started(count, *command, env=ENVIRONMENT):
     return [
         subprocess.Popen(
             [sys.executable, *(str(word).format(process=i) for word in command)],
-            env=env | joined | {"JAX_PROCESS_ID": str(i)},
+            env=ENVIRONMENT | joined | {"JAX_PROCESS_ID": str(i)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -81,7 +81,7 @@ def test_two_processes_with_eight_devices(one_device):
 
     When one process is killed the other ends with one line.
     """
-    out = endings(started(2, HERE / "on_devices.py", "two", one_device[0], "{process}", env=os.environ))
+    out = endings(started(2, HERE / "on_devices.py", "two", one_device[0], "{process}"))
     assert [status for *_, status in out] == [3, -signal.SIGKILL], out
     assert out[0][1].splitlines()[-1] == (
         "ddco: another process of the run has ended; `ddco resume` goes on from the last checkpoint"
@@ -187,7 +187,7 @@ def test_a_signal_to_one_of_two_processes_stops_both(whole, tmp_path):
     assert other == ("", "", 143)
     assert not (folder / "lock").exists()
     same_to_rounding(folder, whole)
-    grid = PhaseGrid(1.0, RUN["grid.nx"], (1, 1, 1), RUN["grid.nv"])
+    grid = PhaseGrid(1.0, RUN["grid.nx"], (1, 1, 1), tuple(RUN["grid.nv"]))
     arrays, about = Checkpoints(folder, 400).restore(
         4, lambda about: shapes_of(grid, "float64", False, about["devices"])
     )

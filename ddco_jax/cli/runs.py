@@ -126,14 +126,17 @@ def export(
 
 
 @app.command
-def check(config: ConfigName, *, set_: Overrides = None, json_: Json = False) -> None:
-    """Print the plasma, stability numbers, resolution and memory of a config without running it."""
+def check(config: ConfigName, *, set_: Overrides = None, devices: Devices = 1, json_: Json = False) -> None:
+    """Print the plasma, stability numbers, resolution and memory of a config without running it.
+
+    With --devices, memory and time are those of each device.
+    """
     from ddco_jax.evaluation.report import check_table
     from ddco_jax.simulation.check import check_report, refuse
     from ddco_jax.simulation.config import ConfigError
 
     settings, _ = load_config(config, set_)
-    report = check_report(settings, plasma=True)
+    report = check_report(settings, plasma=True, devices=devices or 1)
     try:
         refuse(report)
     except ConfigError as error:  # said before the table

@@ -38,9 +38,14 @@ def divided(grid: PhaseGrid, count: int) -> PhaseGrid:
     present = jax.devices()
     if not 1 <= count <= len(present):
         raise ConfigError(f"--devices {count}: JAX finds {len(present)} ({present[0].platform}); take 1 ... that many")
+    require_cells(grid, count)
+    return grid.over(present[:count])
+
+
+def require_cells(grid: PhaseGrid, count: int) -> None:
+    """Raise ConfigError where there are fewer cells along x than devices."""
     if count > grid.nx:
         raise ConfigError(
             f"{count} devices: the grid has {grid.nx} cells along x, and the other devices would be idle; take at most "
             f"{grid.nx} devices"
         )
-    return grid.over(present[:count])

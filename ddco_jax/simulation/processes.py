@@ -40,6 +40,11 @@ def first() -> bool:
     return not several() or jax.process_index() == 0
 
 
+def count() -> int:
+    """Number of processes."""
+    return jax.process_count() if several() else 1
+
+
 def devices() -> int:
     """Number of devices of all processes; 1 without other processes, where no device is used."""
     return jax.device_count() if several() else 1
@@ -47,7 +52,7 @@ def devices() -> int:
 
 def agreed(value: Value) -> Value:
     """The value of process 0, which is made of what JSON knows, in every process."""
-    if not several():
+    if count() == 1:
         return value
     text = np.frombuffer(json.dumps(value).encode(), np.uint8)
     size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
@@ -57,7 +62,7 @@ def agreed(value: Value) -> Value:
 def together(*numbers: int) -> np.ndarray:
     """Some numbers of each process, (processes, numbers)."""
     mine = np.array(numbers, np.int32)
-    return multihost_utils.process_allgather(mine) if several() else mine[None]
+    return multihost_utils.process_allgather(mine) if count() > 1 else mine[None]
 
 
 @contextlib.contextmanager

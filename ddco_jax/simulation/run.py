@@ -104,7 +104,7 @@ def run(
         if processes.first():
             require_empty(folder)
         with shown.busy("checking"):
-            report = check_report(config)
+            report = check_report(config, devices=processes.count())  # memory of this process
             refuse(report)
             refuse_memory(report)
         for note in report["notes"]:
