@@ -35,22 +35,29 @@ MANY = ("--set", "time.steps=400", "--set", "output.checkpoints_kept=400")
 ENVIRONMENT = dict(os.environ)  # later tests may change it
 
 
-def started(count, *command):
+JAX = {"address": "JAX_COORDINATOR_ADDRESS", "count": "JAX_NUM_PROCESSES", "process": "JAX_PROCESS_ID"}
+SLURM = {"port": "JAX_COORDINATOR_PORT", "count": "SLURM_NTASKS", "process": "SLURM_PROCID", "local": "SLURM_LOCALID"}
+SLURM |= {"job": "SLURM_JOB_ID", "nodes": "SLURM_STEP_NODELIST"}
+
+
+def started(count, *command, names=JAX):
     """The processes of one run, which find each other by variables of the environment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    joined = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": str(count)}
-    return [
-        subprocess.Popen(
-            [sys.executable, *(str(word).format(process=i) for word in command)],
-            env=ENVIRONMENT | joined | {"JAX_PROCESS_ID": str(i)},
+    about = {"address": f"127.0.0.1:{port}", "port": port, "count": count, "job": 1, "nodes": "localhost"}
+
+    def start(process):
+        own = about | {"process": process, "local": process}
+        return subprocess.Popen(
+            [sys.executable, *(str(word).format(process=process) for word in command)],
+            env=ENVIRONMENT | {variable: str(own[name]) for name, variable in names.items()},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for i in range(count)
-    ]
+
+    return [start(process) for process in range(count)]
 
 
 def endings(running):
@@ -168,9 +175,10 @@ def test_a_run_and_its_checkpoint_on_four_devices_and_on_one(divided, whole, tmp
 
 
 def test_a_checkpoint_of_four_devices_on_two_processes(divided, whole, tmp_path):
-    """Process 0 alone writes and prints."""
+    """Processes of SLURM, of which the first alone writes and prints."""
     folder = stopped_before(divided, 4, tmp_path / "run")
-    (out, err, status), other = endings(started(2, "-m", "ddco_jax.cli", "resume", folder, "--distributed"))
+    command = ("-m", "ddco_jax.cli", "resume", folder, "--distributed")
+    (out, err, status), other = endings(started(2, *command, names=SLURM))
     assert status == 0 and "step 3/4" in err and out.startswith("result"), err
     assert other == ("", "", 0)
     same_to_rounding(folder, whole)
