@@ -32,7 +32,8 @@ RUN = {
 }
 SETTINGS = [word for key, value in RUN.items() for word in ("--set", f"{key}={value}")]
 MANY = ("--set", "time.steps=400", "--set", "output.checkpoints_kept=400")
-ENVIRONMENT = dict(os.environ)  # later tests may change it
+ENVIRONMENT = dict(os.environ) | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+"""Made before tests change it; jaxlib logs errors of its cache that are none (tests/conftest.py)."""
 
 
 JAX = {"address": "JAX_COORDINATOR_ADDRESS", "count": "JAX_NUM_PROCESSES", "process": "JAX_PROCESS_ID"}
@@ -204,6 +205,7 @@ def test_a_signal_to_one_of_two_processes_stops_both(whole, tmp_path):
 
 
 def test_too_many_devices_end_in_one_line(tmp_path, monkeypatch):
+    assert len(jax.devices()) == 1  # JAX has begun
     monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
     _, err = ddco_here("run", "langmuir", "--devices", 9, *SETTINGS, "--out", "run", cwd=tmp_path, expect=2)
     assert err.splitlines()[-1].startswith("ddco: --devices 9: JAX finds 1 (cpu)")
@@ -213,6 +215,21 @@ def test_too_many_devices_end_in_one_line(tmp_path, monkeypatch):
     _, err = ddco_here("run", "langmuir", "--distributed", cwd=tmp_path, expect=2)
     assert "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID" in err and len(err.splitlines()) == 1
     assert PhaseGrid(1.0, 1, (1, 1, 1), (4, 4, 4)).over(jax.devices()[:1]).line is WHOLE
+
+
+def test_the_check_states_the_memory_and_time_of_each_device(tmp_path):
+    out, _ = ddco_here("check", "langmuir", *SETTINGS, "--devices", 4, cwd=tmp_path)
+    assert "devices                   4   (memory and time are those of each" in out
+    out, _ = ddco_here("check", "langmuir", *SETTINGS, "--devices", 4, "--json", cwd=tmp_path)
+    one, _ = ddco_here("check", "langmuir", *SETTINGS, "--json", cwd=tmp_path)
+    each, one = json.loads(out), json.loads(one)
+    for key in ("memory_distribution_bytes", "memory_run_bytes", "memory_gradient_bytes"):
+        assert each[key] * 7 == one[key] * 2  # two of seven cells
+    assert each["seconds_per_step"] < one["seconds_per_step"]
+    _, err = ddco_here("check", "langmuir", *SETTINGS, "--devices", 8, cwd=tmp_path, expect=2)
+    assert err == (
+        "ddco: 8 devices: the grid has 7 cells along x, and the other devices would be idle; take at most 7 devices\n"
+    )
 
 
 def test_double_precision_on_a_tpu_is_refused(tmp_path, monkeypatch):

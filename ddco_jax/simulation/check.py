@@ -117,6 +117,7 @@ def check_report(config: Config, *, plasma: bool = False, devices: int = 1) -> d
     refuse_size(config)
     model = build(config)
     grid, dt, collision = model.grid, model.dt, model.stepper.collision
+    require_cells(grid, devices)
     start = survey(config, grid)
     gamma = _coupling(config, start)
     stability = CollisionStability(0.0, None, 1, 0.0)
@@ -127,7 +128,6 @@ def check_report(config: Config, *, plasma: bool = False, devices: int = 1) -> d
     if config.field != "none":
         E = np.asarray(poisson_field(grid, jnp.asarray(start.density), config.scales))
     op = None if collision is None else collision.op
-    require_cells(grid, devices)
     part = dataclasses.replace(grid, nx=-(-grid.nx // devices))  # of the device with most cells
     needed = memory(part, op, model.dtype.itemsize, config.time.steps, config.x_flux)
     thermal = np.sqrt([np.maximum(c.axis_temperatures, c.temperature) for c in start.cells]).max(0)

@@ -25,8 +25,9 @@ ENDED = "ddco_ended/"
 """Keys of the processes that have ended with an error."""
 POLL, PATIENCE = 0.5, 3.0
 """Time between two looks at these keys, and time that a process has to end by itself once there is one, s."""
-LOST = ("Gloo", "Connection closed by peer", "coordination service", "Socket closed", "NCCL")
+LOST = ("Gloo", "Connection closed by peer", "coordination service", "heartbeat", "Barrier", "Socket closed", "NCCL")
 """Words of the errors with which JAX answers when another process is gone."""
+GONE = "another process of the run has ended; `ddco resume` goes on from the last checkpoint"
 Value = TypeVar("Value")
 
 
@@ -70,14 +71,14 @@ def joined(watch: Watch) -> Iterator[None]:
     """Join the other processes of a run before JAX uses a device, and part from them after the block.
 
     The processes find each other as `jax.distributed.initialize` does, or by JAX_COORDINATOR_ADDRESS,
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID.  After an exception in the block `end` is called.  Raises ConfigError.
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID.  An exception in the block must be followed by `end`.
+    Raises ConfigError where the environment does not say how to find them.
     """
     in_order()
     with contextlib.suppress(AttributeError):  # of JAX versions without it
         jax.config.update("jax_enable_preemption_service", False)  # it would handle SIGTERM
     try:
-        number, count = (_number(name) for name in ("JAX_PROCESS_ID", "JAX_NUM_PROCESSES"))
-        jax.distributed.initialize(process_id=number, num_processes=count)
+        jax.distributed.initialize(process_id=_number("JAX_PROCESS_ID"), num_processes=_number("JAX_NUM_PROCESSES"))
     except (ValueError, KeyError, RuntimeError) as error:
         why = " ".join(str(error).split())[:200].rstrip(".")
         raise ConfigError(
@@ -106,7 +107,9 @@ def lost(text: str) -> str:
     """The message where an error of JAX says that another process is gone, else an empty one."""
     if not several() or not any(word in text for word in LOST):
         return ""
-    return "another process of the run has ended; `ddco resume` goes on from the last checkpoint"
+    with contextlib.suppress(Exception):  # process 0 may have ended
+        return next((line for line, _ in _told()), GONE)
+    return GONE
 
 
 def _number(name: str) -> int | None:
@@ -117,6 +120,14 @@ def _store() -> Any:
     from jax._src import distributed  # Orbax reaches the store in this way, too
 
     return distributed.global_state.client
+
+
+def _told() -> list[tuple[str, int]]:
+    """Lines and statuses with which other processes have ended, first of those that knew why."""
+    found = {key.removeprefix(ENDED): json.loads(value) for key, value in _store().key_value_dir_get(ENDED)}
+    found.pop(str(jax.process_index()), None)
+    lines = [(GONE if line == GONE else f"process {key}: {line}", status) for key, (line, status) in found.items()]
+    return sorted(lines, key=lambda told: told[0] == GONE)
 
 
 def _tell(line: str, status: int) -> None:
@@ -133,15 +144,13 @@ def _tell(line: str, status: int) -> None:
 
 def _end_with_others(watch: Watch, over: threading.Event) -> None:
     """End this process when another one has ended with an error and this one has not found out by itself."""
-    store = _store()
     while not over.wait(POLL):
         try:
-            ended = store.key_value_dir_get(ENDED)
+            ended = _told()
         except Exception:  # process 0 has ended, which JAX notices
             return
         if ended and not over.wait(PATIENCE):
-            line, status = json.loads(ended[0][1])
-            watch.leave(f"process {ended[0][0].removeprefix(ENDED)}: {line}", status)
+            watch.leave(*ended[0])
 
 
 def _keep_stdout() -> None:
