@@ -163,15 +163,19 @@ def hashes(array: jax.Array | np.ndarray) -> list[str]:
 
     Of an array divided over several processes, each makes the hashes of its part.
     """
-    if isinstance(array, np.ndarray) or array.is_fully_addressable or array.is_fully_replicated:
-        return [_hash(np.asarray(part)) for part in (array if array.ndim >= PER_CELL else [array])]
+    host = isinstance(array, np.ndarray)
+    alone = host or array.is_fully_addressable or array.is_fully_replicated
     if array.ndim < PER_CELL:
-        return [_hash(multihost_utils.process_allgather(array, tiled=True))]
-    mine = np.zeros((array.shape[0], HASH), np.uint8)
-    for shard in array.addressable_shards:
+        return [_hash(np.asarray(array) if alone else multihost_utils.process_allgather(array, tiled=True))]
+    if host:
+        return [_hash(cell) for cell in array]
+    found = np.zeros((array.shape[0], HASH), np.uint8)
+    for shard in array.addressable_shards:  # no copy of f on the device
         for cell, values in enumerate(np.asarray(shard.data), shard.index[0].start or 0):
-            mine[cell] = np.frombuffer(_hash(values).encode(), np.uint8)
-    return [bytes(one).decode() for one in multihost_utils.process_allgather(mine).max(0)]
+            found[cell] = np.frombuffer(_hash(values).encode(), np.uint8)
+    if not alone:
+        found = multihost_utils.process_allgather(found).max(0)
+    return [bytes(one).decode() for one in found]
 
 
 def _hash(values: np.ndarray) -> str:
