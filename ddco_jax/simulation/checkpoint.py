@@ -163,17 +163,16 @@ def hashes(array: jax.Array | np.ndarray) -> list[str]:
 
     Of an array divided over several processes, each makes the hashes of its part.
     """
-    host = isinstance(array, np.ndarray)
-    alone = host or array.is_fully_addressable or array.is_fully_replicated
+    if isinstance(array, np.ndarray):
+        return [_hash(part) for part in (array if array.ndim >= PER_CELL else [array])]
+    complete = array.is_fully_addressable or array.is_fully_replicated
     if array.ndim < PER_CELL:
-        return [_hash(np.asarray(array) if alone else multihost_utils.process_allgather(array, tiled=True))]
-    if host:
-        return [_hash(cell) for cell in array]
+        return [_hash(np.asarray(array) if complete else multihost_utils.process_allgather(array, tiled=True))]
     found = np.zeros((array.shape[0], HASH), np.uint8)
     for shard in array.addressable_shards:  # no copy of f on the device
         for cell, values in enumerate(np.asarray(shard.data), shard.index[0].start or 0):
             found[cell] = np.frombuffer(_hash(values).encode(), np.uint8)
-    if not alone:
+    if not complete:
         found = multihost_utils.process_allgather(found).max(0)
     return [bytes(one).decode() for one in found]
 
