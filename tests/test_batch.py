@@ -28,7 +28,7 @@ exec "{sys.executable}" -m ddco_jax.cli "$@" """,
 
 @pytest.fixture
 def script(tmp_path):
-    (text,) = PAGE.read_text().split("```bash\n")[1:]
+    text = PAGE.read_text().split("```bash\n")[1]
     file = tmp_path / "array.sh"
     file.write_text(text.partition("```")[0])
     (tmp_path / "bin").mkdir()

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,107 +16,220 @@ from helpers import ddco, ddco_here, same_result
 
 from ddco_jax import PhaseGrid, open_result
 from ddco_jax.plasma.line import WHOLE
+from ddco_jax.simulation.checkpoint import Checkpoints, shapes_of, state_of
 
 HERE = Path(__file__).parent
-ROUNDING = {"f": 1e-12, "electric_field": 1e-12, "memory": 1e-12}
-RUN = (
-    "grid.nx=6",
-    "grid.nv=[20, 6, 6]",
-    "collisions.kernel=none",
-    "time.step_ps=0.01",
-    "time.steps=4",
-    "output.snapshot_every=2",
-    "output.checkpoint_every=2",
-    "output.distribution=true",
-)
-SETTINGS = [word for setting in RUN for word in ("--set", setting)]
+ROUNDING = 1e-12
+RUN = {
+    "grid.nx": 7,
+    "grid.nv": [20, 6, 6],
+    "collisions.kernel": "none",
+    "time.step_ps": 0.01,
+    "time.steps": 4,
+    "output.snapshot_every": 2,
+    "output.checkpoint_every": 2,
+    "output.distribution": "true",
+}
+SETTINGS = [word for key, value in RUN.items() for word in ("--set", f"{key}={value}")]
+MANY = ("--set", "time.steps=400", "--set", "output.checkpoints_kept=400")
+ENVIRONMENT = dict(os.environ) | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+"""Made before tests change it; jaxlib logs errors of its cache that are none (tests/conftest.py)."""
 
 
-def on_devices(work):
-    command = [sys.executable, str(HERE / "on_devices.py"), work]
+JAX = {"address": "JAX_COORDINATOR_ADDRESS", "count": "JAX_NUM_PROCESSES", "process": "JAX_PROCESS_ID"}
+SLURM = {"port": "JAX_COORDINATOR_PORT", "count": "SLURM_NTASKS", "process": "SLURM_PROCID", "local": "SLURM_LOCALID"}
+SLURM |= {"job": "SLURM_JOB_ID", "nodes": "SLURM_STEP_NODELIST"}
+
+
+def started(count, *command, names=JAX):
+    """The processes of one run, which find each other by variables of the environment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    about = {"address": f"127.0.0.1:{port}", "port": port, "count": count, "job": 1, "nodes": "localhost"}
+
+    def start(process):
+        own = about | {"process": process, "local": process}
+        return subprocess.Popen(
+            [sys.executable, *(str(word).format(process=process) for word in command)],
+            env=ENVIRONMENT | {variable: str(own[name]) for name, variable in names.items()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return [start(process) for process in range(count)]
+
+
+def endings(running):
+    """(stdout, stderr, status) of each process."""
+    try:
+        return [(*process.communicate(timeout=300), process.returncode) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+
+
+def on_devices(*words):
+    command = [sys.executable, str(HERE / "on_devices.py"), *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 
 
-def check(row):
-    assert row["rate"] < 1e-14 and row["rate_size"] > 1e-2
-    assert row["changed"] > 1e-2
-    assert all(row["end"][name] < bound for name, bound in ROUNDING.items())
-    assert row["history"].pop("evaluations") == 0  # every cell takes the same sub-steps
-    assert all(difference < 1e-12 for difference in row["history"].values())
-    assert len(row["gradient"]) >= 2 and all(difference < 1e-10 for difference in row["gradient"])
-    assert row["gathers"] == 0 and min(row["exchanges"]) > 0
-
-
 @pytest.fixture(scope="module")
-def fast():
-    return on_devices("fast")
+def one_device(tmp_path_factory):
+    """File of the results on one device, and what else one process finds out."""
+    file = tmp_path_factory.mktemp("devices") / "one.npz"
+    return file, on_devices("one", file)
 
 
-def test_eight_devices(fast):
-    """20 cells on 8 devices, two or three on each: fewer than the three neighbours that weno5 needs."""
-    check(fast["differences"]["8"])
+def test_two_processes_with_eight_devices(one_device):
+    """20 cells on 8 devices, two or three on each: fewer than the three neighbours that weno5 needs.
+
+    When one process is killed the other ends with one line.
+    """
+    out = endings(started(2, HERE / "on_devices.py", "two", one_device[0], "{process}"))
+    assert [status for *_, status in out] == [3, -signal.SIGKILL], out
+    assert out[0][1].splitlines()[-1] == (
+        "ddco: another process of the run has ended; `ddco resume` goes on from the last checkpoint"
+    )
+    assert out[0][0] == out[1][0]
+    found = json.loads(out[0][0])
+    assert found["rate"] < 1e-14 and found["rate_size"] > 1e-2
+    assert found["changed"] > 1e-2
+    assert found["evaluations"] == 0  # every cell takes the same sub-steps
+    assert {"end f", "end electric_field", "end memory", "total_energy", "entropy"} < set(found["steps"])
+    assert all(difference < ROUNDING for difference in found["steps"].values())
+    assert len(found["gradient"]) == 2 and all(difference < 1e-10 for difference in found["gradient"].values())
+    assert found["gathers"] == 0 and min(found["exchanges"]) > 0
 
 
-def test_poisson_field_of_a_number_of_cells_that_does_not_divide(fast):
-    assert max(fast["poisson"]) < 1e-12
+def test_poisson_field_of_a_number_of_cells_that_does_not_divide(one_device):
+    assert max(one_device[1]["poisson"]) < 1e-12
 
 
-def test_the_divided_step_lowers_in_float32(fast):
-    assert fast["lowered"] == [["cpu", "cuda", "tpu"], 8, False]
+def test_the_divided_step_lowers_in_float32(one_device):
+    assert one_device[1]["lowered"] == [["cpu", "cuda", "tpu"], 8, False]
 
 
-def test_what_a_step_sends(fast):
+def test_what_a_step_sends(one_device):
     """The number of planes in docs/scaling.md."""
-    assert fast["planes"] == {"upwind": 10, "weno5": 48}
+    assert one_device[1]["planes"] == {"upwind": 10, "weno5": 48}
     assert "| `weno5` | 48 |" in (HERE.parent / "docs" / "scaling.md").read_text()
 
 
 @pytest.mark.slow
-def test_some_numbers_of_devices():
-    """With the gradient of both schemes; eight devices are above."""
-    rows = on_devices("slow")["differences"]
-    assert set(rows) == {"2", "4", "5"} and len(rows["5"]["gradient"]) == 4
-    for row in rows.values():
-        check(row)
+def test_the_gradient_of_the_accurate_scheme_on_five_devices():
+    """Along a direction of f, of all its values, and along the kernel; four cells on each device."""
+    for found, one in on_devices("along"):
+        assert abs(one) > 1e-6 and abs(found - one) < 1e-10 * abs(one)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run on one device."""
+    folder = tmp_path_factory.mktemp("whole") / "one"
+    ddco_here("run", "langmuir", "--out", folder, *SETTINGS, cwd=folder.parent)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def divided(tmp_path_factory):
     """A run on four devices."""
-    folder = tmp_path_factory.mktemp("devices") / "four"
-    ddco("run", "langmuir", "--out", folder, "--devices", 4, *SETTINGS, cwd=folder.parent, env=plain_environment())
+    folder = tmp_path_factory.mktemp("divided") / "four"
+    ddco("run", "langmuir", "--out", folder, "--devices", 4, *SETTINGS, cwd=folder.parent, env=ENVIRONMENT)
     return folder
 
 
-def plain_environment():
-    return {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+def stopped_before(run, step, folder):
+    """A copy of a run as it was before its checkpoint of a step."""
+    shutil.rmtree(shutil.copytree(run, folder) / "checkpoints" / str(step))
+    return folder
 
 
-def test_a_checkpoint_of_four_devices_restores_on_one(divided, tmp_path):
-    """The outputs are those of a run on one device; `ddco resume` takes four again by itself."""
-    ddco_here("run", "langmuir", "--out", "one", *SETTINGS, cwd=tmp_path)
-    for name, devices in (("again", ()), ("on_one", ("--devices", 1))):
-        shutil.rmtree(shutil.copytree(divided, tmp_path / name) / "checkpoints" / "4")
-        _, err = ddco("resume", name, *devices, cwd=tmp_path, env=plain_environment())
-        assert "step 3/4" in err
-    same_result(divided, tmp_path / "again")
-    one = open_result(tmp_path / "one")
-    for name in ("four", "on_one"):
-        found = open_result(divided if name == "four" else tmp_path / name)
-        for variable in ("f", "density", "electric_field", "entropy_production"):
-            a, b = (r["snapshots"][variable].to_numpy() for r in (found, one))
-            assert a.shape == b.shape and np.max(np.abs(a - b)) <= 1e-12 * np.max(np.abs(b))
-        np.testing.assert_allclose(found["history"]["entropy"], one["history"]["entropy"], rtol=1e-12)
+def same_to_rounding(found, expected):
+    """As far as the expected result goes."""
+    found, expected = open_result(found), open_result(expected)
+    for node, names in {
+        "snapshots": ("f", "density", "electric_field", "entropy_production"),
+        "history": ("entropy", "total_energy"),
+    }.items():
+        for name in names:
+            b = expected[node][name].to_numpy()
+            a = found[node][name].to_numpy()[: len(b)]
+            assert a.shape == b.shape and np.max(np.abs(a - b)) <= ROUNDING * np.max(np.abs(b)), (node, name)
+
+
+def test_a_run_and_its_checkpoint_on_four_devices_and_on_one(divided, whole, tmp_path):
+    """`ddco resume` takes four devices again by itself."""
+    same_to_rounding(divided, whole)
+    again = stopped_before(divided, 4, tmp_path / "again")
+    _, err = ddco("resume", again, cwd=tmp_path, env=ENVIRONMENT)
+    assert "step 3/4" in err
+    same_result(divided, again)
+    on_one = stopped_before(divided, 4, tmp_path / "on_one")
+    _, err = ddco_here("resume", on_one, "--devices", 1, cwd=tmp_path)
+    assert "step 3/4" in err
+    same_to_rounding(on_one, whole)
+
+
+def test_a_checkpoint_of_four_devices_on_two_processes(divided, whole, tmp_path):
+    """Processes of SLURM, of which the first alone writes and prints."""
+    folder = stopped_before(divided, 4, tmp_path / "run")
+    command = ("-m", "ddco_jax.cli", "resume", folder, "--distributed")
+    (out, err, status), other = endings(started(2, *command, names=SLURM))
+    assert status == 0 and "step 3/4" in err and out.startswith("result"), err
+    assert other == ("", "", 0)
+    same_to_rounding(folder, whole)
+
+
+def test_a_signal_to_one_of_two_processes_stops_both(whole, tmp_path):
+    """The result up to there is that of one process, which can read the checkpoints."""
+    folder = tmp_path / "run"
+    running = started(2, "-m", "ddco_jax.cli", "run", "langmuir", "--out", folder, "--distributed", *SETTINGS, *MANY)
+    line = next(line for line in running[0].stderr if line.startswith("step 4/400"))
+    running[1].send_signal(signal.SIGTERM)
+    (_, err, status), other = endings(running)
+    assert status == 143 and err.splitlines()[-1].startswith("ddco: stopped by SIGTERM after step"), line + err
+    assert other == ("", "", 143)
+    assert not (folder / "lock").exists()
+    same_to_rounding(folder, whole)
+    grid = PhaseGrid(1.0, RUN["grid.nx"], (1, 1, 1), tuple(RUN["grid.nv"]))
+    arrays, about = Checkpoints(folder, 400).restore(
+        4, lambda about: shapes_of(grid, "float64", False, about["devices"])
+    )
+    assert about["devices"] == 2 and arrays["f"].shape[0] == 8  # one ghost
+    f = open_result(whole)["snapshots"]["f"][-1].to_numpy()
+    assert np.max(np.abs(np.asarray(state_of(grid, arrays, 2).f) - f)) <= ROUNDING * np.max(f)
 
 
 def test_too_many_devices_end_in_one_line(tmp_path, monkeypatch):
+    assert len(jax.devices()) == 1  # JAX has begun
     monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
     _, err = ddco_here("run", "langmuir", "--devices", 9, *SETTINGS, "--out", "run", cwd=tmp_path, expect=2)
     assert err.splitlines()[-1].startswith("ddco: --devices 9: JAX finds 1 (cpu)")
     ddco_here("run", "langmuir", "--devices", 0, cwd=tmp_path, expect=2)
+    _, err = ddco_here("run", "langmuir", "--distributed", "--devices", 2, cwd=tmp_path, expect=2)
+    assert err == "ddco: --distributed takes all devices of all processes; leave out --devices\n"
+    _, err = ddco_here("run", "langmuir", "--distributed", cwd=tmp_path, expect=2)
+    assert "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID" in err and len(err.splitlines()) == 1
     assert PhaseGrid(1.0, 1, (1, 1, 1), (4, 4, 4)).over(jax.devices()[:1]).line is WHOLE
+
+
+def test_the_check_states_the_memory_and_time_of_each_device(tmp_path):
+    out, _ = ddco_here("check", "langmuir", *SETTINGS, "--devices", 4, cwd=tmp_path)
+    assert "devices                   4   (memory and time are those of each" in out
+    out, _ = ddco_here("check", "langmuir", *SETTINGS, "--devices", 4, "--json", cwd=tmp_path)
+    one, _ = ddco_here("check", "langmuir", *SETTINGS, "--json", cwd=tmp_path)
+    each, one = json.loads(out), json.loads(one)
+    for key in ("memory_distribution_bytes", "memory_run_bytes", "memory_gradient_bytes"):
+        assert each[key] * 7 == one[key] * 2  # two of seven cells
+    assert each["seconds_per_step"] < one["seconds_per_step"]
+    _, err = ddco_here("check", "langmuir", *SETTINGS, "--devices", 8, cwd=tmp_path, expect=2)
+    assert err == (
+        "ddco: 8 devices: the grid has 7 cells along x, and the other devices would be idle; take at most 7 devices\n"
+    )
 
 
 def test_double_precision_on_a_tpu_is_refused(tmp_path, monkeypatch):

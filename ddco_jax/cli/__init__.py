@@ -36,6 +36,9 @@ def main() -> None:
 
 
 def _end(message: str, status: int) -> None:
+    joined = sys.modules.get("ddco_jax.simulation.processes")  # not loaded for a usage error
+    if joined is not None and joined.several():
+        joined.end(message, status)
     try:
         print(f"ddco: {message}", file=sys.stderr, flush=True)
     except OSError:  # stderr is a file on a full disk

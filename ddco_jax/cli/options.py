@@ -1,5 +1,6 @@
 """The command line application, options that several commands share, and how a config is loaded."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ from ddco_jax.plasma.clone import VERSION
 
 if TYPE_CHECKING:  # loads JAX, which takes seconds
     from ddco_jax.simulation.config import Config
+    from ddco_jax.simulation.interrupts import Watch
 
 DEBUG = "--debug"
 app = App(
@@ -38,6 +40,9 @@ Json = Annotated[bool, option("print JSON", "--json")]
 Folder = Annotated[Path, option("folder of a run")]
 BreakLock = Annotated[bool, option("remove the lock that an ended process has left in the folder")]
 Devices = Annotated[int | None, option("devices over which the cells along x are divided", validator=Number(gte=1))]
+Distributed = Annotated[
+    bool, option("this is one of several processes of the same run, over all devices of which the cells are divided")
+]
 Grace = Annotated[
     float,
     option(
@@ -45,6 +50,16 @@ Grace = Annotated[
         validator=Number(gte=0),
     ),
 ]
+
+
+def several(distributed: bool, devices: int | None, watch: "Watch") -> AbstractContextManager[None]:
+    """Join the other processes where the user wants it.  Raises ConfigError."""
+    from ddco_jax.settings import ConfigError
+    from ddco_jax.simulation import processes
+
+    if distributed and devices:
+        raise ConfigError("--distributed takes all devices of all processes; leave out --devices")
+    return processes.joined(watch) if distributed else nullcontext()
 
 
 def load_config(config: str, overrides: list[str] | None) -> "tuple[Config, str]":

@@ -12,6 +12,7 @@ from ddco_jax.cli.options import (
     BreakLock,
     ConfigName,
     Devices,
+    Distributed,
     Folder,
     Grace,
     Json,
@@ -20,6 +21,7 @@ from ddco_jax.cli.options import (
     enable_x64,
     load_config,
     option,
+    several,
     unlock,
 )
 
@@ -30,40 +32,53 @@ def run(
     *,
     out: Annotated[Path | None, option("new folder of the run, by default runs/<config>-<time>")] = None,
     set_: Overrides = None,
-    devices: Devices = 1,
+    devices: Devices = None,
+    distributed: Distributed = False,
     grace: Grace = 20.0,
     break_lock: BreakLock = False,
 ) -> None:
     """Run a config file, or a shipped one by name, and print a summary."""
     from ddco_jax.evaluation.report import summary_table
-    from ddco_jax.simulation import interrupts
+    from ddco_jax.simulation import interrupts, processes
     from ddco_jax.simulation import run as runner
 
-    with interrupts.watched(grace) as watch:
+    with interrupts.watched(grace) as watch, several(distributed, devices, watch):
         settings, name = load_config(config, set_)
-        folder = out or Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        unlock(folder, break_lock)
-        summary = runner.run(settings, folder, name, watch=watch, devices=devices or 1)
-    print(summary_table(summary))
+        now = processes.agreed(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+        folder = out or Path("runs") / f"{name}-{now}"
+        unlock(folder, break_lock and processes.first())
+        devices = devices or processes.devices()
+        summary = runner.run(settings, folder, name, watch=watch, devices=devices)
+        if processes.first():
+            print(summary_table(summary))
 
 
 @app.command
-def resume(folder: Folder, *, devices: Devices = None, grace: Grace = 20.0, break_lock: BreakLock = False) -> None:
+def resume(
+    folder: Folder,
+    *,
+    devices: Devices = None,
+    distributed: Distributed = False,
+    grace: Grace = 20.0,
+    break_lock: BreakLock = False,
+) -> None:
     """Continue a run from its last checkpoint, by default on as many devices as before, and print a summary."""
     from ddco_jax.evaluation.report import summary_table
-    from ddco_jax.simulation import interrupts
+    from ddco_jax.simulation import interrupts, processes
     from ddco_jax.simulation import run as runner
 
     enable_x64()
-    with interrupts.watched(grace) as watch:
-        unlock(folder, break_lock)
+    with interrupts.watched(grace) as watch, several(distributed, devices, watch):
+        unlock(folder, break_lock and processes.first())
+        devices = processes.devices() if distributed else devices
         summary = runner.resume(folder, watch=watch, devices=devices)
-    print(
-        summary_table(summary)
-        if summary.taken
-        else f"{folder}: already complete ({summary.steps} steps); nothing to do; see `ddco plot {folder}`; for more "
-        "steps run the config again with a larger time.steps"
-    )
+        if processes.first():
+            print(
+                summary_table(summary)
+                if summary.taken
+                else f"{folder}: already complete ({summary.steps} steps); nothing to do; see `ddco plot {folder}`; "
+                "for more steps run the config again with a larger time.steps"
+            )
 
 
 @app.command
@@ -111,14 +126,17 @@ def export(
 
 
 @app.command
-def check(config: ConfigName, *, set_: Overrides = None, json_: Json = False) -> None:
-    """Print the plasma, stability numbers, resolution and memory of a config without running it."""
+def check(config: ConfigName, *, set_: Overrides = None, devices: Devices = 1, json_: Json = False) -> None:
+    """Print the plasma, stability numbers, resolution and memory of a config without running it.
+
+    With --devices, memory and time are those of each device.
+    """
     from ddco_jax.evaluation.report import check_table
     from ddco_jax.simulation.check import check_report, refuse
     from ddco_jax.simulation.config import ConfigError
 
     settings, _ = load_config(config, set_)
-    report = check_report(settings, plasma=True)
+    report = check_report(settings, plasma=True, devices=devices or 1)
     try:
         refuse(report)
     except ConfigError as error:  # said before the table

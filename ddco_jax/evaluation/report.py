@@ -41,6 +41,7 @@ def check_table(report: dict[str, Any]) -> str:
             else f"{size >> 20} MiB"
         )
 
+    several = {"devices": f"{report['devices']}   (memory and time are those of each, without exchanges)"}
     table = f"{tables.listing(report['choices'])}\n\n{plasma_table(report['plasma'])}\n\n"
     table += tables.listing(
         {
@@ -55,6 +56,7 @@ def check_table(report: dict[str, Any]) -> str:
             f"(vx, vy, vz; at least {notes.WIDE_ENOUGH} with collisions)",
             "spacing/narrowest width": f"{triple(report['spacing_over_thermal_width'])}   "
             f"(at most {report['resolved_spacing']:g})",
+            **(several if report["devices"] > 1 else {}),
             "memory for f": memory("memory_distribution_bytes"),
             "memory for transforms": memory("memory_transforms_bytes"),
             "memory for the run": f"{memory('memory_run_bytes')}   (and {PROCESS:g} GiB for Python and the compiler)",

@@ -211,9 +211,9 @@ def _note(text: str) -> None:
 def _restored(checkpoints: Checkpoints, first: Fit) -> Fit:
     """The last fit, or the first where there is no checkpoint."""
     like = (first.model, first.optimizer)
-    found = newest(checkpoints, store.arrays_of(like), lambda step, metadata: None, _note)
+    found = newest(checkpoints, lambda metadata: store.arrays_of(like), lambda step, metadata: None, _note)
     if found is None:
         return first
-    step, arrays = found
+    step, arrays, _ = found
     model, optimizer = store.filled(like, arrays, f"checkpoint {step}")
     return Fit(model, optimizer, step)

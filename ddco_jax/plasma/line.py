@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ddco_jax.plasma.arrays import Array
@@ -28,12 +29,29 @@ ALONG, EVERYWHERE = PartitionSpec(AXIS), PartitionSpec()
 Tree = TypeVar("Tree")
 
 
+def firsts(nx: int, devices: int) -> np.ndarray:
+    """The first cell of each device, (devices,)."""
+    return np.arange(devices) * nx // devices
+
+
+def rows(nx: int, devices: int) -> np.ndarray:
+    """The row of each cell in an array divided over some devices, which holds their ghosts too, (nx,)."""
+    first, count = firsts(nx, devices), -(-nx // devices)
+    owner = np.searchsorted(first, np.arange(nx), side="right") - 1
+    return owner * count + np.arange(nx) - first[owner]
+
+
 class Line(abc.ABC):
     """The cells along x.
 
     `shifted`, `sum`, `max`, `profile` and `own` act on the cells of one device; they are called in functions given to
     `run`.
     """
+
+    @property
+    @abc.abstractmethod
+    def devices(self) -> int:
+        """Number of devices."""
 
     @abc.abstractmethod
     def shifted(self, a: Array, *by: int) -> list[Array]:
@@ -57,11 +75,14 @@ class Line(abc.ABC):
 
     @abc.abstractmethod
     def spread(self, tree: Tree) -> Tree:
-        """Arrays of all cells, (nx, ...), divided over the devices; numbers are left as they are."""
+        """Arrays of all cells, (nx, ...), divided over the devices; numbers are the same on every device."""
 
     @abc.abstractmethod
     def collected(self, tree: Tree) -> Tree:
-        """The inverse of `spread`, in the memory of the host; traced arrays stay on the devices."""
+        """The inverse of `spread`, in the memory of the host; traced arrays stay on the devices.
+
+        With several processes all of them call it, and each gets all cells.
+        """
 
     @abc.abstractmethod
     def run(self, function: Callable[..., Any], model: Any, *cells: Any, result: Any = ALONG) -> Any:
@@ -82,6 +103,10 @@ class Line(abc.ABC):
 class Whole(Line):
     """All cells on one device."""
 
+    @property
+    def devices(self) -> int:
+        return 1
+
     def shifted(self, a: Array, *by: int) -> list[Array]:
         return [jnp.roll(a, k, 0) if k else a for k in by]
 
@@ -98,7 +123,7 @@ class Whole(Line):
         return profile
 
     def spread(self, tree: Tree) -> Tree:
-        return tree
+        return jax.tree.map(jnp.asarray, tree)
 
     def collected(self, tree: Tree) -> Tree:
         return tree
@@ -118,13 +143,17 @@ class Divided(Line):
     mesh: Mesh
 
     def __post_init__(self) -> None:
-        if self.mesh.size > self.nx:
-            raise ValueError(f"{self.nx} cells cannot be divided over {self.mesh.size} devices; take at most {self.nx}")
+        if self.devices > self.nx:
+            raise ValueError(f"{self.nx} cells cannot be divided over {self.devices} devices; take at most {self.nx}")
+
+    @property
+    def devices(self) -> int:
+        return int(self.mesh.size)
 
     @functools.cached_property
     def first(self) -> np.ndarray:
         """The first cell of each device."""
-        return np.arange(self.mesh.size) * self.nx // self.mesh.size
+        return firsts(self.nx, self.devices)
 
     @functools.cached_property
     def count(self) -> np.ndarray:
@@ -134,7 +163,7 @@ class Divided(Line):
     @property
     def places(self) -> int:
         """The number of cells of a device, with its ghost."""
-        return -(-self.nx // self.mesh.size)
+        return -(-self.nx // self.devices)
 
     @functools.cached_property
     def cells(self) -> np.ndarray:
@@ -170,14 +199,14 @@ class Divided(Line):
 
     def _rounds(self, place: int) -> list[tuple[tuple[tuple[int, int], ...], np.ndarray]]:
         """Rounds that bring each device the cell in a place beyond its own: pairs (from, to), and what each sends."""
-        devices = range(self.mesh.size)
+        devices = range(self.devices)
         wanted = (self.first + place) % self.nx
         owner = np.searchsorted(self.first, wanted, side="right") - 1
         waiting = [d for d in devices if place < 0 or place >= self.count[d]]
         rounds = []
         while waiting:
             pairs: dict[int, int] = {}
-            sent = np.zeros(self.mesh.size, int)
+            sent = np.zeros(self.devices, int)
             for d in waiting:
                 if (source := int(owner[d])) not in pairs:
                     pairs[source], sent[source] = d, wanted[d] - self.first[source]
@@ -210,28 +239,38 @@ class Divided(Line):
         return profile[self._here(self.cells)]
 
     def spread(self, tree: Tree) -> Tree:
-        sharding, cells = NamedSharding(self.mesh, ALONG), self.cells.ravel()
+        cells = self.cells.ravel()
 
         def spread(a: Array) -> Array:
-            if jnp.ndim(a) == 0:
-                return a if isinstance(a, jax.core.Tracer) else jax.device_put(a, NamedSharding(self.mesh, EVERYWHERE))
+            sharding = NamedSharding(self.mesh, ALONG if jnp.ndim(a) else EVERYWHERE)
             if isinstance(a, jax.core.Tracer):
-                return lax.with_sharding_constraint(jnp.take(a, cells, 0), sharding)
+                return lax.with_sharding_constraint(jnp.take(a, cells, 0), sharding) if a.ndim else a
             host = np.asarray(a)
-            part = lambda index: host[cells[index[0]]] if index else host
+            if host.ndim == 0:
+                return jax.make_array_from_callback((), sharding, lambda _: host)
+            part = lambda index: host[cells[index[0]]]
             return jax.make_array_from_callback((len(cells), *host.shape[1:]), sharding, part)
 
         return jax.tree.map(spread, tree)
 
     def collected(self, tree: Tree) -> Tree:
-        places = np.concatenate([d * self.places + np.arange(n) for d, n in enumerate(self.count)])
+        order = rows(self.nx, self.devices)
 
         def collected(a: Array) -> Array | np.ndarray:
             if isinstance(a, jax.core.Tracer):
-                return jnp.take(a, places, 0) if a.ndim else a
-            return np.asarray(a)[places] if a.ndim else np.asarray(a)
+                return jnp.take(a, order, 0) if a.ndim else a
+            return self._on_host(a)[order] if a.ndim else np.asarray(a)
 
         return jax.tree.map(collected, tree)
+
+    def _on_host(self, a: Array) -> np.ndarray:
+        """A divided array, with ghosts; where other processes have parts of it, one cell of each device at a time."""
+        if not isinstance(a, jax.Array) or a.is_fully_addressable:
+            return np.asarray(a)
+        host = np.empty(a.shape, a.dtype)
+        for place in range(self.places):
+            host[place :: self.places] = multihost_utils.process_allgather(_one_of_each(a, place, self), tiled=True)
+        return host
 
     def run(self, function: Callable[..., Any], model: Any, *cells: Any, result: Any = ALONG) -> Any:
         if AXIS in jax.sharding.get_abstract_mesh().manual_axes:
@@ -245,3 +284,10 @@ class Divided(Line):
         layouts = jax.tree.map(lambda _: EVERYWHERE, arrays[0]), self.layout(arrays[1])
         # no check of what varies: it refuses loops that begin with the same zeros on every device
         return jax.shard_map(on_device, mesh=self.mesh, in_specs=(layouts,), out_specs=result, check_vma=False)(arrays)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _one_of_each(a: Array, place: int, line: Divided) -> Array:
+    """The cell in one place of every device, (devices, ...)."""
+    chosen = lambda model, a: lax.dynamic_slice_in_dim(a, model, 1, 0)
+    return line.run(chosen, place, a)

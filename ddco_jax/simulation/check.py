@@ -18,6 +18,7 @@ from ddco_jax.settings import ConfigError
 from ddco_jax.simulation import notes
 from ddco_jax.simulation.config import Config
 from ddco_jax.simulation.cost import step_seconds
+from ddco_jax.simulation.devices import require_cells
 from ddco_jax.simulation.model import build
 from ddco_jax.simulation.parameters import choices, parameters
 from ddco_jax.simulation.stiffness import choose_stages, plain, stiffness
@@ -104,17 +105,19 @@ def memory(grid: PhaseGrid, op: CollisionOperator | None, itemsize: int, n_steps
     return Memory(f, transforms, run, (n_steps // inner + inner + 6 + backward) * f + 3 * transforms)
 
 
-def check_report(config: Config, *, plasma: bool = False) -> dict[str, Any]:
+def check_report(config: Config, *, plasma: bool = False, devices: int = 1) -> dict[str, Any]:
     """Stability numbers, coupling, resolution, memory and notes; `refuse` applies the limits.  Raises ConfigError.
 
     With `plasma`, also the parameters of the plasma, of which the collision time takes seconds to compile, what the
     config chooses (`parameters`), and the expected time of a step on this machine, without compilation (`cost`).  f is
     evaluated one cell at a time, for a few representative cells (for all cells of an array): this takes seconds and
-    some hundred MiB on any grid.
+    some hundred MiB on any grid.  Memory and time are those of each of `devices` over which the cells are divided,
+    without their exchanges.
     """
     refuse_size(config)
     model = build(config)
     grid, dt, collision = model.grid, model.dt, model.stepper.collision
+    require_cells(grid, devices)
     start = survey(config, grid)
     gamma = _coupling(config, start)
     stability = CollisionStability(0.0, None, 1, 0.0)
@@ -125,13 +128,15 @@ def check_report(config: Config, *, plasma: bool = False) -> dict[str, Any]:
     if config.field != "none":
         E = np.asarray(poisson_field(grid, jnp.asarray(start.density), config.scales))
     op = None if collision is None else collision.op
-    needed = memory(grid, op, model.dtype.itemsize, config.time.steps, config.x_flux)
+    part = dataclasses.replace(grid, nx=-(-grid.nx // devices))  # of the device with most cells
+    needed = memory(part, op, model.dtype.itemsize, config.time.steps, config.x_flux)
     thermal = np.sqrt([np.maximum(c.axis_temperatures, c.temperature) for c in start.cells]).max(0)
     spacing = np.asarray(grid.dv) / np.min([c.widths for c in start.cells], 0)
     resolved = notes.resolved_spacing(config)
     report = {
         "grid": list(grid.shape),
         "points": int(np.prod(grid.shape)),
+        "devices": devices,
         "time_step_t0": dt,
         "time_step_ps": config.time.step_ps,
         "steps": config.time.steps,
@@ -156,7 +161,7 @@ def check_report(config: Config, *, plasma: bool = False) -> dict[str, Any]:
         report |= {"plasma": parameters(config, grid, start, kernel), "choices": choices(config)}
         evaluations = stability.parts * (stability.stages or 2)
         filled = [c.filled for c in start.cells]
-        report["seconds_per_step"] = step_seconds(grid, collision, evaluations, model.dtype, config.x_flux, filled)
+        report["seconds_per_step"] = step_seconds(part, collision, evaluations, model.dtype, config.x_flux, filled)
     return report | {"notes": notes.notes(config, grid, start, report)}
 
 

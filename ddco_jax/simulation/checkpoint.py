@@ -1,7 +1,8 @@
 """Checkpoints by Orbax: named arrays by step, written atomically, with hashes; only the last few are kept.
 
-Arrays hold all cells in order, however these are divided over devices.  The metadata of a checkpoint hold a hash of
-every array (of f one per cell in x) and what the writer adds, sealed by a hash of their own.
+Arrays divided over devices are written as they are, with ghosts (`plasma.line`), each process its part of them; the
+metadata hold the number of devices, and any other number can read them.  The metadata of a checkpoint also hold a hash
+of every array (of f one per cell in x) and what the writer adds, sealed by a hash of their own.
 """
 
 import functools
@@ -15,20 +16,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.typing import DTypeLike
 
 from ddco_jax.plasma.files import sealed, unsealed
 from ddco_jax.plasma.grid import PhaseGrid
+from ddco_jax.plasma.line import rows
 from ddco_jax.plasma.state import State, Tally
 from ddco_jax.settings import ConfigError
+from ddco_jax.simulation import processes
 
 PER_CELL = 4
 """Number of axes from which on an array has one hash per index of the first: f."""
+HASH = 16
+"""Hexadecimal digits of a hash."""
 PATTERN = ("[", "]", "\\")
 """Signs that a path of checkpoints must not hold."""
 METADATA = "_CHECKPOINT_METADATA"
 """File of Orbax that holds the metadata of a checkpoint."""
-Arrays = dict[str, jax.Array]
+Arrays = dict[str, np.ndarray]
+Like = Mapping[str, jax.Array | jax.ShapeDtypeStruct]
+"""Names, shapes and dtypes of arrays."""
 
 
 class Damaged(ValueError):
@@ -59,17 +67,21 @@ class Checkpoints:
         return sorted((int(p.name) for p in found if p.name.isdecimal() and str(int(p.name)) == p.name), reverse=True)
 
     def save(self, step: int, arrays: Mapping[str, jax.Array], about: Mapping[str, Any] | None = None) -> None:
-        """Write the arrays atomically, with `about` in the metadata; after a kill, earlier checkpoints are intact."""
+        """Write the arrays atomically, with `about` in the metadata; after a kill, earlier checkpoints are intact.
+
+        With several processes all of them call it; `about` is that of process 0.
+        """
         import orbax.checkpoint as ocp
 
         metadata = sealed({"hashes": {name: hashes(array) for name, array in arrays.items()}, **(about or {})})
         self._manager.save(step, args=ocp.args.StandardSave(dict(arrays)), custom_metadata=metadata)
         self._manager.wait_until_finished()
 
-    def restore(self, step: int, like: Mapping[str, jax.Array | jax.ShapeDtypeStruct]) -> tuple[Arrays, dict[str, Any]]:
+    def restore(self, step: int, expected: Callable[[dict[str, Any]], Like]) -> tuple[Arrays, dict[str, Any]]:
         """The arrays saved at a step, and their metadata, which are {} where version 0.1 has written them.
 
-        `like` gives names, shapes and dtypes.  Raises Damaged where something is missing or differs from its hash.
+        `expected` gives names, shapes and dtypes from the metadata.  Each process reads all arrays, alone.
+        Raises Damaged where something is missing or differs from its hash.
         """
         import orbax.checkpoint as ocp
 
@@ -77,9 +89,12 @@ class Checkpoints:
         try:
             metadata = json.loads((folder / METADATA).read_text())["custom_metadata"] or {}
             metadata = unsealed(metadata, METADATA)
-            with ocp.StandardCheckpointer() as reader:
-                found = reader.restore(folder / "default", dict(like))
-            arrays = {name: jnp.asarray(array) for name, array in found.items()}
+            like = expected(metadata)
+            with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as reader:
+                # what is like an array of NumPy is read as one, whatever devices had it
+                wanted = {name: np.broadcast_to(np.zeros((), a.dtype), a.shape) for name, a in like.items()}
+                found = reader.restore(folder / "default", wanted)
+            arrays = {name: np.asarray(array) for name, array in found.items()}
         except MemoryError:
             raise
         except Exception as error:  # of Orbax and of what it reads with: whatever it is, the checkpoint is of no use
@@ -110,19 +125,19 @@ def require_usable(folder: Path) -> None:
 
 def newest(
     checkpoints: Checkpoints,
-    like: Mapping[str, jax.Array | jax.ShapeDtypeStruct],
+    expected: Callable[[dict[str, Any]], Like],
     accept: Callable[[int, dict[str, Any]], None],
     note: Callable[[str], None],
-) -> tuple[int, Arrays] | None:
-    """Step and arrays of the last checkpoint that can be used, None where there is no checkpoint at all.
+) -> tuple[int, Arrays, dict[str, Any]] | None:
+    """Step, arrays and metadata of the last checkpoint that can be used, None where there is no checkpoint at all.
 
-    `accept` raises Damaged where a step with these metadata does not fit.  Later checkpoints are set aside; `note` says
-    so.  Raises ConfigError where there are checkpoints but none can be used.
+    `expected` is that of `restore`; `accept` raises Damaged where a step with these metadata does not fit.  Later
+    checkpoints are set aside; `note` says so.  Raises ConfigError where there are checkpoints but none can be used.
     """
     reasons: dict[int, str] = {}
     for step in checkpoints.steps():
         try:
-            arrays, metadata = checkpoints.restore(step, like)
+            arrays, metadata = checkpoints.restore(step, expected)
             accept(step, metadata)
         except Damaged as error:
             reasons[step] = str(error)
@@ -132,7 +147,7 @@ def newest(
             note(f"checkpoint {later} is not used: {reason}; it is now {place.name}")
         if not metadata:
             note(f"checkpoint {step} is of version 0.1, without hashes: damage goes unnoticed")
-        return step, arrays
+        return step, arrays, metadata
     if reasons:
         first, *more = (f"{step}: {reason}" for step, reason in reasons.items())
         others = f" (and {len(more)} more)" if more else ""
@@ -143,15 +158,39 @@ def newest(
     return None
 
 
-def hashes(array: jax.Array) -> list[str]:
-    """Hashes of the values of an array, of one with PER_CELL axes one for each index of the first axis."""
+def hashes(array: jax.Array | np.ndarray) -> list[str]:
+    """Hashes of the values of an array, of one with PER_CELL axes one for each index of the first axis.
+
+    Of an array divided over several processes, each makes the hashes of its part.
+    """
+    if isinstance(array, np.ndarray):
+        return [_hash(part) for part in (array if array.ndim >= PER_CELL else [array])]
+    complete = array.is_fully_addressable or array.is_fully_replicated
     if array.ndim < PER_CELL:
-        return [_hash(np.asarray(array))]
-    return [_hash(np.asarray(array[cell])) for cell in range(array.shape[0])]
+        return [_hash(np.asarray(array) if complete else multihost_utils.process_allgather(array, tiled=True))]
+    found = np.zeros((array.shape[0], HASH), np.uint8)
+    for shard in array.addressable_shards:  # no copy of f on the device
+        for cell, values in enumerate(np.asarray(shard.data), shard.index[0].start or 0):
+            found[cell] = np.frombuffer(_hash(values).encode(), np.uint8)
+    if not complete:
+        found = multihost_utils.process_allgather(found).max(0)
+    return [bytes(one).decode() for one in found]
 
 
 def _hash(values: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()[:16]
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()[:HASH]
+
+
+def _alone() -> Any:
+    """Options of Orbax for a process that reads without the others."""
+    import orbax.checkpoint as ocp
+
+    if not processes.several():
+        return ocp.options.MultiprocessingOptions()
+    here = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=here, active_processes={here}, barrier_sync_key_prefix=str(here)
+    )
 
 
 def arrays_of(state: State) -> dict[str, jax.Array]:
@@ -160,16 +199,24 @@ def arrays_of(state: State) -> dict[str, jax.Array]:
     return {name: field for name, field in fields.items() if field is not None}
 
 
-def shapes_of(grid: PhaseGrid, dtype: DTypeLike, aging: bool) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and dtypes of the arrays that `arrays_of` returns; `aging`: whether the correlation age evolves."""
-    shapes = {"f": grid.shape, "electric_field": (grid.nx,), "memory": (grid.nx, 3, 3, 3), "time": ()}
+def shapes_of(grid: PhaseGrid, dtype: DTypeLike, aging: bool, devices: int = 1) -> Like:
+    """Shapes and dtypes of the arrays that `arrays_of` returns; `aging`: whether the correlation age evolves.
+
+    The cells are divided over some devices.  Raises Damaged for a number of devices that cannot be.
+    """
+    if not isinstance(devices, int) or not 1 <= devices <= grid.nx:
+        raise Damaged(f"its metadata name {devices!r} devices")
+    nx = -(-grid.nx // devices) * devices  # with ghosts
+    shapes = {"f": (nx, *grid.nv), "electric_field": (nx,), "memory": (nx, 3, 3, 3), "time": ()}
     shapes["tally"] = (len(vars(Tally.zero(dtype))),)
     if aging:
-        shapes["correlation_age"] = (grid.nx,)
+        shapes["correlation_age"] = (nx,)
     return {name: jax.ShapeDtypeStruct(shape, dtype) for name, shape in shapes.items()}
 
 
-def state_of(arrays: Mapping[str, jax.Array]) -> State:
-    """Rebuild a state from the arrays that `arrays_of` returns."""
-    fields = {name: arrays[name] for name in ("f", "electric_field", "memory", "time")}
-    return State(correlation_age=arrays.get("correlation_age"), tally=Tally(*arrays["tally"]), **fields)
+def state_of(grid: PhaseGrid, arrays: Mapping[str, np.ndarray], devices: int = 1) -> State:
+    """The state on the devices of the grid, from the arrays of `arrays_of` on another number of devices."""
+    order = rows(grid.nx, devices)
+    fields: dict[str, Any] = {n: grid.line.spread(a[order] if a.ndim else a) for n, a in arrays.items() if n != "tally"}
+    age = fields.pop("correlation_age", None)
+    return State(correlation_age=age, tally=Tally(*map(grid.line.spread, arrays["tally"])), **fields)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ddco_jax.plasma.lock import FolderInUse
 from ddco_jax.settings import ConfigError, RunFailed
+from ddco_jax.simulation import processes
 from ddco_jax.simulation.interrupts import Stopped
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -29,6 +30,8 @@ def explained(error: BaseException) -> tuple[str, int]:
         return f"{_line(error)}; the last good checkpoint is kept", 3
     causes = list(_causes(error))
     text = " ".join(_line(cause) for cause in causes)
+    if lost := processes.lost(text):
+        return lost, 3
     system = next((cause for cause in causes if isinstance(cause, OSError) and cause.errno is not None), None)
     if (system is not None and system.errno in FULL) or any(words in text for words in NO_SPACE):
         where = f" for {system.filename}" if system is not None and system.filename else ""

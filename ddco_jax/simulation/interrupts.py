@@ -42,6 +42,10 @@ class Watch:
         self.log = Path(os.devnull)
         self.release: Callable[[], None] = lambda: None
         """Releases the folder of the run, before the process ends at once."""
+        self.silent = False
+        """Whether another process reports the end of this one."""
+        self.tell: Callable[[str, int], None] = lambda line, status: None
+        """Tells the other processes of the run why this one ends at once."""
 
     def saved(self, folder: Path, log: Path, step: int | None = None) -> None:
         """Note that `folder` can be resumed, from the checkpoint of `step` or, without one, from the beginning."""
@@ -50,10 +54,24 @@ class Watch:
         begins = f"there is no checkpoint yet, {command} begins it again"
         self.remedy = begins if step is None else f"{command} goes on from the checkpoint of step {step}"
 
-    def stopped(self, step: int, last: int) -> Stopped:
-        """The exception that ends a run whose step and checkpoint are complete."""
-        number, self.signal, self.stepping = self.signal, 0, False
+    def stopped(self, step: int, last: int, number: int) -> Stopped:
+        """The exception that ends a run whose step and checkpoint are complete, after a signal."""
+        self.signal, self.stepping = 0, False
         return Stopped(f"stopped by {_name(number)} after step {step} of {last}; {self.remedy}", number)
+
+    def leave(self, line: str, status: int) -> None:
+        """End the process at once, from any thread, with one line on stderr and in the log."""
+        try:
+            text = f"ddco: {line}\n"
+            if not self.silent:
+                # print() may wait for a lock of the main thread
+                os.write(2, (f"\n{text}" if os.isatty(2) else text).encode())
+                with open(self.log, "a") as log:
+                    log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}")
+            self.release()
+            self.tell(line, status)
+        finally:  # whatever has become of stderr and the folder
+            os._exit(status)
 
 
 @contextmanager
@@ -117,16 +135,8 @@ def _listen(watch: Watch, reader: socket.socket, grace: float, over: threading.L
 
 def _leave(watch: Watch, cause: str, number: int, over: threading.Lock) -> None:
     """End the process with one line, unless the block has ended."""
-    if not over.acquire(blocking=False):
-        return
-    line = f"ddco: stopped by {cause}; {watch.remedy}\n"
-    try:
-        os.write(2, (f"\n{line}" if os.isatty(2) else line).encode())  # print() may wait for a lock of the main thread
-        with open(watch.log, "a") as log:
-            log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}")
-        watch.release()
-    finally:  # whatever has become of stderr and the folder
-        os._exit(128 + number)
+    if over.acquire(blocking=False):
+        watch.leave(f"stopped by {cause}; {watch.remedy}", 128 + number)
 
 
 def _name(number: int) -> str:

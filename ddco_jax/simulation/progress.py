@@ -131,6 +131,25 @@ class Progress:
         self._log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}\n")
 
 
+class Silent(Progress):
+    """The progress in a process that neither prints nor writes."""
+
+    def __init__(self, total: int, time_ps: float) -> None:
+        super().__init__(False, total, time_ps)
+
+    def log_to(self, file: Path) -> None:
+        """No file."""
+
+    def note(self, text: str) -> None:
+        """Another process shows it."""
+
+    def advanced(self, steps: int, seconds: float, row: Mapping[str, np.ndarray]) -> None:
+        """Nothing is shown."""
+
+    def _write(self, text: str) -> None:
+        pass
+
+
 def _size() -> dict[str, Any]:
     """Options of the bar: the size of the terminal, or 100 columns where it does not say."""
     try:

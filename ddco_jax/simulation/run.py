@@ -27,14 +27,14 @@ from ddco_jax.plasma.invariants import Invariants, compute_invariants
 from ddco_jax.plasma.line import EVERYWHERE, Line
 from ddco_jax.plasma.lock import LOCK_FILE, locked
 from ddco_jax.plasma.state import State
-from ddco_jax.simulation import kernel_copy, monitors, provenance, recovery, results, snapshot
+from ddco_jax.simulation import kernel_copy, monitors, processes, provenance, recovery, results, snapshot
 from ddco_jax.simulation.check import check_report, refuse, refuse_memory
 from ddco_jax.simulation.checkpoint import Checkpoints, arrays_of, newest, require_usable, shapes_of, state_of
 from ddco_jax.simulation.config import Config, ConfigError
 from ddco_jax.simulation.devices import prepare
 from ddco_jax.simulation.interrupts import Watch
 from ddco_jax.simulation.model import Model, build, initial_state
-from ddco_jax.simulation.progress import LOG_FILE, Progress
+from ddco_jax.simulation.progress import LOG_FILE, Progress, Silent
 from ddco_jax.steppers import Stepper
 
 CHUNK = 64
@@ -55,7 +55,7 @@ class Summary:
     seconds_per_step: float
     """Wall-clock time per step of this process, s, without compilation and without the writing of output."""
     history: dict[str, np.ndarray]
-    """Invariants by name in code units, one row per recorded step."""
+    """Invariants by name in code units, one row per recorded step; {} where another process writes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,32 +95,50 @@ def run(
     The stages of the collision step that the check chooses are stored with the config, so that `resume` continues the
     same run.  The notes of the check go to stderr, and so does the progress: a bar (True), nothing (False), or a bar on
     a terminal and else lines (None); all lines are also in `run.log`.  `watch` is that of `interrupts.watched`; without
-    one, signals act as in any program.  The cells along x are divided over `devices`.
+    one, signals act as in any program.  The cells along x are divided over `devices`; of several processes
+    (`processes.joined`) all call this with all of their devices, and process 0 writes and prints.
     """
     prepare(devices)
     watch = watch or Watch()
-    with locked(folder) as watch.release, Progress(progress, config.time.steps, config.scales.time * 1e12) as shown:
-        require_empty(folder)
+    with _owned(folder) as watch.release, _progress(config, progress) as shown:
+        if processes.first():
+            require_empty(folder)
         with shown.busy("checking"):
-            report = check_report(config)
+            report = check_report(config, devices=processes.count())  # memory of this process
             refuse(report)
             refuse_memory(report)
         for note in report["notes"]:
             shown.note(note)
         with shown.busy("building"):
-            config = config.with_stages(report["stages"])
+            config = config.with_stages(processes.agreed(report["stages"]))
             model = build(config, devices)
             state = initial_state(config, model)
             first = monitors.start(model.grid, state, config.scales)  # refused before anything is stored
-            hashes = kernel_copy.keep(config, folder)
-            own = kernel_copy.with_kernel(config, folder, hashes)  # a resumed run is built from this copy
-        settings = {"name": name, "version": VERSION, "devices": devices}
-        settings |= {"config": config.model_dump(mode="json"), "kernel": hashes}
-        write_text(folder / CONFIG_FILE, json.dumps(sealed(settings), indent=1))
-        shown.log_to(folder / LOG_FILE)
-        watch.saved(folder, folder / LOG_FILE)
-        made = provenance.attributes(config, name, provenance.kernel_hash(own))
-        return _from_start(Job(config, model, folder, shown, watch), state, first, made)
+        job = Job(config, model, folder, shown, watch)
+        return _from_start(job, state, first, _stored(job, name) if processes.first() else {})
+
+
+def _owned(folder: Path) -> contextlib.AbstractContextManager[Callable[[], None]]:
+    """The lock of the folder, which process 0 holds for all."""
+    return locked(folder) if processes.first() else contextlib.nullcontext(lambda: None)
+
+
+def _progress(config: Config, show: bool | None) -> Progress:
+    total, time_ps = config.time.steps, config.scales.time * 1e12
+    return Progress(show, total, time_ps) if processes.first() else Silent(total, time_ps)
+
+
+def _stored(job: Job, name: str) -> dict[str, Any]:
+    """Store config and kernel of a new run, and return the attributes of its result."""
+    config, folder = job.config, job.folder
+    hashes = kernel_copy.keep(config, folder)
+    own = kernel_copy.with_kernel(config, folder, hashes)  # a resumed run is built from this copy
+    settings = {"name": name, "version": VERSION, "devices": job.model.grid.line.devices}
+    settings |= {"config": config.model_dump(mode="json"), "kernel": hashes}
+    write_text(folder / CONFIG_FILE, json.dumps(sealed(settings), indent=1))
+    job.shown.log_to(folder / LOG_FILE)
+    job.watch.saved(folder, folder / LOG_FILE)
+    return provenance.attributes(config, name, provenance.kernel_hash(own))
 
 
 def require_empty(folder: Path) -> None:
@@ -142,7 +160,7 @@ def resume(
     if not (folder / CONFIG_FILE).is_file():
         raise ConfigError(f"{folder}: no run to resume here (no {CONFIG_FILE})")
     watch = watch or Watch()
-    with locked(folder) as watch.release:
+    with _owned(folder) as watch.release:
         try:
             settings = read_json(folder / CONFIG_FILE)
         except ValueError as error:
@@ -157,7 +175,7 @@ def _continue(folder: Path, settings: dict[str, Any], progress: bool | None, wat
     config, notes = kernel_copy.stored(folder, settings, str(folder / CONFIG_FILE))
     own = kernel_copy.with_kernel(config, folder, settings.get("kernel", {}))
     with (
-        Progress(progress, config.time.steps, config.scales.time * 1e12) as shown,
+        _progress(config, progress) as shown,
         contextlib.closing(Checkpoints(folder, config.output.checkpoints_kept)) as checkpoints,
     ):
         watch.saved(folder, folder / LOG_FILE, next(iter(checkpoints.steps()), None))
@@ -166,22 +184,39 @@ def _continue(folder: Path, settings: dict[str, Any], progress: bool | None, wat
         with shown.busy("building"):
             model = build(own, devices)
         job = Job(config, model, folder, shown, watch)
-        like = shapes_of(model.grid, model.dtype, model.age is not None)
-        fits = lambda step, metadata: recovery.require_rows(folder, job.rows_at(step), metadata)
-        found = newest(checkpoints, like, fits, shown.note)
-        if found is None and recovery.rows_stored(folder) > 1:
-            raise ConfigError(f"{folder}: holds results but no checkpoint to go on from; begin again in another folder")
+        found = _newest(job, checkpoints)
         shown.log_to(folder / LOG_FILE)
         if found is not None:
-            step, arrays = found
+            step, state = found
             watch.saved(folder, folder / LOG_FILE, step)
-            store = results.reopen(folder, job.rows_at(step), job.rows)
-            return _loop(job, model.grid.line.spread(state_of(arrays)), step, store, checkpoints)
+            store: results.Store = results.Elsewhere(job.rows_at(step))
+            if processes.first():
+                store = results.reopen(folder, job.rows_at(step), job.rows)
+            return _loop(job, state, step, store, checkpoints)
         # killed before the first checkpoint: begin again
         state = initial_state(config, model)
         first = monitors.start(model.grid, state, config.scales)
         made = provenance.attributes(config, settings["name"], provenance.kernel_hash(own))
         return _from_start(job, state, first, made)
+
+
+def _newest(job: Job, checkpoints: Checkpoints) -> tuple[int, State] | None:
+    """Step and state of the last checkpoint that fits the results, which process 0 chooses; None without any."""
+    grid, model = job.model.grid, job.model
+    expected = lambda metadata: shapes_of(grid, model.dtype, model.age is not None, metadata.get("devices", 1))
+    fits = lambda step, metadata: recovery.require_rows(job.folder, job.rows_at(step), metadata)
+    found = None
+    if processes.first():
+        found = newest(checkpoints, expected, fits, job.shown.note)
+        if found is None and recovery.rows_stored(job.folder) > 1:
+            raise ConfigError(
+                f"{job.folder}: holds results but no checkpoint to go on from; begin again in another folder"
+            )
+    step = processes.agreed(None if found is None else found[0])
+    if step is None:
+        return None
+    arrays, metadata = found[1:] if found is not None else checkpoints.restore(step, expected)
+    return step, state_of(grid, arrays, metadata.get("devices", 1))
 
 
 def _due(step: int, every: int, last: int) -> bool:
@@ -191,13 +226,14 @@ def _due(step: int, every: int, last: int) -> bool:
 def _from_start(job: Job, state: State, first: Invariants, made: dict[str, Any]) -> Summary:
     """Create the store with the attributes `made`, record the invariants at t = 0, `first`, and run from there."""
     config, stepper = job.config, job.model.stepper
+    store: results.Store = results.Elsewhere(dict.fromkeys(results.NODES, 0))
     rows = {k: np.asarray(v)[None] for k, v in vars(first).items()}
-    arrays = snapshot.shapes(stepper, state)
-    if not config.output.distribution:
-        del arrays["f"]
-    of_history = {k: jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for k, v in rows.items() if k != "time"}
-    nodes = {"history": of_history, "snapshots": arrays}
-    store = results.create(job.folder, job.model.grid, made, nodes, job.rows)
+    if processes.first():
+        arrays = snapshot.shapes(stepper, state)
+        if not config.output.distribution:
+            del arrays["f"]
+        of_history = {k: jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for k, v in rows.items() if k != "time"}
+        store = results.create(job.folder, job.model.grid, made, {"history": of_history, "snapshots": arrays}, job.rows)
     store.append("history", rows["time"], rows)
     with contextlib.closing(Checkpoints(job.folder, config.output.checkpoints_kept)) as checkpoints:
         return _loop(job, state, 0, store, checkpoints)
@@ -208,15 +244,19 @@ def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: 
     if step == last:
         return _summary(job, 0, 0.0)
     first, seconds, chunk, line = step, 0.0, 1, model.grid.line
-    fingerprints, edges = recovery.Fingerprints(job.folder), monitors.Edges(job.config, store.first("history"))
+    fingerprints: Callable[[dict[str, int]], dict[str, str]] = lambda rows: {}
+    if processes.first():
+        fingerprints = recovery.Fingerprints(job.folder)
+    edges = monitors.Edges(job.config, store.first("history"))
 
     def save() -> None:
-        checkpoints.save(step, arrays_of(line.collected(state)), {"rows": fingerprints(store.rows)})
+        checkpoints.save(step, arrays_of(state), {"rows": fingerprints(store.rows), "devices": line.devices})
         watch.saved(job.folder, job.folder / LOG_FILE, step)
 
     # everything is compiled here, so that neither estimates nor the summary count that time
     with shown.busy("compiling"), ThreadPoolExecutor(1) as pool:
-        compiled = snapshot.compiling(model.stepper, state, store.names("snapshots"), pool)
+        names = processes.agreed(sorted(store.names("snapshots")))
+        compiled = snapshot.compiling(model.stepper, state, set(names), pool)
         advance = make_advance(model.stepper, model.dt)
         jax.block_until_ready(advance(state, 0))
         take = compiled.result()
@@ -244,19 +284,22 @@ def _loop(job: Job, state: State, step: int, store: results.Store, checkpoints: 
         seconds += spent
         if _due(step, out.snapshot_every, last):
             store.append("snapshots", _time(state), _row(take(state)))
-        stop = watch.signal and step < last
+        chunk = max(1, min(CHUNK, int(CHUNK_SECONDS / spent * n)))
+        said = processes.together(chunk, watch.signal)  # a step that only some processes take would wait forever
+        chunk, stop = int(said[0, 0]), int(said[:, 1].max()) if step < last else 0
         if stop or _due(step, out.checkpoint_every, last):
             save()
-        chunk = max(1, min(CHUNK, int(CHUNK_SECONDS / spent * n)))
         shown.advanced(n, time.perf_counter() - tick, {k: v[-1:] for k, v in rows.items()})
         if stop:
-            raise watch.stopped(step, last)
+            raise watch.stopped(step, last, stop)
     shown.end()
     return _summary(job, step - first, seconds)
 
 
 def _summary(job: Job, steps: int, seconds: float) -> Summary:
     """The summary of a run that is complete, after `steps` in this process that took `seconds`."""
+    if not processes.first():
+        return Summary(job.folder, job.config.time.steps, steps, seconds / max(steps, 1), {})
     history = {str(k): v.to_numpy() for k, v in results.open_result(job.folder)["history"].data_vars.items()}
     return Summary(job.folder, job.config.time.steps, steps, seconds / max(steps, 1), history)
 
