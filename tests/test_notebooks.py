@@ -38,10 +38,22 @@ def transport_coefficients(text, images):
     assert len(re.findall(r"kinetic eta\* = ", text)) == 4 and images == 1
 
 
+def differentiate(text, images):
+    """The derivatives are those of theory, and the fit finds the values behind the data."""
+    by_T, by_prefactor = (float(x) for x in re.search(r"log T = (\S+), .* by log prefactor (\S+),", text).groups())
+    assert by_T == pytest.approx(1.5, abs=0.03) and by_prefactor == pytest.approx(-1, abs=0.02)
+    for name in ("prefactor", "onset"):
+        value, percent, true = (float(x) for x in re.search(rf"{name}: (\S+) \+- (\S+) %, truth (\S+)", text).groups())
+        assert percent < 15 and abs(value / true - 1) < 3 * percent / 100
+    first, last = (float(x) for x in re.search(r"datum: (\S+) at first, (\S+) at last", text).groups())
+    assert first > 5 and last < 1.5 and images == 1
+
+
 EXPECTED = {
     "01_your_own_plasma": your_own_plasma,
     "02_what_is_conserved": what_is_conserved,
     "04_transport_coefficients": transport_coefficients,
+    "05_differentiate": differentiate,
 }
 
 
