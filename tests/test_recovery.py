@@ -224,6 +224,12 @@ def test_changed_metadata_of_a_result_are_noticed(case, copy):
         open_result(copy)
 
 
+def test_a_foreign_folder_in_a_result_ends_in_one_line(copy):
+    (copy / "result.zarr" / "history" / "99").mkdir()
+    _, err = ddco_here("resume", copy, cwd=copy.parent, expect=2)
+    assert err.endswith(f"if it is not of the run, remove the folder {copy}/result.zarr/history/99\n")
+
+
 def test_a_flipped_bit_of_a_result_is_no_number(copy):
     """crc32c: whoever reads the result notices, with xarray as well."""
     flip(copy / "result.zarr" / "snapshots" / "f" / "c/1/0/0/0/0")

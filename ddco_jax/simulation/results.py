@@ -19,7 +19,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from ddco_jax.plasma.files import complete, sealed, unsealed, write_text
 from ddco_jax.plasma.grid import PhaseGrid
 from ddco_jax.plasma.units import Scales
-from ddco_jax.settings import scales_of
+from ddco_jax.settings import ConfigError, scales_of
 from ddco_jax.simulation.quantities import COMPONENTS, CONSTANTS, QUANTITIES, SCALES, code_unit, in_si, si_unit
 
 STORE = "result.zarr"
@@ -191,7 +191,8 @@ def _opened(store: Path, node: str, scales: Scales, si: bool) -> xr.Dataset:
     found, attributes = xr.backends.ZarrStore.open_group(str(store), "r", group=node, consolidated=False).load()
     # a variable whose zarr.json is damaged is left out when a group is read
     if lost := sorted(path.name for path in (store / node).iterdir() if path.is_dir() and path.name not in found):
-        raise ValueError(f"{store}/{node}/{lost[0]}/zarr.json: damaged or missing")
+        place = f"{store}/{node}/{lost[0]}"
+        raise ConfigError(f"{place}/zarr.json: damaged or missing; if it is not of the run, remove the folder {place}")
     known_first = [name for name in QUANTITIES if name in found]
     variables: dict[Hashable, xr.Variable] = {name: found[name] for name in dict.fromkeys([*known_first, *found])}
     count = complete_rows(np.asarray(variables["t"]))
