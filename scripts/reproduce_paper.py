@@ -193,6 +193,7 @@ def record(plan: Plan, runs: Sequence[tuple[str, str]]) -> None:
         row = {"size": size, "made": made, **paper.measure(point.folder, slab(start), CELLS, TIMES)}
         if column == "ddco":
             row["family ii"] = paper.errors(point.folder, slab(start, "ii"), CELLS)
+            row["families"] = paper.gap(slab(start), slab(start, "ii"))
             coarse = plan.point(start, COARSE)[1] if not plan.paper_size else point
             if coarse is not point and sweep.is_complete(coarse):
                 row["own error"] = paper.difference(point.folder, coarse.folder, slab(start))

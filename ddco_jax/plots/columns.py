@@ -10,18 +10,19 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 from ddco_jax.evaluation import compare
 from ddco_jax.plots.axes import Axis, AxisUnits, Units
 from ddco_jax.plots.style import WIDTH, Drawing, image, reach
 from ddco_jax.simulation.results import open_result
 
-SEEN = 2e-3
+SEEN = 1e-2
 """Share of the largest f of the MD below which panels are cropped."""
 BOTH = (
     "Upper rows: f, all panels with one colour scale.  Lower rows: difference of the column from MD, over the largest "
-    "f of the MD in the row, all with one colour scale; the number is the relative L2 error in excess of the noise of "
-    "the MD.  All are averages over the same velocity bins."
+    "f of the MD in the row, all with one colour scale; the number is the relative L2 error in excess of the noise, "
+    "which the number of particles gives the MD.  All are averages over the same velocity bins."
 )
 
 
@@ -34,8 +35,8 @@ class Columns:
     """Snapshots."""
     labels: Sequence[str]
     """Of the runs."""
-    excess: Sequence[Mapping[tuple[float, int, str], float]]
-    """The excess of each run by time (rounded to 1e-6 t0), cell and quantity, of `compare.compare`."""
+    errors: Sequence[Mapping[tuple[float, int, str], tuple[float, float]]]
+    """Excess and noise of each run by time (rounded to 1e-6 t0), cell and quantity, of `compare.compare`."""
     merge: int
     """Bins of the MD in one of the comparison."""
     units: Units
@@ -45,16 +46,17 @@ class Columns:
         """Read runs by label.  Raises ConfigError where one does not match the MD (`compare.compare`)."""
         results = [open_result(folder) for folder in folders.values()]
         scales = compare.run_scales(results[0])
-        runs, excess = [], []
+        runs, errors = [], []
         for result, folder in zip(results, folders.values(), strict=True):
             own = compare.run_scales(result)
             runs.append(compare.in_scales(result["snapshots"].to_dataset().load(), own, scales))
             unit = own.time / scales.time
             rows = compare.compare(folder, md)
-            excess.append({(round(r["time"] * unit, 6), r["cell"], r["quantity"]): r["excess"] for r in rows})
+            place = lambda r, unit=unit: (round(r["time"] * unit, 6), r["cell"], r["quantity"])
+            errors.append({place(r): (r["excess"], r["noise"]) for r in rows})
         md = compare.in_scales(md, compare.md_scales(md), scales)
         merge = round(compare.BIN / scales.velocity / md.attrs["bin_width"])
-        return cls(md, runs, list(folders), excess, merge, Units.of(results[0], units))
+        return cls(md, runs, list(folders), errors, merge, Units.of(results[0], units))
 
     @property
     def v(self) -> np.ndarray:
@@ -81,6 +83,12 @@ class Columns:
             out.append(list(compare.rebin(now["f_vx"].to_numpy().T, now["vx"].to_numpy(), edges).T))
         return np.array(out)
 
+    def error(self, time: float, cells: Sequence[int], quantity: str) -> tuple[list[float], str]:
+        """Excess of each run, root mean square over cells, and the noise of the MD as text."""
+        keys = [(round(time, 6), cell, quantity) for cell in cells]
+        squares = [np.mean([np.square(run[key]) for key in keys], axis=0) for run in self.errors]
+        return [float(one[0]) ** 0.5 for one in squares], f"noise {100 * float(squares[0][1]) ** 0.5:.1f} %"
+
     def place(self, cell: int) -> str:
         """The centre of a cell as text."""
         x = self.runs[0]["x"]
@@ -104,11 +112,14 @@ def plane_columns(columns: Columns, cells: Sequence[int], time: float) -> Drawin
     share = np.max(f[:, 0], axis=(1, 2))[:, None, None, None]
     difference = (f[:, 1:] - f[:, :1]) / share
     v = columns.units.axis("vx", np.array([3 * float(columns.md["temperature"].max()) ** 0.5]))
-    rows = [f"{columns.place(cell)}\n{columns.temperature(time, cell)}" for cell in cells]
-    excess = [[run[round(time, 6), cell, "f_vxvy"] for run in columns.excess] for cell in cells]
+    found = [columns.error(time, [cell], "f_vxvy") for cell in cells]
+    rows = [
+        f"{columns.place(cell)}\n{columns.temperature(time, cell)}\n{noise}"
+        for cell, (_, noise) in zip(cells, found, strict=True)
+    ]
     axis, speed = columns.units.axis("f_vxvy", f[:, 0]), columns.v * v.factor
     when = columns.units.axis("t", columns.md["t"]).text(time)
-    panels = _Panels(columns.labels, rows, excess, (v, v._replace(symbol="$v_y$")), axis)
+    panels = _Panels(columns.labels, rows, [excess for excess, _ in found], (v, v._replace(symbol="$v_y$")), axis)
     limits = reach(speed, np.moveaxis(f[:, 0], 1, -1), SEEN), reach(speed, f[:, 0], SEEN)
     drawing = panels.draw(speed, speed, f * axis.factor, difference, limits, equal=True)
     return drawing._replace(caption=f"f on the vx-vy plane, integrated over vz, at {when}.  {BOTH}")
@@ -122,11 +133,9 @@ def strip_columns(columns: Columns, times: Sequence[float]) -> Drawing:
     place = columns.units.axis("x", x)
     v = columns.units.axis("vx", np.array([3 * float(columns.md["temperature"].max()) ** 0.5]))
     axis, speed = columns.units.axis("f_vx", f[:, 0]), columns.v * v.factor
-    excess = [
-        [float(np.mean([run[round(t, 6), c, "f_vx"] ** 2 for c in range(len(x))])) ** 0.5 for run in columns.excess]
-        for t in times
-    ]
-    panels = _Panels(columns.labels, [t.text(time) for time in times], excess, (place, v), axis)
+    found = [columns.error(time, range(len(x)), "f_vx") for time in times]
+    rows = [f"{t.text(time)}\n{noise}" for time, (_, noise) in zip(times, found, strict=True)]
+    panels = _Panels(columns.labels, rows, [excess for excess, _ in found], (place, v), axis)
     at = x.to_numpy() * place.factor
     half = (at[1] - at[0]) / 2
     limits = (at[0] - half, at[-1] + half), reach(speed, f[:, 0], SEEN)
@@ -159,7 +168,7 @@ class _Panels:
     ) -> Drawing:
         """Draw f, (row, 1 + run, x, y), in units of the axis, and below each row its differences, (row, run, x, y)."""
         count, columns = len(self.rows), len(self.labels) + 1
-        width = (WIDTH - 0.9) / columns
+        width = (WIDTH - 1.3) / columns
         height = width * (limits[1][1] - limits[1][0]) / (limits[0][1] - limits[0][0]) if equal else 1.0
         figure, axes = plt.subplots(
             2 * count,
@@ -176,7 +185,7 @@ class _Panels:
             for k in range(columns):
                 upper = image(above[k], x, y, f[row, k], largest)
                 if k:
-                    lower = image(below[k], x, y, difference[row, k - 1], gap, signed=True)
+                    lower = image(below[k], x, y, 100 * difference[row, k - 1], 100 * gap, signed=True)
                     _number(below[k], self.excess[row][k - 1])
             _instead(below[0], self.rows[row])
             above[0].set_ylabel(self.axes[1].label)
@@ -185,13 +194,13 @@ class _Panels:
         for panel in axes.flat:
             panel.set(xlim=limits[0], ylim=limits[1], aspect="equal" if equal else "auto")
             panel.tick_params(labelsize=6.5, length=2)
-        for panel in [axes[-2, 0], *axes[-1, 1:]]:
+        axes[0, 0].xaxis.set_major_locator(MaxNLocator(3 if equal else 4, prune=None if equal else "both"))
+        for panel in axes[-1, 1:]:
             panel.set_xlabel(self.axes[0].label)
-        axes[-2, 0].tick_params(labelbottom=True)
         bar: dict[str, Any] = {"aspect": 30, "shrink": 0.9, "pad": 0.01}
         half = axes[:count], axes[count:]
         figure.colorbar(upper, ax=half[0], label=self.f.label, **bar)
-        figure.colorbar(lower, ax=half[1], label="(column − MD) / max MD of the row", **bar)
+        figure.colorbar(lower, ax=half[1], label="(column − MD) / max MD of the row (%)", **bar)
         return Drawing(figure, "")
 
 
