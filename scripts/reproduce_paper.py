@@ -28,7 +28,7 @@ from ddco_jax.evaluation.report import measured_coefficients  # noqa: E402
 from ddco_jax.md.dataset import open_dataset  # noqa: E402
 from ddco_jax.plasma.files import write_text  # noqa: E402
 from ddco_jax.plots import columns, series  # noqa: E402
-from ddco_jax.plots.coefficients import plot_coefficients  # noqa: E402
+from ddco_jax.plots.coefficients import coefficients_figure  # noqa: E402
 from ddco_jax.plots.style import STYLE, Drawing, save  # noqa: E402
 from ddco_jax.settings import ConfigError, RunFailed, parsed  # noqa: E402
 from ddco_jax.simulation import config, sweep  # noqa: E402
@@ -139,7 +139,7 @@ class Plan:
         runs = self.runs(figure)
         self.complete(runs)
         with plt.rc_context(STYLE):
-            for name, drawing in drawings(figure, {run: self.folder(*run) for run in runs}, self.out).items():
+            for name, drawing in drawings(figure, {run: self.folder(*run) for run in runs}).items():
                 for path in save(drawing, self.out / "figures", name, ["png", "pdf"]):
                     print(path)
         if self.docs:
@@ -153,12 +153,10 @@ class Plan:
         record(self, [run for run in dict.fromkeys([*wanted, *needs("fig2"), *needs("fig6")])])
 
 
-def drawings(figure: str, folders: dict[tuple[str, str], Path], out: Path) -> dict[str, Drawing]:
+def drawings(figure: str, folders: dict[tuple[str, str], Path]) -> dict[str, Drawing]:
     """A figure as one or more drawings, from the folders of its runs by start and column."""
     if figure == "fig1":
-        (out / "figures").mkdir(parents=True, exist_ok=True)
-        plot_coefficients(out / "figures" / "fig1.png", measured=coefficients())
-        return {}
+        return {figure: coefficients_figure(measured=coefficients())}
     if figure == "fig6":
         return {figure: series.conservation(folders)}
     if figure == "fig7":
