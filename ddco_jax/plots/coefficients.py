@@ -101,6 +101,8 @@ def _curve(
         chapman_enskog.physical(chapman_enskog.Transport(*(c[i] for c in found)), gammas[i], density)
         for i in np.flatnonzero(known)
     ]
+    if len(rows) < 2:
+        return
     T, values = (np.log([r[name] for r in rows])[::-1] for name in ("temperature_eV", key))
     fine = np.linspace(T[0], T[-1], FINE)
     axis.plot(np.exp(fine), np.exp(CubicSpline(T, values)(fine)), color=colour, label=label)
