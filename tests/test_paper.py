@@ -6,10 +6,13 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import xarray as xr
 from helpers import ddco_here
 
 from ddco_jax.evaluation import compare, paper
-from ddco_jax.plots import columns
+from ddco_jax.plasma.units import PAPER
+from ddco_jax.plots import columns, series
+from ddco_jax.plots.axes import Units
 from ddco_jax.simulation import sweep
 
 ROOT = Path(__file__).parents[1]
@@ -88,4 +91,28 @@ def test_a_figure_beside_md_and_its_numbers(tmp_path, monkeypatch):
     assert gap[0]["gap"] < 0.01 < gap[-1]["gap"] < 0.2
     table = paper_page.errors({f"{START}/dd-landau": found})
     assert table.count("not run") == 6 * 19
+    plt.close("all")
+
+
+def test_entropies_and_conservation_share_their_units(tmp_path, monkeypatch):
+    """A slow growth beside a fast one is drawn in the unit of the fast one; mass and energy in units of rounding."""
+    t = np.linspace(0, 0.8, 9)
+
+    def history(folder):
+        rate = float(folder.name)
+        names = {"entropy": 3 + rate * t, "mass": 1 + 1e-15 * t, "total_energy": 2 - 4e-15 * t, "kinetic_energy": 2 + t}
+        data = {name: ("t", values) for name, values in names.items()}
+        return xr.Dataset(data | {"momentum": (("t", "axis"), np.outer(t, [1e-15, 0, 0]))}, {"t": t}), Units(
+            PAPER, False
+        )
+
+    monkeypatch.setattr(series, "_history", history)
+    left, right = series.entropy({"bimaxwellian": tmp_path / "1", "local_maxwellian": tmp_path / "1e-4"}).figure.axes
+    fast, slow = (line.get_ydata() for line in right.lines)
+    np.testing.assert_allclose(fast, 1e4 * slow)
+    assert [line.get_label() for line in left.lines] == ["bi-Maxwellian", "local Maxwellian"]
+    axes = series.conservation({("bimaxwellian", "ddco"): tmp_path / "1"}).figure.axes
+    mass, energy = (line.get_ydata()[-1] for line in axes[0].lines)
+    assert energy / mass == pytest.approx(-2, abs=0.6)
+    assert axes[1].lines[0].get_ydata()[-1] == pytest.approx(0.8 / 2, rel=1e-6)
     plt.close("all")
