@@ -106,12 +106,12 @@ class Plan:
     docs: bool = False
 
     def runs(self, figure: str) -> list[tuple[str, str]]:
-        """The runs of a figure that are wanted; an accelerator needs no run on a coarser grid."""
-        return [
-            (start, column)
-            for start, column in needs(figure)
-            if (not self.columns or column in self.columns) and not (self.paper_size and column == COARSE)
-        ]
+        """The runs of a figure that are wanted; an accelerator needs no run on a coarser grid.  Raises ConfigError."""
+        every = [run for run in needs(figure) if not (self.paper_size and run[1] == COARSE)]
+        wanted = [run for run in every if not self.columns or run[1] in self.columns]
+        if every and not wanted:
+            raise ConfigError(f"--column: {figure} has none of these; it has {', '.join({c: 0 for _, c in every})}")
+        return wanted
 
     def folder(self, start: str, column: str) -> Path:
         return self.out / "runs" / f"{start}-{column.replace(', ', '-').replace(' ', '_').replace(chr(39), '')}"
@@ -216,7 +216,9 @@ def main() -> None:
     parser.add_argument("what", nargs="*", metavar="NAME", help=f"of {', '.join((*FIGURES, 'results'))}; all without")
     parser.add_argument("--out", type=Path, help="folder of runs and figures, by default runs/paper (or _200)")
     parser.add_argument("--paper-size", action="store_true", help="200^3 points and steps of 0.02 t0, for a GPU")
-    parser.add_argument("--column", action="append", default=[], help=f"only this of {', '.join(KERNELS)}, ...")
+    parser.add_argument(
+        "--column", action="append", default=[], help=f"only this of {', '.join(KERNELS)}; may be repeated"
+    )
     parser.add_argument("--set", action="append", default=[], help="section.key=value for all runs")
     parser.add_argument("--docs", action="store_true", help="also write the figures of the documentation")
     given = parser.parse_args()

@@ -13,6 +13,7 @@ from ddco_jax.evaluation import compare, paper
 from ddco_jax.plasma.units import PAPER
 from ddco_jax.plots import columns, series
 from ddco_jax.plots.axes import Units
+from ddco_jax.settings import ConfigError
 from ddco_jax.simulation import sweep
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +51,8 @@ def test_the_size_of_the_paper_changes_the_config_alone(tmp_path):
         assert all(one == data[0] for one in data)
         assert plan.point(start, "ddco")[1].config.collisions.buildup == "quench"
     assert len({plan.folder(*run) for run in plan.runs("results")}) == 20
+    with pytest.raises(ConfigError, match="fig7 has none of these; it has ddco"):
+        reproduce_paper.Plan(tmp_path, columns=("landau",)).draw("fig7")
 
 
 def test_a_figure_beside_md_and_its_numbers(tmp_path, monkeypatch):
