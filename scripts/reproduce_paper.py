@@ -90,6 +90,11 @@ def needs(figure: str) -> list[tuple[str, str]]:
     return (of | {"fig4": of["fig2"], "fig5": of["fig3"]})[figure]
 
 
+def has(figure: str) -> set[str]:
+    """The columns of a figure."""
+    return {column for _, column in needs(figure)}
+
+
 FIGURES = ("fig1", "fig2", "fig3", "fig4", "fig5", "fig6", "fig7", "figC8")
 
 
@@ -110,7 +115,7 @@ class Plan:
         every = [run for run in needs(figure) if not (self.paper_size and run[1] == COARSE)]
         wanted = [run for run in every if not self.columns or run[1] in self.columns]
         if every and not wanted:
-            raise ConfigError(f"--column: {figure} has none of these; it has {', '.join({c: 0 for _, c in every})}")
+            raise ConfigError(f"--column: {figure} has none of these; it has {', '.join(sorted(has(figure)))}")
         return wanted
 
     def folder(self, start: str, column: str) -> Path:
@@ -227,14 +232,14 @@ def main() -> None:
         parser.error(f"{unknown[0]}: no such figure; choose from {', '.join((*FIGURES, 'results'))}")
     out = given.out or ROOT / "runs" / ("paper_200" if given.paper_size else "paper")
     plan = Plan(out, given.paper_size, given.column, given.set, given.docs)
+    every = [n for n in (*FIGURES, "results") if not (given.column and needs(n)) or set(given.column) & has(n)]
     try:
-        for name in given.what or (*FIGURES, "results"):
+        for name in given.what or every:
             plan.measure() if name == "results" else plan.draw(name)
-    except ConfigError as error:
-        raise SystemExit(f"reproduce_paper: {error}") from None
-    except (RunFailed, Stopped) as error:
-        print(f"reproduce_paper: {error}; the same command goes on", file=sys.stderr)
-        raise SystemExit(3) from None
+    except (ConfigError, RunFailed, Stopped) as error:
+        wrong = isinstance(error, ConfigError)
+        print(f"reproduce_paper: {error}{'' if wrong else '; the same command goes on'}", file=sys.stderr)
+        raise SystemExit(2 if wrong else 3) from None
 
 
 if __name__ == "__main__":
