@@ -119,3 +119,17 @@ def test_entropies_and_conservation_share_their_units(tmp_path, monkeypatch):
     assert energy / mass == pytest.approx(-2, abs=0.6)
     assert axes[1].lines[0].get_ydata()[-1] == pytest.approx(0.8 / 2, rel=1e-6)
     plt.close("all")
+
+
+def test_planes_of_runs_and_md_have_the_same_axes():
+    """The bi-Maxwellian of the start, colder along vx, on the solver's points is the MD at t = 0."""
+    md = reproduce_paper.slab("bimaxwellian").isel(t=[0])
+    v, T = np.linspace(-3, 3, 61), md["temperature_axis"].mean("replicate")[0].to_numpy()
+    along, across = (np.exp(-(v**2) / (2 * T[:, k, None])) / np.sqrt(2 * np.pi * T[:, k, None]) for k in (0, 1))
+    fields = {"f_vxvy": (("t", "x", "vx", "vy"), (along[:, :, None] * across[:, None])[None])}
+    fields["f_vx"] = (("t", "x", "vx"), along[None])
+    run = xr.Dataset(fields, {"t": [0.0], "x": np.arange(20) + 0.5, "vx": v, "vy": v})
+    found = columns.Columns(md, [run], ["ddco"], [{}], 2, Units(PAPER, False))
+    for measured, model in (found.plane(0.0, 5), found.strip(0.0)):
+        assert measured.shape == model.shape
+        assert np.max(np.abs(model - measured)) < 0.04 * np.max(measured)
