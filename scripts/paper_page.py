@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ddco_jax.evaluation.tables import markdown
 
 TIMES = (0.4, 0.8)
@@ -21,10 +23,10 @@ QUANTITIES = {
     "drift": "drift",
     "temperature": "temperature",
 }
+PAPER_SCHEME = COLUMNS[-1]
+WELLS = ("symmetric_double_well", "asymmetric_double_well")
 HOT, COLD = 5, 15
 """Cells of the paper of the highest and the lowest temperature."""
-FEW, MANY = 0.2, 2.3
-"""Gamma of weak coupling in the MD, and of the coldest cells."""
 
 
 def tables(stored: Mapping[str, Any]) -> dict[str, str]:
@@ -100,91 +102,87 @@ def family_ii(runs: Mapping[str, Any]) -> str:
 
 def claims(runs: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     """Every claim of Section 3, and the number that it has here."""
+    return markdown(["claim", "here"], [*of_coefficients(rows), *of_distributions(runs), *of_conservation(runs)])
 
-    def ratio(kernel: str, gamma: float) -> str:
-        row = next((r for r in rows if r["kernel"] == kernel and abs(r["gamma"] / gamma - 1) < 0.02), None)
-        return "none" if row is None else f"{row['D_star_over_md']:.2f}, {row['eta_star_over_md']:.2f}"
 
-    def over(start: str, quantity: str, times: Sequence[float], column: str = "ddco") -> str:
-        run = runs.get(f"{start}/{column}")
-        return ", ".join(percent(value(run["errors"], t, quantity), 1) for t in times) if run else "not run"
+def of_coefficients(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """The claims about Fig. 1."""
 
-    def left(start: str, cell: int, time: float = 0.8) -> str:
-        run = runs.get(f"{start}/ddco")
-        if not run:
-            return "not run"
-        row = next(r for r in run["departure"] if r["cell"] == cell and r["time"] == time)
-        return f"{percent(row['md'], 0)} ({percent(row['run'], 0)})"
-
-    def all_starts(text: Any) -> str:
-        return "; ".join(f"{label} {text(start)}" for start, label in STARTS.items())
-
-    def kept(start: str, column: str, name: str) -> str:
-        run = runs.get(f"{start}/{column}")
-        return f"{run['conservation'][name]:.0e}" if run else "not run"
-
-    def momentum(start: str) -> str:
-        run = runs.get(f"{start}/ddco")
-        return ", ".join(f"{p:.0e}" for p in run["conservation"]["momentum_drift"]) if run else "not run"
+    def ratios(gamma: float) -> str:
+        at = {r["kernel"]: r for r in rows if abs(r["gamma"] / gamma - 1) < 0.02}
+        pairs = {k: f"{r['D_star_over_md']:.2f}, {r['eta_star_over_md']:.2f}" for k, r in at.items()}
+        return "; ".join(f"`{k}` {pairs.get(k, 'none')}" for k in ("ddco", "ddco-paper", "landau", "landau-classical"))
 
     logarithm = {round(r["gamma"], 2): r["classical_logarithm"] for r in rows}
-    kernels = ("ddco", "ddco-paper", "landau", "landau-classical")
-    wells, scheme = ("symmetric_double_well", "asymmetric_double_well"), COLUMNS[-1]
-    smallest = "smallest_entropy_gain_per_step"
-    table = [
-        [
-            "Fig. 1: at weak coupling Landau and DDCO agree with MD",
-            f"D*, η* over MD at Γ = {FEW}: " + "; ".join(f"`{k}` {ratio(k, FEW)}" for k in kernels),
-        ],
+    return [
+        ["Fig. 1: at weak coupling Landau and DDCO agree with MD", f"D*, η* over MD at Γ = 0.2: {ratios(0.2)}"],
         [
             "Fig. 1: at moderate coupling Landau deviates, DDCO does not",
-            f"the same at Γ = 1: {'; '.join(f'`{k}` {ratio(k, 1.0)}' for k in kernels)}; at Γ = 2.32: "
-            + "; ".join(f"`{k}` {ratio(k, 2.318)}" for k in kernels),
+            f"the same at Γ = 1: {ratios(1.0)}; at Γ = 2.32: {ratios(2.318)}",
         ],
         [
             "Landau's prefactor is negative at Γ = 0.75 ... 2.3",
-            f"lnΛ = {logarithm.get(0.77, 0):.2f} at Γ = 0.77, {logarithm.get(2.32, 0):.2f} at 2.32; it is positive "
-            "below 0.69",
-        ],
-        [
-            "Figs. 2, 3: good agreement of f(vx, vy) at 0.4 and 0.8 t0",
-            "; ".join(f"{STARTS[s]}: `{c}` {over(s, 'f_vxvy', TIMES, c)} %" for s in wells for c in COLUMNS[:2]),
-        ],
-        [
-            "Figs. 2, 3: the coldest cell (15) relaxes fastest, the hottest (5) slowest",
-            "; ".join(f"{STARTS[s]}: cell {HOT} {left(s, HOT)} %, cell {COLD} {left(s, COLD)} %" for s in wells)
-            + " of the distance from the local Maxwellian is left at 0.8 t0 in MD (`ddco`)",
-        ],
-        [
-            "Figs. 4, 5: good agreement of f(x, vx) at 0.4 and 0.6 t0",
-            "; ".join(f"{STARTS[s]}: `{c}` {over(s, 'f_xvx', (0.4, 0.6), c)} %" for s in wells for c in COLUMNS[:2]),
-        ],
-        [
-            "Fig. 6: mass and total energy are conserved",
-            "largest relative change of mass, energy: "
-            + "; ".join(
-                f"{STARTS[s]}{', paper scheme' if c == scheme else ''} {kept(s, c, 'mass_drift')}, "
-                f"{kept(s, c, 'total_energy_drift')}"
-                for s in ("local_maxwellian", "bimaxwellian")
-                for c in ("ddco", scheme)
-            ),
-        ],
-        [
-            "Fig. 6: the momentum oscillates along x only",
-            "largest change over (2 M W)^(1/2) along x, y, z: "
-            + "; ".join(f"{STARTS[s]} {momentum(s)}" for s in STARTS),
-        ],
-        [
-            "Fig. 7: the entropy grows monotonically for all starts",
-            "smallest gain in a step, n0 L0: " + all_starts(lambda s: kept(s, "ddco", smallest)),
-        ],
-        [
-            "Fig. C.8: DD-Landau is off, DDCO is not",
-            "f(vx, vy) of the symmetric well at 0.4 t0: "
-            + "; ".join(f"`{c}` {over('symmetric_double_well', 'f_vxvy', (0.4,), c)} %" for c in COLUMNS[:3]),
+            f"lnΛ = {logarithm[0.77]:.2f} at Γ = 0.77, {logarithm[2.32]:.2f} at 2.32; it is positive below 0.69",
         ],
     ]
-    return markdown(["claim", "here"], table)
+
+
+def of_distributions(runs: Mapping[str, Any]) -> list[list[str]]:
+    """The claims about Figs. 2 to 5 and C.8."""
+
+    def over(start: str, quantity: str, times: Sequence[float], column: str) -> str:
+        run = runs.get(f"{start}/{column}")
+        numbers = [percent(value(run["errors"], t, quantity), 1) for t in times] if run else ["not run"]
+        return f"`{column}` {', '.join(numbers)}"
+
+    def wells(quantity: str, times: Sequence[float]) -> str:
+        each = [
+            f"{STARTS[start]}: {'; '.join(over(start, quantity, times, column) for column in COLUMNS[:4])}"
+            for start in WELLS
+        ]
+        return f"error in per cent, {'. '.join(each)}"
+
+    def left(start: str, cell: int) -> str:
+        found = runs.get(f"{start}/ddco", {"departure": []})["departure"]
+        each = [
+            f"{percent(r['md'], 0)} ({percent(r['run'], 0)})" for r in found if (r["cell"], r["time"]) == (cell, 0.8)
+        ]
+        return f"cell {cell} {each[0] if each else 'not run'}"
+
+    relaxed = "; ".join(f"{STARTS[s]}: {left(s, HOT)}, {left(s, COLD)}" for s in WELLS)
+    homogeneous = "; ".join(over(WELLS[0], "f_vxvy", (0.4,), column) for column in COLUMNS[:3])
+    return [
+        ["Figs. 2, 3: good agreement of f(vx, vy) at 0.4 and 0.8 t0", wells("f_vxvy", TIMES)],
+        [
+            "Figs. 2, 3: the coldest cell (15) relaxes fastest, the hottest (5) slowest",
+            "per cent of the distance from the local Maxwellian that is left at 0.8 t0 in MD (in `ddco`), " + relaxed,
+        ],
+        ["Figs. 4, 5: good agreement of f(x, vx) at 0.4 and 0.6 t0", wells("f_xvx", (0.4, 0.6))],
+        [
+            "Fig. C.8: DD-Landau is off, DDCO is not",
+            f"error in per cent of f(vx, vy), symmetric well, 0.4 t0: {homogeneous}",
+        ],
+    ]
+
+
+def of_conservation(runs: Mapping[str, Any]) -> list[list[str]]:
+    """The claims about Figs. 6 and 7."""
+
+    def kept(start: str, column: str, *names: str) -> str:
+        run = runs.get(f"{start}/{column}")
+        numbers = np.ravel([run["conservation"][name] for name in names]) if run else []
+        text = ", ".join(f"{number:.0e}" for number in numbers) or "not run"
+        return f"{STARTS[start]}{', paper scheme' * (column == PAPER_SCHEME)} {text}"
+
+    pairs = [(start, column) for start in list(STARTS)[:2] for column in ("ddco", PAPER_SCHEME)]
+    conserved = "; ".join(kept(*pair, "mass_drift", "total_energy_drift") for pair in pairs)
+    momentum = "; ".join(kept(start, "ddco", "momentum_drift") for start in STARTS)
+    gained = "; ".join(kept(start, "ddco", "smallest_entropy_gain_per_step") for start in STARTS)
+    return [
+        ["Fig. 6: mass and total energy are conserved", f"largest relative change of mass and energy: {conserved}"],
+        ["Fig. 6: momentum oscillates along x only", f"largest change over (2MW)^½ along x, y, z: {momentum}"],
+        ["Fig. 7: the entropy grows monotonically", f"smallest gain in a step, n0 L0: {gained}"],
+    ]
 
 
 def made(stored: Mapping[str, Any]) -> str:
