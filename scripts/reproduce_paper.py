@@ -237,9 +237,8 @@ def main() -> None:
         for name in given.what or every:
             plan.measure() if name == "results" else plan.draw(name)
     except (ConfigError, RunFailed, Stopped) as error:
-        wrong = isinstance(error, ConfigError)
-        print(f"reproduce_paper: {error}{'' if wrong else '; the same command goes on'}", file=sys.stderr)
-        raise SystemExit(2 if wrong else 3) from None
+        print(f"reproduce_paper: {error}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, ConfigError) else 3) from None
 
 
 if __name__ == "__main__":
