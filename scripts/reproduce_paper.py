@@ -215,7 +215,9 @@ def shrink(source: Path, target: Path) -> None:
         for width in range(min(image.width, 1600), 600, -100):
             size = (width, round(image.height * width / image.width))
             small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-            small.quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
+            # rare colours count as much as frequent ones, and are then moved to where they are used
+            few = small.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+            few.save(target, optimize=True)
             if target.stat().st_size < BYTES:
                 return
 

@@ -19,6 +19,8 @@ from ddco_jax.simulation.results import open_result
 
 SEEN = 1e-2
 """Share of the largest f of the MD below which panels are cropped."""
+BESIDE, LARGEST = 1.3, 1.25
+"""Width of what is beside the panels, and the largest width of a panel, inches."""
 BOTH = (
     "Upper rows: f, all panels with one colour scale.  Lower rows: difference of the column from MD, over the largest "
     "f of the MD in the row, all with one colour scale; the number is the relative L2 error in excess of the noise, "
@@ -168,12 +170,12 @@ class _Panels:
     ) -> Drawing:
         """Draw f, (row, 1 + run, x, y), in units of the axis, and below each row its differences, (row, run, x, y)."""
         count, columns = len(self.rows), len(self.labels) + 1
-        width = (WIDTH - 1.3) / columns
+        width = min((WIDTH - BESIDE) / columns, LARGEST)
         height = width * (limits[1][1] - limits[1][0]) / (limits[0][1] - limits[0][0]) if equal else 1.0
         figure, axes = plt.subplots(
             2 * count,
             columns,
-            figsize=(WIDTH, 2 * count * (height + 0.06) + 0.6),
+            figsize=(BESIDE + columns * width, 2 * count * (height + 0.06) + 0.6),
             squeeze=False,
             sharex=True,
             sharey=True,
