@@ -156,10 +156,10 @@ class Plan:
                 shrink(path, DOCS / f"paper_{path.name}")
 
     def measure(self) -> None:
-        """Complete the runs of the results and store their errors."""
-        wanted = self.runs("results")
-        self.complete(wanted)
-        record(self, [run for run in dict.fromkeys([*wanted, *needs("fig2"), *needs("fig6")])])
+        """Complete the runs of the results, and store the errors of all runs that are complete."""
+        self.complete(self.runs("results"))
+        every = dict.fromkeys(run for name in ("results", "fig2", "fig6") for run in needs(name))
+        record(self, [run for run in every if run[1] != COARSE])
 
 
 def drawings(figure: str, folders: dict[tuple[str, str], Path]) -> dict[str, Drawing]:
