@@ -11,6 +11,7 @@ import jax
 jax.config.update("jax_enable_x64", True)
 
 import numpy as np  # noqa: E402
+import paper_page  # noqa: E402
 from verdict import KERNELS, RESULT, ROOT  # noqa: E402
 
 from ddco_jax.evaluation.tables import markdown  # noqa: E402
@@ -27,6 +28,7 @@ CONSERVATION = RESULT.parent / "conservation.json"
 DISTURBED = RESULT.parent / "linear_response.json"
 AGES = ("fresh", "aged")
 ACCURACY = RESULT.parent / "accuracy.json"
+PAPER = RESULT.parent / "paper.json"
 OPERATOR = RESULT.parent / "collision_operator.json"
 CASES = {
     "local_maxwellian": "local Maxwellian, 28³",
@@ -240,6 +242,7 @@ def main() -> None:
             "collision_operator": collision_operator(json.loads(OPERATOR.read_text())["sizes"]),
         },
         DOCS / "accuracy_per_second.md": {"accuracy": accuracy(json.loads(ACCURACY.read_text())["starts"])},
+        DOCS / "paper.md": paper_page.tables(json.loads(PAPER.read_text())),
     }
     for page, tables in pages.items():
         text = page.read_text()

@@ -34,6 +34,8 @@ STYLE: Any = {
     "axes.formatter.use_mathtext": True,
 }
 CMAP = "viridis"
+DIFFERENCES = "RdBu_r"
+"""Colours of differences."""
 LINES = ("-", "--", "-.", ":")
 WIDTH = 7.0
 """Width of a figure over two columns of a journal, inches."""
@@ -115,13 +117,16 @@ def reach(v: np.ndarray, f: np.ndarray, share: float) -> tuple[float, float]:
     return float(v[max(there[0] - 1, 0)]), float(v[min(there[-1] + 1, len(v) - 1)])
 
 
-def image(axis: Axes, x: np.ndarray, y: np.ndarray, f: np.ndarray, largest: float) -> Any:
-    """Draw f, (x, y), of evenly spaced points as colours from 0 to `largest`, smoothed between the points."""
+def image(axis: Axes, x: np.ndarray, y: np.ndarray, f: np.ndarray, largest: float, signed: bool = False) -> Any:
+    """Draw f, (x, y), of evenly spaced points as colours from 0 to `largest`, smoothed between the points.
+
+    Where f is `signed`, as differences are, the colours go from -`largest` to `largest`, white at 0.
+    """
     dx, dy = x[1] - x[0], y[1] - y[0]
     extent = (x[0] - dx / 2, x[-1] + dx / 2, y[0] - dy / 2, y[-1] + dy / 2)
-    return axis.imshow(
-        f.T, origin="lower", extent=extent, vmin=0, vmax=largest, cmap=CMAP, interpolation="bicubic", aspect="auto"
-    )
+    colours: Any = {"vmin": -largest if signed else 0, "vmax": largest, "cmap": DIFFERENCES if signed else CMAP}
+    # through the points; "bicubic" is a smoothing spline, which lowers maxima
+    return axis.imshow(f.T, origin="lower", extent=extent, interpolation="catrom", aspect="auto", **colours)
 
 
 def legend_above(axis: Axes, columns: int = 4, **handles: Any) -> None:

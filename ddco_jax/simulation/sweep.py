@@ -114,7 +114,7 @@ def plan(source: str, overrides: Sequence[str], out: Path) -> Sweep:
             raise ConfigError(f"{error} (in the run {_name(varied)})") from None
         points.append(Point(out / _name(varied), index, given, config))
     for point in points:
-        _require_same(point)
+        require_same(point)
     return Sweep(source, axes, points)
 
 
@@ -129,7 +129,7 @@ def _name(varied: Mapping[str, Any]) -> str:
     return f"{plain[:LONGEST]}_{hashlib.sha256(exact.encode()).hexdigest()[:6]}"
 
 
-def _require_same(point: Point) -> None:
+def require_same(point: Point) -> None:
     """Raise ConfigError where the folder of a point holds a run of another config."""
     file = point.folder / CONFIG_FILE
     if not file.is_file():
