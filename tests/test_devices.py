@@ -204,6 +204,16 @@ def test_a_signal_to_one_of_two_processes_stops_both(whole, tmp_path):
     assert np.max(np.abs(np.asarray(state_of(grid, arrays, 2).f) - f)) <= ROUNDING * np.max(f)
 
 
+def test_two_processes_with_different_settings_are_refused(tmp_path):
+    command = ("-m", "ddco_jax.cli", "run", "langmuir", "--distributed", *SETTINGS, "--out", tmp_path / "run")
+    (_, err, status), other = endings(started(2, *command, "--set", "time.steps=4{process}"))
+    line = (
+        "ddco: the processes of the run differ in config, folder or version; start all of them with the same command\n"
+    )
+    assert (err, status) == (line, 2) and other == ("", "", 2)
+    assert not (tmp_path / "run").exists()
+
+
 def test_too_many_devices_end_in_one_line(tmp_path, monkeypatch):
     assert len(jax.devices()) == 1  # JAX has begun
     monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))

@@ -31,7 +31,7 @@ def explained(error: BaseException) -> tuple[str, int]:
     causes = list(_causes(error))
     text = " ".join(_line(cause) for cause in causes)
     if lost := processes.lost(text):
-        return lost, 3
+        return lost
     system = next((cause for cause in causes if isinstance(cause, OSError) and cause.errno is not None), None)
     if (system is not None and system.errno in FULL) or any(words in text for words in NO_SPACE):
         where = f" for {system.filename}" if system is not None and system.filename else ""

@@ -5,12 +5,14 @@ read from time to time: a process that waits for an exchange with one that has e
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -27,6 +29,10 @@ POLL, PATIENCE = 0.5, 3.0
 """Time between two looks at these keys, and time that a process has to end by itself once there is one, s."""
 LOST = ("Gloo", "Connection closed by peer", "coordination service", "heartbeat", "Barrier", "Socket closed", "NCCL")
 """Words of the errors with which JAX answers when another process is gone."""
+SHARED = 60.0
+"""Time after which a file that process 0 has written is seen in all processes, s."""
+WAITING = 10.0
+"""Time after which a process says that it waits for the others, s."""
 GONE = "another process of the run has ended; `ddco resume` goes on from the last checkpoint"
 Value = TypeVar("Value")
 
@@ -60,6 +66,27 @@ def agreed(value: Value) -> Value:
     return json.loads(multihost_utils.broadcast_one_to_all(np.resize(text, size)).tobytes())
 
 
+def require_same(*words: str) -> None:
+    """Raise ConfigError in every process where one of these texts is not the same in all."""
+    digest = np.frombuffer(hashlib.sha256("\0".join(words).encode()).digest()[:8], np.int32)
+    said = together(*map(int, digest))
+    if np.any(said != said[0]):
+        raise ConfigError(
+            "the processes of the run differ in config, folder or version; start all of them with the same command"
+        )
+
+
+def require_seen(path: Path) -> None:
+    """Raise ConfigError in every process where one of them does not see a file that process 0 has just written."""
+    end = time.monotonic() + SHARED
+    seen = together(int(path.is_file()))  # process 0 has written it when it comes here
+    while not seen.all() and time.monotonic() < end:  # a network may show it later
+        time.sleep(POLL)
+        seen = together(int(path.is_file()))
+    if not seen.all():
+        raise ConfigError(f"{path.parent} is not the same folder in all processes; take one on a disk that all share")
+
+
 def together(*numbers: int) -> np.ndarray:
     """Some numbers of each process, (processes, numbers)."""
     mine = np.array(numbers, np.int32)
@@ -77,14 +104,19 @@ def joined(watch: Watch) -> Iterator[None]:
     in_order()
     with contextlib.suppress(AttributeError):  # of JAX versions without it
         jax.config.update("jax_enable_preemption_service", False)  # it would handle SIGTERM
+    note = "note: waiting for the other processes of the run; JAX gives up after 5 minutes"
+    waits = threading.Timer(WAITING, lambda: print(note, file=sys.stderr, flush=True))
+    waits.start()
     try:
         jax.distributed.initialize(process_id=_number("JAX_PROCESS_ID"), num_processes=_number("JAX_NUM_PROCESSES"))
-    except (ValueError, KeyError, RuntimeError) as error:
+    except (ValueError, KeyError, IndexError, RuntimeError) as error:
         why = " ".join(str(error).split())[:200].rstrip(".")
         raise ConfigError(
             f"--distributed: {why}; start the processes with srun or mpirun, or set JAX_COORDINATOR_ADDRESS, "
-            "JAX_NUM_PROCESSES and JAX_PROCESS_ID for each"
+            "JAX_NUM_PROCESSES and JAX_PROCESS_ID for each, with a free port in the address"
         ) from None
+    finally:
+        waits.cancel()
     watch.silent, watch.tell, over = not first(), _tell, threading.Event()
     _keep_stdout()
     threading.Thread(target=_end_with_others, args=(watch, over), daemon=True).start()
@@ -103,13 +135,13 @@ def end(line: str, status: int) -> None:
     os._exit(status)  # leaving Python would wait for the other processes
 
 
-def lost(text: str) -> str:
-    """The message where an error of JAX says that another process is gone, else an empty one."""
+def lost(text: str) -> tuple[str, int] | None:
+    """The message and status where an error of JAX says that another process is gone, else None."""
     if not several() or not any(word in text for word in LOST):
-        return ""
+        return None
     with contextlib.suppress(Exception):  # process 0 may have ended
-        return next((line for line, _ in _told()), GONE)
-    return GONE
+        return next(iter(_told()), (GONE, 3))
+    return GONE, 3
 
 
 def _number(name: str) -> int | None:

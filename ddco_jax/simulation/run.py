@@ -100,6 +100,7 @@ def run(
     """
     prepare(devices)
     watch = watch or Watch()
+    processes.require_same(config.model_dump_json(), str(folder.resolve()), VERSION)
     with _owned(folder) as watch.release, _progress(config, progress) as shown:
         if processes.first():
             require_empty(folder)
@@ -115,7 +116,10 @@ def run(
             state = initial_state(config, model)
             first = monitors.start(model.grid, state, config.scales)  # refused before anything is stored
         job = Job(config, model, folder, shown, watch)
-        return _from_start(job, state, first, _stored(job, name) if processes.first() else {})
+        made = _stored(job, name) if processes.first() else {}
+        processes.require_seen(folder / CONFIG_FILE)
+        watch.saved(folder, folder / LOG_FILE)
+        return _from_start(job, state, first, made)
 
 
 def _owned(folder: Path) -> contextlib.AbstractContextManager[Callable[[], None]]:
@@ -137,7 +141,6 @@ def _stored(job: Job, name: str) -> dict[str, Any]:
     settings |= {"config": config.model_dump(mode="json"), "kernel": hashes}
     write_text(folder / CONFIG_FILE, json.dumps(sealed(settings), indent=1))
     job.shown.log_to(folder / LOG_FILE)
-    job.watch.saved(folder, folder / LOG_FILE)
     return provenance.attributes(config, name, provenance.kernel_hash(own))
 
 
@@ -165,6 +168,7 @@ def resume(
             settings = read_json(folder / CONFIG_FILE)
         except ValueError as error:
             raise ConfigError(f"{error}; there is no run to resume here") from None
+        processes.require_same(json.dumps(settings, sort_keys=True), str(folder.resolve()), VERSION)
         devices = devices or int(settings.get("devices", 1))
         return _continue(folder, settings, progress, watch, devices)
 
