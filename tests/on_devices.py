@@ -1,6 +1,7 @@
 """Run by tests/test_devices.py in processes with several simulated devices: results divided over them, as JSON.
 
-`one FILE` writes the results on one device to a file, `two FILE PROCESS` compares with them in each of two processes.
+`one FILE` writes the results on one device to a file, `some FILE` compares with them on 2, 4 and 5 devices,
+`two FILE PROCESS` in each of two processes.
 """
 
 import json
@@ -173,6 +174,11 @@ def one(file):
     }
 
 
+def some(file):
+    with np.load(file, allow_pickle=False) as reference:
+        return {count: differences(GRID.over(jax.devices()[:count]), reference) for count in (2, 4, 5)}
+
+
 def two(file, process):
     """Eight devices of two processes, the second of which is then killed."""
     try:
@@ -191,4 +197,4 @@ def two(file, process):
 if __name__ == "__main__":
     work, *words = sys.argv[1:]
     jax.config.update("jax_num_cpu_devices", 4 if work == "two" else 8)
-    print(json.dumps({"one": one, "two": two, "along": lambda: along(5)}[work](*words)))
+    print(json.dumps({"one": one, "some": some, "two": two, "along": lambda: along(5)}[work](*words)))

@@ -84,6 +84,17 @@ def one_device(tmp_path_factory):
     return file, on_devices("one", file)
 
 
+def check(found):
+    """Differences from one device: C[f], ten steps and the gradient; f is exchanged, never gathered."""
+    assert found["rate"] < 1e-14 and found["rate_size"] > 1e-2
+    assert found["changed"] > 1e-2
+    assert found["evaluations"] == 0  # every cell takes the same sub-steps
+    assert {"end f", "end electric_field", "end memory", "total_energy", "entropy"} < set(found["steps"])
+    assert all(difference < ROUNDING for difference in found["steps"].values())
+    assert len(found["gradient"]) == 2 and all(difference < 1e-10 for difference in found["gradient"].values())
+    assert found["gathers"] == 0 and min(found["exchanges"]) > 0
+
+
 def test_two_processes_with_eight_devices(one_device):
     """20 cells on 8 devices, two or three on each: fewer than the three neighbours that weno5 needs.
 
@@ -96,13 +107,15 @@ def test_two_processes_with_eight_devices(one_device):
     )
     assert out[0][0] == out[1][0]
     found = json.loads(out[0][0])
-    assert found["rate"] < 1e-14 and found["rate_size"] > 1e-2
-    assert found["changed"] > 1e-2
-    assert found["evaluations"] == 0  # every cell takes the same sub-steps
-    assert {"end f", "end electric_field", "end memory", "total_energy", "entropy"} < set(found["steps"])
-    assert all(difference < ROUNDING for difference in found["steps"].values())
-    assert len(found["gradient"]) == 2 and all(difference < 1e-10 for difference in found["gradient"].values())
-    assert found["gathers"] == 0 and min(found["exchanges"]) > 0
+    check(found)
+
+
+@pytest.mark.slow
+def test_some_numbers_of_devices(one_device):
+    found = on_devices("some", one_device[0])
+    assert set(found) == {"2", "4", "5"}
+    for differences in found.values():
+        check(differences)
 
 
 def test_poisson_field_of_a_number_of_cells_that_does_not_divide(one_device):
