@@ -70,13 +70,14 @@ def test_what_is_stored_comes_back(name, tmp_path):
 
 def test_names_say_where_a_parameter_belongs():
     names = store.arrays_of(store.load_learned("ddco"))
-    assert len(names) == 18 + 19
+    assert len(names) == 18 + 19 + 4
     for name in (
         "kernel.terms.0.parallel.network.layers.2.bias",
         "buildup.pairs.ringing.lifetime",
         "buildup.microfield.neighbour_fading.time",
         "buildup.hole.radius",
         "buildup.memory.growth",
+        "tagged.swing",
     ):
         assert name in names
 
