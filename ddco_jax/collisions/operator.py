@@ -217,7 +217,7 @@ class CollisionOperator(eqx.Module):
     ) -> VelocityDistribution:
         """Rate of change of a tagged population g by collisions with all particles f of one cell, n0 V0^-3/t0.
 
-        Eq. (32) with g and its force outside the integral and f inside.  Tagged particles are a few of the plasma's own:
+        Eq. (32) with g and its force outside the integral, f inside.  Tagged particles are a few of the plasma's own:
         g is as small against f as one likes, and does not act on f.
         `new` (V0) is the part of their mean velocity to which the correlations have not responded
         (`correlations.tagged`).  The number of particles is conserved.  g proportional to f changes as f does, where
