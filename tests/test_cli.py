@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -257,18 +258,21 @@ def test_importing_the_package_has_no_side_effects():
 
 
 @pytest.mark.slow
-def test_the_wheel_runs_outside_the_clone(tmp_path):
-    """Build the wheel, unpack it elsewhere, run `ddco` from there with a shipped config."""
+def test_sdist_and_wheel_run_outside_the_clone(tmp_path):
+    """Build the sdist and from it the wheel, unpack that elsewhere, run `ddco` from there with what is shipped."""
     root = Path(__file__).parents[1]
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(root)]
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(root)]
     subprocess.run(build, check=True, capture_output=True, timeout=300)
-    (wheel,) = tmp_path.glob("*.whl")
+    (sdist,), (wheel,) = tmp_path.glob("*.tar.gz"), tmp_path.glob("*.whl")
+    assert sdist.stat().st_size < 10e6  # without the data of the MD
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(site)
     assert "ddco_jax/py.typed" in names and wheel.name.split("-")[1] == __version__
-    assert "ddco_jax/configs/bimaxwellian_paper.toml" in names
+    for folder in ("configs", "pretrained"):
+        shipped = {str(path.relative_to(root)) for path in (root / "ddco_jax" / folder).rglob("*") if path.is_file()}
+        assert len(shipped) > 5 and shipped <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     env = os.environ | {"PYTHONPATH": str(site)}
     where = subprocess.run(
@@ -283,3 +287,11 @@ def test_the_wheel_runs_outside_the_clone(tmp_path):
     out, _ = ddco("run", "langmuir", "--out", "run", "--set", "time.steps=5", cwd=tmp_path, env=env)
     assert "max |dM|/M" in out
     assert open_result(tmp_path / "run")["history"].sizes["t"] == 6
+
+
+def test_a_tag_states_the_version():
+    """Of a commit that is tagged as a release, as `scripts/release.sh` tags it."""
+    tags = subprocess.run(
+        ["git", "tag", "--points-at", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    assert set(re.findall(r"^v(\d.*)$", tags.stdout, re.MULTILINE)) <= {__version__}
