@@ -226,8 +226,10 @@ def test_changed_metadata_of_a_result_are_noticed(case, copy):
 
 def test_a_foreign_folder_in_a_result_ends_in_one_line(copy):
     (copy / "result.zarr" / "history" / "99").mkdir()
+    log = (copy / "run.log").read_bytes()
     _, err = ddco_here("resume", copy, cwd=copy.parent, expect=2)
     assert err.endswith(f"if it is not of the run, remove the folder {copy}/result.zarr/history/99\n")
+    assert (copy / "run.log").read_bytes() == log  # the folder is as before
 
 
 def test_a_flipped_bit_of_a_result_is_no_number(copy):

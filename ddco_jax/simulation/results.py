@@ -6,7 +6,7 @@ complete once its time is written, which happens last; times of rows to come are
 
 import json
 import shutil
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -189,10 +189,7 @@ def open_result(folder: str | Path, units: str = "code") -> xr.DataTree:
 def _opened(store: Path, node: str, scales: Scales, si: bool) -> xr.Dataset:
     """A node with its complete rows; its arrays may have different numbers of rows."""
     found, attributes = xr.backends.ZarrStore.open_group(str(store), "r", group=node, consolidated=False).load()
-    # a variable whose zarr.json is damaged is left out when a group is read
-    if lost := sorted(path.name for path in (store / node).iterdir() if path.is_dir() and path.name not in found):
-        place = f"{store}/{node}/{lost[0]}"
-        raise ConfigError(f"{place}/zarr.json: damaged or missing; if it is not of the run, remove the folder {place}")
+    _require_all(store, node, found)
     known_first = [name for name in QUANTITIES if name in found]
     variables: dict[Hashable, xr.Variable] = {name: found[name] for name in dict.fromkeys([*known_first, *found])}
     count = complete_rows(np.asarray(variables["t"]))
@@ -212,6 +209,22 @@ def _opened(store: Path, node: str, scales: Scales, si: bool) -> xr.Dataset:
     dataset = xr.Dataset(variables, attrs=dict(attributes))
     # decoding multiplies with scale_factor when an array is read
     return (xr.decode_cf(dataset, decode_times=False) if si else dataset).drop_encoding()
+
+
+def require_all(folder: Path) -> None:
+    """Raise ConfigError where the store of a run holds a folder that is no array of it, or has a damaged zarr.json."""
+    root = zarr.open_group(str(folder / STORE), mode="r", use_consolidated=False)
+    for node in NODES:
+        group = root[node]
+        assert isinstance(group, zarr.Group)
+        _require_all(folder / STORE, node, set(group.array_keys()))
+
+
+def _require_all(store: Path, node: str, found: Collection[str]) -> None:
+    # an array whose zarr.json is damaged is left out when a group is read
+    if lost := sorted(path.name for path in (store / node).iterdir() if path.is_dir() and path.name not in found):
+        place = f"{store}/{node}/{lost[0]}"
+        raise ConfigError(f"{place}/zarr.json: damaged or missing; if it is not of the run, remove the folder {place}")
 
 
 def complete_rows(times: np.ndarray) -> int:

@@ -216,6 +216,8 @@ def _newest(job: Job, checkpoints: Checkpoints) -> tuple[int, State] | None:
             raise ConfigError(
                 f"{job.folder}: holds results but no checkpoint to go on from; begin again in another folder"
             )
+        if found is not None:
+            results.require_all(job.folder)
     step = processes.agreed(None if found is None else found[0])
     if step is None:
         return None
