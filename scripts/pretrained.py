@@ -23,7 +23,7 @@ from ddco_jax.kernels import store  # noqa: E402
 from ddco_jax.learning.config import load  # noqa: E402
 from ddco_jax.learning.recompress import GAMMAS, thermal_eigenvalues  # noqa: E402
 from ddco_jax.learning.train import LOSS_FILE, train  # noqa: E402
-from ddco_jax.plasma.files import write_text  # noqa: E402
+from ddco_jax.plasma.files import read_json, sealed, write_text  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = {"ddco": (1, 2, 3), "ddco-paper": (1,), "dd-landau": (1,), "ddco-convex": (1,)}
@@ -45,7 +45,7 @@ def make(name: str, scratch: Path) -> None:
     for seed, folder in zip(SEEDS[name], folders, strict=True):
         member = store.PARAMETERS if seed == SEEDS[name][0] else store.MEMBERS.replace("*", str(seed))
         shutil.copyfile(folder / store.PARAMETERS, target / member)
-    text = json.loads((folders[0] / store.SPECIFICATION).read_text())
+    text = read_json(folders[0] / store.SPECIFICATION)
     text["metadata"] |= {
         "seeds": list(SEEDS[name]),
         "training_chi_squared_by_seed": [store.metadata(f)["training_chi_squared"] for f in folders],
@@ -55,10 +55,10 @@ def make(name: str, scratch: Path) -> None:
     data = text["metadata"]["config"]["data"]
     for key in ("files", "equilibrium"):  # relative to the repository
         data[key] = [f.removeprefix(f"{ROOT}/") for f in data[key] or ()]
-    write_text(target / store.SPECIFICATION, json.dumps(text, indent=1) + "\n")
+    write_text(target / store.SPECIFICATION, json.dumps(sealed(text), indent=1) + "\n")
     if len(folders) > 1:
         text["metadata"]["spread_by_gamma"] = spread(name)
-        write_text(target / store.SPECIFICATION, json.dumps(text, indent=1) + "\n")
+        write_text(target / store.SPECIFICATION, json.dumps(sealed(text), indent=1) + "\n")
     print(name, text["metadata"]["training_chi_squared_by_seed"], text["metadata"].get("spread_by_gamma", ""))
 
 
