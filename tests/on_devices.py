@@ -11,7 +11,7 @@ import sys
 
 os.environ["XLA_FLAGS"] = (
     "--xla_cpu_enable_concurrency_optimized_scheduler=false "
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 )
 
 import equinox as eqx

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from ddco_jax import open_result
 from ddco_jax.kernels import store
+from ddco_jax.plasma.lock import LOCK_FILE
 from ddco_jax.settings.mistakes import _paths
 from ddco_jax.simulation.config import Config
 
@@ -316,8 +317,9 @@ def run(tmp_path_factory):
 
 
 def content(folder):
-    """Every file of a folder with its bytes, and its folders."""
-    return {p.relative_to(folder): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
+    """Every file of a folder with its bytes, and its folders; without the lock, which each command takes and leaves."""
+    found = {p.relative_to(folder): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
+    return {path: data for path, data in found.items() if path != Path(LOCK_FILE)}
 
 
 foreign = st.tuples(
