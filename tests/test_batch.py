@@ -46,6 +46,7 @@ def started(script):
     )
 
 
+@pytest.mark.slow
 def test_a_run_of_the_array_survives_preemption(script):
     assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
     folder, log = script.parent, script.parent / "runs" / "T_0.2" / "run.log"

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[1] / "scripts" / "campaign.py"
 
 
+@pytest.mark.slow
 def test_nothing_is_lost(tmp_path):
     options = ("--jobs", "kill,full,signal,two,damage", "--cases", "2", "--plain")
     command = [sys.executable, str(SCRIPT), str(tmp_path / "campaign"), *options]

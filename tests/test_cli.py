@@ -83,6 +83,7 @@ def test_run_writes_what_the_interface_promises(finished):
     assert np.max(np.abs(energy - energy[0])) < 1e-13 * energy[0]
 
 
+@pytest.mark.slow
 def test_plot_makes_figures(finished):
     folder, _ = finished
     out, _ = ddco("plot", "whole", cwd=folder)

@@ -25,6 +25,7 @@ def begun(tmp_path_factory):
     return folder, out + err
 
 
+@pytest.mark.slow
 def test_init_writes_a_config_that_runs(begun):
     folder, said = begun
     text = (folder / "plasma.toml").read_text()

@@ -99,6 +99,7 @@ def test_another_distribution_has_excess(run_folder, rng):
     assert all(row["excess"] == 0 for row in rows if row["quantity"] == "drift")
 
 
+@pytest.mark.slow
 def test_the_command_writes_and_prints(run_folder, rng):
     write(sample(rng, 4_000), run_folder / "md.nc")
     out, _ = ddco("compare", "run", "md.nc", cwd=run_folder)

@@ -95,6 +95,7 @@ def check(found):
     assert found["gathers"] == 0 and min(found["exchanges"]) > 0
 
 
+@pytest.mark.slow
 def test_two_processes_with_eight_devices(one_device):
     """20 cells on 8 devices, two or three on each: fewer than the three neighbours that weno5 needs.
 
@@ -187,6 +188,7 @@ def test_a_run_and_its_checkpoint_on_four_devices_and_on_one(divided, whole, tmp
     same_to_rounding(on_one, whole)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_four_devices_on_two_processes(divided, whole, tmp_path):
     """Processes of SLURM, of which the first alone writes and prints."""
     folder = stopped_before(divided, 4, tmp_path / "run")
@@ -197,6 +199,7 @@ def test_a_checkpoint_of_four_devices_on_two_processes(divided, whole, tmp_path)
     same_to_rounding(folder, whole)
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_of_two_processes_stops_both(whole, tmp_path):
     """The result up to there is that of one process, which can read the checkpoints."""
     folder = tmp_path / "run"

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import slow_but
 from jax import export
 
 from ddco_jax import CollisionOperator, PhaseGrid, State, kernels, steppers
@@ -17,7 +18,7 @@ def radial(height, width):
     return lambda s, n, T: height * jnp.exp(-(s**2) / (2 * width**2))
 
 
-@pytest.mark.parametrize("dense_limit", [0, 96])
+@pytest.mark.parametrize("dense_limit", slow_but([0], [0, 96]))
 def test_step_and_gradient_lower_in_float32(dense_limit, monkeypatch):
     """For three platforms at once: the step is traced once."""
     monkeypatch.setattr(transforms, "DENSE_LIMIT", dense_limit)

@@ -56,6 +56,7 @@ def test_the_size_of_the_paper_changes_the_config_alone(tmp_path):
         reproduce_paper.Plan(tmp_path, columns=("landau",)).draw("fig7")
 
 
+@pytest.mark.slow
 def test_a_figure_beside_md_and_its_numbers(tmp_path, monkeypatch):
     """What is complete is not run again; all panels share their colours; the numbers are those of `ddco compare`."""
     called, drawn = [], []

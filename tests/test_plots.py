@@ -78,6 +78,7 @@ def test_the_command_draws_what_there_is_in_the_formats_asked_for(runs):
     assert "--format" in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_runs_are_drawn_side_by_side(runs, monkeypatch):
     """Two runs of one kernel are told apart by their folders; f of the second is that of its own cell and time."""
     drawn = []

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import scipy.constants
+from helpers import slow_but
 
 from ddco_jax import settings
 from ddco_jax.md.config import MDConfig
@@ -108,7 +109,7 @@ EXAMPLES = {
 """Gamma, correlations, and the keys with which a test runs them."""
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", slow_but(EXAMPLES.keys() - {"carbon", "deuterium_wave"}, EXAMPLES))
 def test_a_plasma_of_its_own_is_stated_in_few_lines_and_runs(name, tmp_path):
     """The examples as shipped pass their checks; with fewer points they run and gain or keep entropy."""
     gamma, correlations, smaller = EXAMPLES[name]
