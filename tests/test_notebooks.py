@@ -74,6 +74,13 @@ def your_own_md(text, images):
     assert float(re.search(r"are (\d+) times larger", text)[1]) > 5 and images == 1
 
 
+def many_plasmas(text, images):
+    """All relax in one program: at this size, with `ddco` near the MD, and with Landau's operator farther away."""
+    off = {name: float(re.search(rf"^{name}: .* MD (\S+)$", text, re.MULTILINE)[1]) for name in ("ddco", "landau")}
+    assert off["ddco"] < 0.12 and off["landau"] > 0.05 and images == 1
+    assert "4 plasmas, 14 steps" in text
+
+
 EXPECTED = {
     "01_your_own_plasma": your_own_plasma,
     "02_what_is_conserved": what_is_conserved,
@@ -82,7 +89,10 @@ EXPECTED = {
     "05_differentiate": differentiate,
     "06_train_a_kernel": train_a_kernel,
     "07_your_own_md": your_own_md,
+    "08_many_plasmas": many_plasmas,
 }
+SMALLER = {"08_many_plasmas": {"nv=(32, 22, 22)": "nv=(26, 14, 14)", "dt=0.09, n_steps=30": "dt=0.2, n_steps=14"}}
+"""What a test replaces in a notebook that would take too long."""
 
 
 def test_every_notebook_is_tested():
@@ -98,6 +108,10 @@ def test_a_notebook_runs(name, tmp_path):
     path = FOLDER / f"{name}.ipynb"
     notebook = nbformat.read(path, 4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for long, short in SMALLER.get(name, {}).items():
+        assert sum(cell.source.count(long) for cell in code) == 1
+        for cell in code:
+            cell.source = cell.source.replace(long, short)
     assert len(code) > 3 and not any(cell.outputs or cell.execution_count for cell in code)
     assert path.stat().st_size < 300_000
     nbclient.NotebookClient(notebook, timeout=280, resources={"metadata": {"path": str(tmp_path)}}).execute()
