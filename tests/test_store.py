@@ -20,7 +20,7 @@ from ddco_jax.kernels.forms import ConvexForm, LandauForm, LowRankForm, Separabl
 from ddco_jax.learning import recompress
 from ddco_jax.plasma.state import State
 
-FORMAT_1 = Path(__file__).parent / "data" / "format_1"
+FORMAT_1, FORMAT_2 = (Path(__file__).parent / "data" / name for name in ("format_1", "format_2"))
 NAMES = ("ddco", "ddco-paper", "dd-landau", "ddco-convex")
 GRID = PhaseGrid(1.0, 2, (2.0, 2.2, 2.4), (7, 6, 8))
 FORMS = {
@@ -41,10 +41,10 @@ def equal(a, b):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_format_is_read(name):
-    """The kernels of version 0.1 are those that ship, whose arrays have been given names; ddco is ddco-quench now."""
+    """The kernels of version 0.1 are those of the second format, whose arrays have names; ddco is ddco-quench now."""
     assert "format" not in json.loads((FORMAT_1 / name / "kernel.json").read_text())
     old = store.load_learned(FORMAT_1 / name)
-    new = store.load_learned("ddco-quench" if name == "ddco" else name)
+    new = store.load_learned("ddco-quench" if name == "ddco" else FORMAT_2 / name)
     equal(old, new)
     assert all(a.size for a in store.arrays_of(new).values())
 
