@@ -10,7 +10,8 @@ fi
 ruff check .
 ruff format --check .
 mypy
-# compilation is serial: two workers use two cores
+# compilation is serial: two workers use two cores, and threads of matrix products would wait for each other
+export OPENBLAS_NUM_THREADS="${OPENBLAS_NUM_THREADS:-1}"
 run() { # MARKS OPTIONS...: 5 is pytest's status where it finds no test
   local marks="$1" status=0
   shift
