@@ -91,7 +91,13 @@ EXPECTED = {
     "07_your_own_md": your_own_md,
     "08_many_plasmas": many_plasmas,
 }
-SMALLER = {"08_many_plasmas": {"nv=(32, 22, 22)": "nv=(26, 14, 14)", "dt=0.12, n_steps=23": "dt=0.2, n_steps=14"}}
+SMALLER = {
+    "06_train_a_kernel": {
+        "t=slice(9), t_mid=slice(8), t_kept=slice(9)": "t=slice(6), t_mid=slice(5), t_kept=slice(6)",
+        "training.steps=150": "training.steps=60",
+    },
+    "08_many_plasmas": {"nv=(32, 22, 22)": "nv=(26, 14, 14)", "dt=0.12, n_steps=23": "dt=0.2, n_steps=14"},
+}
 """What a test replaces in a notebook that would take too long."""
 
 
