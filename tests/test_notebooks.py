@@ -75,7 +75,7 @@ def your_own_md(text, images):
 
 
 def many_plasmas(text, images):
-    """All relax in one program: at this size, with `ddco` near the MD, and with Landau's operator farther away."""
+    """All relax in one program; at this size not as near to the MD as in the notebook."""
     off = {name: float(re.search(rf"^{name}: .* MD (\S+)$", text, re.MULTILINE)[1]) for name in ("ddco", "landau")}
     assert off["ddco"] < 0.12 and off["landau"] > 0.05 and images == 1
     assert "4 plasmas, 14 steps" in text
